@@ -1,0 +1,170 @@
+"""Photographs as 8-bit RGB: the embedded default set, or any folder of images."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from srnas.nas.metrics import Image
+from srnas.search_space import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+# The colour photographs that come with scikit-image and scikit-learn. The two views of the motorcycle stay together.
+_EMBEDDED_TRAIN = ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle_right", "flower")
+_EMBEDDED_HELD_OUT = ("astronaut", "china")
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A decoded photograph.
+
+    Attributes:
+        name: Path below its folder, or the name in the embedded set.
+        pixels: ``(H, W, 3)``, 8-bit RGB.
+        gray: Whether the file holds gray values (then the three channels are equal).
+    """
+
+    name: str
+    pixels: Image
+    gray: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoSet:
+    """Photographs with the name of their set, and what was said while they were read."""
+
+    name: str
+    photos: tuple[Photo, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all pixels and names."""
+        digest = hashlib.sha256()
+        for photo in self.photos:
+            digest.update(f"{photo.name}{photo.pixels.shape}{photo.gray}".encode())
+            digest.update(np.ascontiguousarray(photo.pixels))
+        return digest.hexdigest()[:12]
+
+    def at_least(self, side: int, what: str) -> "PhotoSet":
+        """Return the photographs whose sides are all at least ``side`` pixels, with a note on the others.
+
+        Raises:
+            InputError: If none is left.
+        """
+        kept = tuple(photo for photo in self.photos if min(photo.pixels.shape[:2]) >= side)
+        if not kept:
+            height, width = max((photo.pixels.shape[:2] for photo in self.photos), key=min)
+            raise InputError(
+                f"photographs of '{self.name}' must be at least {side}x{side} pixels ({what}), but the largest of "
+                f"{len(self.photos)} is {width}x{height}; give larger photographs or a smaller patch."
+            )
+        dropped = len(self.photos) - len(kept)
+        if not dropped:
+            return self
+        note = f"{self.name}: left out {dropped} of {len(self.photos)} photographs below {side}x{side} pixels ({what})"
+        return PhotoSet(self.name, kept, (*self.notes, note))
+
+
+def embedded_photos(part: Literal["train", "held-out"]) -> PhotoSet:
+    """Return the photographs bundled with scikit-image and scikit-learn, split by name."""
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    left, right, _ = data.stereo_motorcycle()
+    loaders = {
+        "motorcycle_left": lambda: left,
+        "motorcycle_right": lambda: right,
+        "flower": lambda: load_sample_image("flower.jpg"),
+        "china": lambda: load_sample_image("china.jpg"),
+    }
+    names = _EMBEDDED_TRAIN if part == "train" else _EMBEDDED_HELD_OUT
+    pixels = (loaders[name]() if name in loaders else getattr(data, name)() for name in names)
+    photos = (Photo(name, np.ascontiguousarray(p, dtype=np.uint8)) for name, p in zip(names, pixels, strict=True))
+    return PhotoSet(f"embedded-{part}", tuple(photos))
+
+
+def load_folder(folder: Path) -> PhotoSet:
+    """Decode every image below ``folder``: PNG, JPEG, WebP, BMP and TIFF.
+
+    Gray and CMYK images become RGB, 16-bit ones 8-bit, a transparent one is laid on black; each conversion is noted.
+
+    Raises:
+        InputError: If there is no such folder, it holds no image, or an image cannot be decoded (all are named).
+    """
+    if not folder.is_dir():
+        raise InputError(f"a folder of photographs must exist, but got '{folder}'.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"folder '{folder}' must hold images ({', '.join(SUFFIXES)}), but it holds none.")
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda path: _decode(path, path.relative_to(folder).as_posix()), paths))
+    broken = [result for result in results if isinstance(result, str)]
+    if broken:
+        raise InputError(f"every image must decode, but {_first(broken)}; repair or remove it.")
+    decoded = [result for result in results if not isinstance(result, str)]
+    said: dict[str, list[str]] = {}
+    for photo, notes in decoded:
+        for note in notes:
+            said.setdefault(note, []).append(photo.name)
+    notes = tuple(f"{folder.name}: {len(names)} {note} ({_first(names)})" for note, names in said.items())
+    return PhotoSet(folder.name or str(folder), tuple(photo for photo, _ in decoded), notes)
+
+
+def _first(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
+    """Return the photograph and notes on its conversion, or what is wrong with the file."""
+    try:
+        with PillowImage.open(path) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        return f"'{name}' does not ({error})"
+    notes = []
+    if getattr(opened, "n_frames", 1) > 1:
+        notes.append("of several pages or frames, the first is used")
+    gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+    if image.mode.startswith("I") or image.mode == "F":
+        try:
+            image = _to_8_bit(image)
+        except ValueError as error:
+            return f"'{name}' does not ({error})"
+        notes.append("16-bit, reduced to 8 bits")
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        image, transparent = _flatten(image)
+        notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
+    if gray:
+        notes.append("gray, used as RGB and judged in gray values")
+    elif image.mode not in ("RGB", "P"):
+        notes.append(f"{image.mode}, converted to RGB")
+    return Photo(name, np.array(image.convert("RGB")), gray), notes
+
+
+def _to_8_bit(image: PillowImage.Image) -> PillowImage.Image:
+    values = np.asarray(image).astype(np.float64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"values must lie in 0 to 65535, but they span {values.min():g} to {values.max():g}")
+    return PillowImage.fromarray(np.floor(values / 257 + 0.5).astype(np.uint8))
+
+
+def _flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
+    with_alpha = image.convert("RGBA")
+    transparent = with_alpha.getchannel("A").getextrema()[0] < 255
+    black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
+    return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent
+
+
+def all_notes(sets: Iterable[PhotoSet]) -> list[str]:
+    """Return what was said while the sets were read."""
+    return [note for photos in sets for note in photos.notes]

@@ -1,0 +1,144 @@
+"""Trains one network: L1, AdamW, warm-up then cosine, gradient clipping, an exponential moving average."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srnas.nas.pairs import PatchSampler
+from srnas.search_space import Architecture, Network
+
+# How often the loss is read back (and checked): every read waits for the device.
+_REPORT_EVERY = 10
+
+
+class DivergedError(ArithmeticError):
+    """The loss or the result of a training is not finite."""
+
+
+class TrainingConfig(BaseModel):
+    """A training schedule.
+
+    Attributes:
+        iterations: Optimiser steps.
+        patch: Side of an LR patch in pixels.
+        batch: Patches per step.
+        learning_rate: Peak of the schedule.
+        warmup: Share of the steps with a linearly rising rate.
+        weight_decay: Of AdamW.
+        clip_norm: Gradients are scaled down to this norm.
+        ema_share: Horizon of the moving average as a share of the steps.
+        rungs: Shares of the schedule at which the network is judged; the last is 1.
+        seed: Of initialisation and patches: equal seeds show every network the same patches.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(ge=1)
+    patch: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema_share: float = Field(default=0.02, gt=0)
+    rungs: tuple[float, ...] = (1 / 3, 1.0)
+    seed: int = 0
+
+    def rate(self, iteration: int) -> float:
+        """Return the learning rate's share of its peak at a step, 0-based."""
+        rise = max(1, round(self.warmup * self.iterations))
+        if iteration < rise:
+            return (iteration + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (iteration - rise) / max(1, self.iterations - rise)))
+
+    @property
+    def rung_iterations(self) -> tuple[int, ...]:
+        """The steps after which the network is judged."""
+        return tuple(sorted({max(1, round(share * self.iterations)) for share in self.rungs}))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is: steps done, the mean L1 loss since the last report, and the time spent in steps."""
+
+    iteration: int
+    loss: float
+    train_s: float
+
+
+def build_seeded(architecture: Architecture, seed: int) -> Network:
+    """Return the network with weights drawn from ``seed``; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.build()
+
+
+def train(
+    network: nn.Module,
+    patches: PatchSampler,
+    config: TrainingConfig,
+    device: torch.device,
+    *,
+    on_step: Callable[[Progress], None] = lambda _: None,
+    on_rung: Callable[[int, nn.Module], None] = lambda _iteration, _network: None,
+) -> tuple[nn.Module, float]:
+    """Train ``network`` in place and return its moving average in eval mode, and the seconds spent in steps.
+
+    On CUDA the forward pass runs in bfloat16 autocast. On a CPU equal seeds and threads give equal weights.
+
+    Args:
+        network: Freshly built.
+        patches: Where batches come from.
+        config: The schedule.
+        device: Where to train.
+        on_step: Called every few steps.
+        on_rung: Called at each rung with the step and the moving average in eval mode.
+
+    Raises:
+        DivergedError: If the loss is not finite.
+    """
+    network = network.to(device, memory_format=torch.channels_last).train()
+    decay = math.exp(-1 / (config.ema_share * config.iterations))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.rate)
+    generator = torch.Generator().manual_seed(config.seed)
+    rungs = config.rung_iterations
+    losses: list[torch.Tensor] = []
+    train_s, started = 0.0, time.perf_counter()
+    for iteration in range(1, config.iterations + 1):
+        lr, hr = patches.draw(config.batch, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = F.l1_loss(network(lr), hr)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm, foreach=True)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+        losses.append(loss.detach())
+        if iteration % _REPORT_EVERY == 0 or iteration == config.iterations or iteration in rungs:
+            mean_loss = _mean_loss(losses, iteration)
+            losses.clear()
+            train_s += time.perf_counter() - started
+            on_step(Progress(iteration, mean_loss, train_s))
+            if iteration in rungs:
+                on_rung(iteration, average.module)
+            started = time.perf_counter()
+    return average.module, train_s
+
+
+def _mean_loss(losses: Sequence[torch.Tensor], iteration: int) -> float:
+    mean = float(torch.stack(list(losses)).mean())
+    if not math.isfinite(mean):
+        raise DivergedError(f"the loss is {mean} after {iteration} iterations")
+    return mean

@@ -1,0 +1,125 @@
+"""What a latency belongs to: the device profile, and the context in which it is measured."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from srnas.search_space import InputError
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """Everything that a latency is valid for.
+
+    Attributes:
+        device: ``cpu`` or ``cuda:N``.
+        name: The processor's or GPU's name.
+        driver: The CUDA driver's version of torch's build; empty on a CPU.
+        torch_version: Version of torch.
+        dtype: Data type of weights and input.
+        memory_format: ``nchw`` or ``channels_last``.
+        runtime: What executes the network.
+        threads: CPU threads; 0 on a GPU.
+    """
+
+    device: str
+    name: str
+    driver: str
+    torch_version: str
+    dtype: str = "float32"
+    memory_format: str = "nchw"
+    runtime: str = "eager"
+    threads: int = 0
+
+    @property
+    def key(self) -> str:
+        """A short hash that changes with every field."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
+        return f"{self.name} ({self.device}), {self.dtype} {self.memory_format}, {self.runtime}{threads}"
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu`` or ``cuda[:N]``.
+
+    Raises:
+        InputError: If the name is none of these, or the machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device must be auto, cpu or cuda[:N], but got '{name}'.")
+    if device.type == "cpu":
+        return torch.device("cpu")
+    available = torch.cuda.device_count()
+    index = device.index or 0
+    if index >= available:
+        raise InputError(f"device '{name}' must exist, but this machine has {available} CUDA devices; use cpu.")
+    return torch.device("cuda", index)
+
+
+def resolve_threads(threads: int) -> int:
+    """Return ``threads``, checked against the machine.
+
+    Raises:
+        InputError: If there are not that many cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 <= threads <= cores:
+        raise InputError(f"1 <= threads <= {cores} (the cores of this machine) must hold, but got threads={threads}.")
+    return threads
+
+
+def describe_device(device: torch.device, threads: int = 1) -> DeviceProfile:
+    """Return the profile of ``device`` for eager float32 inference."""
+    if device.type == "cuda":
+        return DeviceProfile(
+            device=str(device),
+            name=torch.cuda.get_device_name(device),
+            driver=f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
+            torch_version=torch.__version__,
+        )
+    return DeviceProfile("cpu", _cpu_name(), "", torch.__version__, threads=threads)
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextlib.contextmanager
+def measuring_context(device: torch.device, threads: int) -> Iterator[None]:
+    """Set threads and precision for measuring, and put them back.
+
+    On CUDA convolutions and matrix products both run in true float32, with autotuned convolution kernels.
+    """
+    before = torch.get_num_threads()
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    flags = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark)
+    try:
+        if device.type == "cpu":
+            torch.set_num_threads(threads)
+        else:
+            cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = False, False, True
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+        cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = flags

@@ -1,0 +1,29 @@
+"""Blocks, architectures and search spaces for image super-resolution."""
+
+from srnas.search_space import blocks as blocks
+from srnas.search_space import tails as tails
+from srnas.search_space.architecture import Architecture, Choice, Position
+from srnas.search_space.designs import human_designs
+from srnas.search_space.errors import InputError, unknown_name
+from srnas.search_space.network import Network
+from srnas.search_space.official import convert_official
+from srnas.search_space.registry import REGISTRY, Block, BlockInfo, Constraint, build_block
+from srnas.search_space.space import SearchSpace, space_names
+
+__all__ = [
+    "REGISTRY",
+    "Architecture",
+    "Block",
+    "BlockInfo",
+    "Choice",
+    "Constraint",
+    "InputError",
+    "Network",
+    "Position",
+    "SearchSpace",
+    "build_block",
+    "convert_official",
+    "human_designs",
+    "space_names",
+    "unknown_name",
+]

@@ -1,0 +1,95 @@
+"""CBAM, convolutional block attention module: a channel gate, then a spatial gate on its result.
+
+Reference: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, Eqs. 1 to 3
+(https://arxiv.org/abs/1807.06521).
+
+Deviation: the channel gate keeps at least one hidden unit where C < reduction (the official code then ignores x).
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
+
+Pool = Literal["avg", "max", "lp", "lse"]
+
+
+def _pool(x: torch.Tensor, kind: Pool) -> torch.Tensor:
+    """Reduce ``(B, C, H, W)`` to ``(B, C)``."""
+    if kind == "avg":
+        return x.mean((-2, -1))
+    if kind == "max":
+        return x.amax((-2, -1))
+    if kind == "lp":
+        return x.square().sum((-2, -1)).sqrt()
+    return x.flatten(2).logsumexp(-1)
+
+
+class SpatialGate(nn.Module):
+    """``x * sigmoid(bn(conv7x7([max_c, mean_c])))``; batch norm folds into the convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(1, momentum=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh ``x``, ``(B, C, H, W)``."""
+        pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
+        return x * self.norm(self.conv(pooled)).sigmoid()
+
+    def fold(self) -> None:
+        """Replace convolution and batch norm by one convolution; a second call changes nothing."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+@REGISTRY.register(
+    BlockInfo(
+        name="cbam",
+        role="attention",
+        paper="Woo et al., CBAM, ECCV 2018, https://arxiv.org/abs/1807.06521",
+        tile_invariant=False,
+        official_names={
+            "ChannelGate.mlp.1": "squeeze",
+            "ChannelGate.mlp.3": "expand",
+            "SpatialGate.spatial.conv": "spatial.conv",
+            "SpatialGate.spatial.bn": "spatial.norm",
+        },
+    )
+)
+class CBAM(Block):
+    """``spatial(x * sigmoid(sum over pools of mlp(pool(x))))``, shape kept; depends on the whole image."""
+
+    class Config(BlockConfig):
+        """``reduction`` of the shared MLP, its ``pools``, and whether the ``spatial`` gate follows."""
+
+        reduction: int = Field(default=16, ge=1)
+        pools: tuple[Pool, ...] = Field(default=("avg", "max"), min_length=1)
+        spatial: bool = True
+
+    def __init__(self, channels: int, config: Config = Config()) -> None:
+        super().__init__(channels, config)
+        hidden = max(1, channels // config.reduction)
+        self.pools = config.pools
+        self.squeeze = nn.Linear(channels, hidden)
+        self.expand = nn.Linear(hidden, channels)
+        self.spatial = SpatialGate() if config.spatial else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh ``x``, ``(B, C, H, W)``."""
+        logits = [self.expand(F.relu(self.squeeze(_pool(x, pool)))) for pool in self.pools]
+        weighed: torch.Tensor = self.spatial(x * sum(logits[1:], logits[0]).sigmoid()[:, :, None, None])
+        return weighed
+
+    @classmethod
+    def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
+        """``2 C h`` per pool, h = max(1, C / reduction), and ``98 H W`` for the spatial gate."""
+        hidden = max(1, channels // config.reduction)
+        return 2 * channels * hidden * len(config.pools) + 98 * height * width * config.spatial

@@ -1,0 +1,75 @@
+"""Human designs as chains of a given space: the candidates that a study judges first."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from srnas.search_space.architecture import NONE, Architecture, Choice, Position
+from srnas.search_space.space import SearchSpace
+
+T = TypeVar("T")
+
+# (design, trunk, attention, order, tail, global skip, end and long skip) in the words of this package.
+_DESIGNS: tuple[tuple[str, str, str, str, str, str, bool], ...] = (
+    ("EDSR-like", "conv", NONE, "after", "pixelshuffle", "none", True),
+    ("PlainUSR-like", "conv", "lia", "after", "pixelshuffle", "nearest", False),
+    ("A2N-like", NONE, "aab", "after", "nearest_pa", "bilinear", True),
+    ("A2N-M-like", NONE, "aab_m", "after", "nearest_pa", "bilinear", True),
+    ("MAN-like", "conv", "mlka", "before", "pixelshuffle", "none", True),
+    ("CBAM-like", "conv", "cbam", "after", "pixelshuffle", "none", True),
+)
+
+
+def human_designs(space: SearchSpace) -> dict[str, Architecture]:
+    """Return the designs that fit ``space``, at its least, middle and greatest width, by name.
+
+    The host follows the publication as far as the space offers it. ``MAN-like`` has convolutions where MAN has GSAU.
+    A plain chain of the smallest width marks the fast end.
+    """
+    found: dict[str, Architecture] = {}
+    widths = sorted(set(space.content.channels))
+    for name, trunk, attention, order, tail, skip, closed in _DESIGNS:
+        channels = widths[len(widths) // 2]
+        body = _body(space, channels, trunk, attention, order)
+        if body is not None:
+            found[name] = _host(space, channels, body, tail, skip, closed)
+    for channels, suffix in ((widths[0], "small"), (widths[-1], "large")):
+        body = _body(space, channels, "conv", NONE, "after")
+        if body is not None:
+            found[f"plain-{suffix}"] = _host(space, channels, body, "pixelshuffle", "bilinear", False)
+    return {name: design for name, design in found.items() if space.contains(design)}
+
+
+def _body(space: SearchSpace, channels: int, trunk: str, attention: str, order: str) -> tuple[Position, ...] | None:
+    def same(position: Position) -> bool:
+        names = (position.trunk.name, position.attention.name)
+        ordered = NONE in names or position.order == order
+        return names == (trunk, attention) and ordered and position.active is None
+
+    fitting = [position for position in space.alphabet(channels) if same(position)]
+    depth = space.content.positions
+    if not fitting or not depth:
+        return None
+    return (fitting[0],) * (depth // 2 if trunk != NONE and attention != NONE and depth > 1 else depth)
+
+
+def _host(
+    space: SearchSpace, channels: int, body: tuple[Position, ...], tail: str, skip: str, closed: bool
+) -> Architecture:
+    content = space.content
+    return Architecture(
+        scale=space.scale,
+        channels=channels,
+        positions=body,
+        end=_prefer("conv" if closed else "none", content.end),
+        long_skip=_prefer(closed, content.long_skip),
+        tail=_tail(tail, content.tail),
+        global_skip=_prefer(skip, content.global_skip),
+    )
+
+
+def _prefer(wanted: object, offered: Sequence[T]) -> T:
+    return next((choice for choice in offered if choice == wanted), offered[0])
+
+
+def _tail(wanted: str, offered: Sequence[Choice]) -> Choice:
+    return next((choice for choice in offered if choice.name == wanted), offered[0])

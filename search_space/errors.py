@@ -1,0 +1,66 @@
+"""The one error that means "what was given cannot be used", and the texts it carries."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class InputError(ValueError):
+    """Something a user gave cannot be used.
+
+    The message says what must hold, what was given and what to do; the command line prints it and exits with 2.
+    """
+
+
+def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InputError:
+    """Return the error for a name that does not exist, with the nearest valid one and the whole list."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return InputError(f"unknown {kind} '{name}'.{hint} Valid: {', '.join(names) or 'none'}.")
+
+
+def parse(model: type[Model], data: Mapping[str, Any], what: str) -> Model:
+    """Validate ``data`` as ``model``.
+
+    Args:
+        model: A pydantic model that forbids unknown keys.
+        data: The parsed input.
+        what: Where the data come from, for the message (``"space file 'my.toml'"``).
+
+    Raises:
+        InputError: On the first thing that is wrong, with the nearest valid key where a key is unknown.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise InputError(f"{what}: {_describe(error, model)}") from None
+
+
+def _describe(error: ValidationError, model: type[BaseModel]) -> str:
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        return str(cause)
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return str(unknown_name("key", path, _keys(model, first["loc"][:-1])))
+    if first["type"] == "missing":
+        return f"the key '{path}' is required."
+    given = f", but got {path}={first['input']!r}" if path else ""
+    return f"{first['msg'][0].lower()}{first['msg'][1:]} must hold{given}." if path else first["msg"]
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the dotted keys that are valid at ``path``."""
+    inner: type[BaseModel] = model
+    for part in path:
+        annotation = inner.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        inner = annotation
+    return [".".join([*map(str, path), field]) for field in inner.model_fields]

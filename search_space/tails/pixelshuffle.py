@@ -1,0 +1,27 @@
+"""The sub-pixel tail: one convolution at low resolution, rearranged into the output.
+
+Reference: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+Neural Network", CVPR 2016, Eq. 4 (https://arxiv.org/abs/1609.05158).
+"""
+
+import torch
+from torch import nn
+
+from srnas.search_space.registry import REGISTRY, BlockConfig, BlockInfo, Tail
+
+
+@REGISTRY.register(
+    BlockInfo(name="pixelshuffle", role="tail", paper="Shi et al., ESPCN, CVPR 2016, https://arxiv.org/abs/1609.05158")
+)
+class PixelShuffleTail(Tail):
+    """``pixel_shuffle(conv3x3(x))``: ``(B, C, H, W) -> (B, 3, scale*H, scale*W)``."""
+
+    def __init__(self, channels: int, scale: int, config: BlockConfig = BlockConfig()) -> None:
+        super().__init__(channels, scale, config)
+        self.last = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Upsample the features ``x``."""
+        upsampled: torch.Tensor = self.shuffle(self.last(x))
+        return upsampled
