@@ -1,1 +1,25 @@
-"""."""
+"""Results: records, the MLflow store, the front, tables and figures."""
+
+from srnas.leaderboard.figure import write_html, write_png
+from srnas.leaderboard.front import hypervolume, non_dominated
+from srnas.leaderboard.ranking import Board, rank
+from srnas.leaderboard.record import Quality, Rung, Sizes, State, StudyRecord, TrialRecord
+from srnas.leaderboard.store import Store
+from srnas.leaderboard.table import board_table
+
+__all__ = [
+    "Board",
+    "Quality",
+    "Rung",
+    "Sizes",
+    "State",
+    "Store",
+    "StudyRecord",
+    "TrialRecord",
+    "board_table",
+    "hypervolume",
+    "non_dominated",
+    "rank",
+    "write_html",
+    "write_png",
+]

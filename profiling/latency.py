@@ -22,6 +22,9 @@ from srnas.profiling.lease import device_lease
 REFERENCE = "reference"
 REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
 
+# Fewer rounds than this are no distribution.
+MIN_SAMPLES = 3
+
 # A burst is timed with this many calls at most, so that one round stays short.
 _MAX_BURST = 64
 
@@ -42,6 +45,7 @@ class LatencyProtocol:
         min_rounds: Least number of rounds.
         max_rounds: Greatest number of rounds.
         max_time_s: No round starts after this time, once ``min_rounds`` are done.
+        give_up_s: No round starts after this time, once ``MIN_SAMPLES`` are done.
         interval: Rounds stop when every interval is within this share of its median.
         reference_tolerance: A round whose reference is further from its median is disturbed.
         disturbed_share: With a greater share of disturbed rounds the measurement is flagged ``disturbed``.
@@ -55,6 +59,7 @@ class LatencyProtocol:
     min_rounds: int = 12
     max_rounds: int = 60
     max_time_s: float = 60.0
+    give_up_s: float = 120.0
     interval: float = 0.01
     reference_tolerance: float = 0.03
     disturbed_share: float = 0.25
@@ -62,7 +67,7 @@ class LatencyProtocol:
 
 CUDA_PROTOCOL = LatencyProtocol()
 CPU_PROTOCOL = replace(
-    CUDA_PROTOCOL, warmup_cap_s=1.0, window_calls=8, window_tolerance=0.03, max_time_s=2.0, reference_tolerance=0.1
+    CUDA_PROTOCOL, warmup_cap_s=1.0, window_calls=8, window_tolerance=0.03, max_time_s=2.0, give_up_s=20.0, reference_tolerance=0.1
 )
 
 
@@ -155,13 +160,16 @@ def make_timer(network: nn.Module, input_shape: InputShape, device: torch.device
 def measure_rounds(timers: Mapping[str, Timer], protocol: LatencyProtocol, rng: random.Random) -> dict[str, Latency]:
     """Warm the timers up, run the rounds, and return a latency for each timer but the reference."""
     first = {name: timer(1)[0] for name, timer in timers.items()}
-    warm = {name: _warm_up(timer, protocol) for name, timer in timers.items()}
+    warm = {name: _warm_up(timer, first[name], protocol) for name, timer in timers.items()}
     burst = {name: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for name, (ms, _) in warm.items()}
     rounds: dict[str, list[float]] = {name: [] for name in timers}
     started = time.monotonic()
     for number in range(protocol.max_rounds):
+        elapsed = time.monotonic() - started
         enough = number >= protocol.min_rounds
-        if enough and (time.monotonic() - started > protocol.max_time_s or _settled(rounds, protocol)):
+        if enough and (elapsed > protocol.max_time_s or _settled(rounds, protocol)):
+            break
+        if number >= MIN_SAMPLES and elapsed > protocol.give_up_s:
             break
         for name in rng.sample(list(timers), len(timers)):
             rounds[name].append(statistics.median(timers[name](burst[name])))
@@ -172,12 +180,13 @@ def measure_rounds(timers: Mapping[str, Timer], protocol: LatencyProtocol, rng: 
     }
 
 
-def _warm_up(timer: Timer, protocol: LatencyProtocol) -> tuple[float, bool]:
+def _warm_up(timer: Timer, first_ms: float, protocol: LatencyProtocol) -> tuple[float, bool]:
     """Return the last window's median in milliseconds, and whether two windows agreed."""
     started = time.monotonic()
-    previous = statistics.median(timer(protocol.window_calls))
+    calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
+    previous = statistics.median(timer(calls))
     while True:
-        current = statistics.median(timer(protocol.window_calls))
+        current = statistics.median(timer(calls))
         elapsed = time.monotonic() - started
         agreed = abs(current - previous) <= protocol.window_tolerance * previous
         if (agreed and elapsed >= protocol.warmup_min_s) or elapsed >= protocol.warmup_cap_s:

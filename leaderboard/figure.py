@@ -1,0 +1,108 @@
+"""The front as a figure: a PNG for documents, and one self-contained interactive HTML page."""
+
+import html
+from pathlib import Path
+
+import pandas as pd
+
+from srnas.leaderboard.ranking import Board
+
+_FRONT, _DOMINATED, _DESIGN, _BICUBIC = "#0b5fa5", "#b8c0c8", "#d1495b", "#5f6b76"
+_LATENCY = "latency in ms (fastest round, log scale)"
+
+
+def _groups(board: Board) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the front, the dominated trials, and the human designs among both."""
+    complete = board.rows[board.rows["state"] == "complete"]
+    return board.front, complete[~complete["front"]], complete[complete["design"] != ""]
+
+
+def _title(board: Board) -> str:
+    study = board.study
+    return f"{study.name}: PSNR against latency, x{study.scale}"
+
+
+def write_png(board: Board, path: Path) -> None:
+    """Draw the board to ``path``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    front, dominated, designs = _groups(board)
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    psnr, latency = "psnr_y_db", "latency_stable_ms"
+    axes.axhline(board.study.bicubic_psnr_y_db, color=_BICUBIC, linestyle="--", linewidth=1, label="bicubic")
+    axes.scatter(dominated[latency], dominated[psnr], color=_DOMINATED, s=28, label="dominated", zorder=2)
+    axes.step(front[latency], front[psnr], where="post", color=_FRONT, linewidth=1.2, zorder=2)
+    axes.scatter(front[latency], front[psnr], color=_FRONT, s=46, label="front", zorder=3)
+    axes.scatter(
+        designs[latency], designs[psnr], marker="o", s=130, facecolors="none", edgecolors=_DESIGN, linewidths=1.3,
+        label="human designs", zorder=4,
+    )  # fmt: skip
+    for _, row in designs.iterrows():
+        axes.annotate(
+            row["design"], (row[latency], row[psnr]), xytext=(7, -11), textcoords="offset points", fontsize=8,
+            color=_DESIGN,
+        )  # fmt: skip
+    for _, row in front[front["design"] == ""].iterrows():
+        axes.annotate(
+            f"#{row['trial']}", (row[latency], row[psnr]), xytext=(-6, 7), textcoords="offset points", fontsize=8,
+            color=_FRONT, ha="right",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter() if len(board.rows) else NullFormatter())
+    axes.set_xlabel(_LATENCY)
+    axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")
+    axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+def write_html(board: Board, path: Path) -> None:
+    """Write an interactive page to ``path`` that needs no network."""
+    import plotly.graph_objects as go
+
+    front, dominated, designs = _groups(board)
+    figure = go.Figure()
+    marks = (
+        ("dominated", dominated, "markers", {"color": _DOMINATED, "size": 8}),
+        ("front", front, "lines+markers", {"color": _FRONT, "size": 10}),
+        ("human designs", designs, "markers", {"color": _DESIGN, "size": 17, "symbol": "circle-open"}),
+    )
+    for name, rows, mode, marker in marks:
+        figure.add_scatter(
+            x=rows["latency_stable_ms"].tolist(),
+            y=rows["psnr_y_db"].tolist(),
+            name=name,
+            mode=mode,
+            marker=marker,
+            line={"shape": "hv", "width": 1.5, "color": _FRONT},
+            text=[_hover(row) for _, row in rows.iterrows()],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    figure.add_hline(
+        y=board.study.bicubic_psnr_y_db, line={"dash": "dash", "color": _BICUBIC}, annotation_text="bicubic"
+    )
+    figure.update_layout(
+        title=html.escape(f"{_title(board)} on {board.study.device}"), template="plotly_white", hovermode="closest"
+    )
+    figure.update_xaxes(type="log", title=_LATENCY)
+    figure.update_yaxes(title=f"PSNR-Y in dB on '{html.escape(board.study.validation)}'")
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def _hover(row: "pd.Series[object]") -> str:
+    lines = (
+        f"<b>trial {row['trial']}</b> {html.escape(str(row['design']))}",
+        html.escape(str(row["architecture"])),
+        f"{row['psnr_y_db']:.2f} dB ({row['gain_db']:+.2f}), SSIM {row['ssim_y']:.4f}",
+        f"{row['latency_stable_ms']:.2f} ms, median {row['latency_ms']:.2f} "
+        f"[{row['latency_ms_low']:.2f}, {row['latency_ms_high']:.2f}]",
+        f"{row['params_k']:.1f} K parameters, {row['macs_g']:.3f} G MACs",
+    )
+    return "<br>".join(lines)

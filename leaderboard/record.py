@@ -1,0 +1,145 @@
+"""What is recorded of a study and of each of its trials: plain, complete, JSON both ways."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from srnas.profiling import Counts, DeviceProfile, Latency, Reconciliation
+from srnas.search_space import Architecture
+
+SCHEMA = 1
+
+State = Literal["complete", "over_budget", "diverged", "out_of_memory", "failed", "interrupted"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudyRecord(_Record):
+    """A study as its trials need it.
+
+    Attributes:
+        name: The study's name.
+        scale: Upscaling factor.
+        config: All settings, by dotted name.
+        validation: Name of the held-out set.
+        bicubic_psnr_y_db: PSNR of bicubic upscaling on the held-out set.
+        bicubic_ssim_y: SSIM of it.
+        device: The device profile of every latency.
+        reference_psnr_y_db: PSNR of the hypervolume's reference point: bicubic's.
+        reference_latency_ms: Latency of it: the budget, or the slowest human design.
+    """
+
+    name: str
+    scale: int
+    config: dict[str, Any]
+    validation: str
+    bicubic_psnr_y_db: float
+    bicubic_ssim_y: float
+    device: DeviceProfile
+    reference_psnr_y_db: float
+    reference_latency_ms: float
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that holds the study."""
+        return f"sr-x{self.scale}/search"
+
+
+class Rung(_Record):
+    """PSNR on the held-out set at an iteration."""
+
+    iteration: int
+    psnr_y_db: float
+
+
+class Quality(_Record):
+    """Per-image scores on the held-out set."""
+
+    images: tuple[str, ...]
+    psnr_y_db: tuple[float, ...]
+    ssim_y: tuple[float, ...]
+    mean_psnr_y_db: float
+    mean_ssim_y: float
+
+
+class Sizes(_Record):
+    """Sizes of the deploy form at ``input_shape``; see the counters for the definitions."""
+
+    input_shape: tuple[int, int, int, int]
+    params: int
+    macs: int
+    other_ops: int
+    activations: int
+    fvcore_macs: int | None = None
+    ptflops_macs: int | None = None
+
+    @classmethod
+    def from_counts(cls, counts: Counts, counted: Reconciliation | None = None) -> "Sizes":
+        """Return the sizes of a count, with the published counters' where they ran."""
+        return cls(
+            input_shape=counts.input_shape,
+            params=counts.params,
+            macs=counts.macs,
+            other_ops=counts.other_ops,
+            activations=counts.activations,
+            fvcore_macs=counted.fvcore_macs if counted else None,
+            ptflops_macs=counted.ptflops_macs if counted else None,
+        )
+
+
+class TrialRecord(_Record):
+    """One candidate: what it is, how large and fast it is, how well it does, or why it was not finished.
+
+    Attributes:
+        study: Name of the study.
+        number: The trial's number in the study.
+        state: How it ended.
+        reason: Why, in words, unless it is complete.
+        architecture: The architecture as plain data.
+        design: Name of the human design, if it is one.
+        protocol: Hash of everything that the quality depends on.
+        validation: Name of the held-out set.
+        sizes: Once counted.
+        latency: Once measured.
+        rungs: PSNR during training.
+        quality: Once trained.
+        train_s: Seconds spent in training steps.
+        reused: Whether the quality comes from an earlier study with the same protocol.
+        started_ms: Unix time in milliseconds.
+        ended_ms: Unix time in milliseconds.
+        host: Where it ran.
+        pid: In which process.
+    """
+
+    study: str
+    number: int
+    state: State
+    reason: str = ""
+    architecture: dict[str, Any]
+    design: str = ""
+    protocol: str
+    validation: str
+    sizes: Sizes | None = None
+    latency: Latency | None = None
+    rungs: tuple[Rung, ...] = ()
+    quality: Quality | None = None
+    train_s: float = 0.0
+    reused: bool = False
+    started_ms: int = 0
+    ended_ms: int = 0
+    host: str = ""
+    pid: int = Field(default=0, ge=0)
+
+    @property
+    def genotype(self) -> Architecture:
+        """The architecture as a value."""
+        return Architecture.from_dict(self.architecture)
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """``(PSNR in dB, latency in ms)`` of a complete trial, as the front ranks it."""
+        if self.state != "complete" or self.quality is None or self.latency is None:
+            return None
+        return self.quality.mean_psnr_y_db, self.latency.stable_ms

@@ -1,0 +1,300 @@
+"""The MLflow store: created safely, written once per trial, read as rows.
+
+One parent run per study, one child per trial on one flat level below it. ``MLFLOW_TRACKING_URI`` replaces the
+workspace's own SQLite file.
+"""
+
+import json
+import logging
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import pandas as pd  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME  # noqa: E402
+
+from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord  # noqa: E402
+from srnas.search_space import InputError  # noqa: E402
+
+_STORE_FILE = "mlflow.db"
+_PARAM_LENGTH = 6000
+_STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "interrupted": "KILLED"}
+
+
+class Store:
+    """Writes studies and trials to MLflow and reads them back.
+
+    Args:
+        workspace: Folder of the SQLite file and the artifacts; created if missing.
+
+    Raises:
+        InputError: If the workspace cannot be written.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.workspace = workspace.resolve()
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _create_sqlite(self.workspace)
+        self.client = MlflowClient(tracking_uri=self.uri)
+
+    def open_study(self, study: StudyRecord) -> str:
+        """Return the id of the study's parent run, which is created if missing, and close the runs of dead processes."""
+        experiment = self._experiment(study.experiment)
+        self._close_dead(experiment)
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'study'"
+        for run in self.client.search_runs([experiment], filters, max_results=1):
+            return str(run.info.run_id)
+        tags = {
+            "srnas.role": "study",
+            "srnas.study": study.name,
+            "srnas.record": study.model_dump_json(),
+            MLFLOW_RUN_NAME: study.name,
+            **_device_tags(study),
+            **_process_tags(),
+        }
+        run = self.client.create_run(experiment, tags=tags, run_name=study.name)
+        params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in sorted(study.config.items())]
+        metrics = {"bicubic_psnr_y_db": study.bicubic_psnr_y_db, "bicubic_ssim_y": study.bicubic_ssim_y}
+        self.client.log_batch(run.info.run_id, _metrics(metrics), params)
+        return str(run.info.run_id)
+
+    def written_trials(self, study: StudyRecord) -> set[int]:
+        """Return the numbers of the study's trials that have a finished run."""
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
+        runs = self._search(self._experiment(study.experiment), filters)
+        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status != "RUNNING"}
+
+    def write_trial(self, parent: str, study: StudyRecord, trial: TrialRecord) -> str:
+        """Write one finished trial as a child of ``parent``, in one batch, and return its run id."""
+        tags = {
+            "srnas.role": "trial",
+            "srnas.study": study.name,
+            "srnas.trial": str(trial.number),
+            "srnas.key": trial.genotype.key,
+            "srnas.architecture": str(trial.genotype),
+            "srnas.design": trial.design,
+            "srnas.protocol": trial.protocol,
+            "srnas.validation": trial.validation,
+            "srnas.state": trial.state,
+            "srnas.error": trial.reason,
+            "srnas.latency_flags": ",".join(trial.latency.flags) if trial.latency else "",
+            MLFLOW_PARENT_RUN_ID: parent,
+            **_device_tags(study),
+            **_process_tags(),
+        }
+        experiment = self._experiment(study.experiment)
+        name = f"{study.name}-{trial.number:04d}"
+        run = self.client.create_run(experiment, start_time=trial.started_ms, tags=tags, run_name=name)
+        run_id = str(run.info.run_id)
+        rungs = [Metric("rung_psnr_y_db", r.psnr_y_db, trial.ended_ms, r.iteration) for r in trial.rungs]
+        metrics = [*_metrics(_trial_metrics(trial), trial.ended_ms), *(m for m in rungs if math.isfinite(m.value))]
+        self.client.log_batch(run_id, metrics, _trial_params(trial))
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"architecture.json": json.dumps(trial.architecture), "trial.json": trial.model_dump_json()}
+            for file, text in files.items():
+                Path(folder, file).write_text(text, encoding="utf-8")
+            self.client.log_artifacts(run_id, folder)
+        self.client.set_terminated(run_id, _STATUS.get(trial.state, "FAILED"), trial.ended_ms)
+        return run_id
+
+    def log_progress(self, parent: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Append to the study's curves."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(parent, [Metric(key, value, now, step) for key, value in metrics.items()])
+
+    def close_study(
+        self, parent: str, metrics: Mapping[str, float], files: Iterable[Path], *, killed: bool = False
+    ) -> None:
+        """Write the outcome of a study to its parent run and end it."""
+        self.client.log_batch(parent, _metrics(metrics))
+        for file in files:
+            self.client.log_artifact(parent, str(file))
+        self.client.set_terminated(parent, "KILLED" if killed else "FINISHED")
+
+    def add_weights(self, study: StudyRecord, weights: Mapping[int, Path]) -> None:
+        """Log the weights of trials that have none yet, by trial number."""
+        for number, path in weights.items():
+            filters = (
+                f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial' "
+                f"and tags.`srnas.trial` = '{number}'"
+            )
+            for run in self._search(self._experiment(study.experiment), filters):
+                if not self.client.list_artifacts(run.info.run_id, "weights"):
+                    self.client.log_artifact(run.info.run_id, str(path), "weights")
+
+    def write_block_profiles(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write one run per profiled block: numbers as metrics, the rest as tags."""
+        experiment = self._experiment("sr/blocks")
+        for row in rows:
+            numbers = {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+            tags = {f"srnas.{key}": json.dumps(value) for key, value in row.items() if key not in numbers}
+            run = self.client.create_run(experiment, tags=tags, run_name=str(row["block"]))
+            self.client.log_batch(run.info.run_id, _metrics(numbers))
+            self.client.set_terminated(run.info.run_id)
+
+    def studies(self) -> list[StudyRecord]:
+        """Return every study, newest first."""
+        runs = [run for e in self._experiments() for run in self._search(e, "tags.`srnas.role` = 'study'")]
+        runs.sort(key=lambda run: run.info.start_time, reverse=True)
+        return [StudyRecord.model_validate_json(run.data.tags["srnas.record"]) for run in runs]
+
+    def rows(self, study: StudyRecord) -> pd.DataFrame:
+        """Return one row per trial: tags by their name, metrics with units in their name, full precision."""
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
+        rows = [_row(run) for run in self._search(self._experiment(study.experiment), filters)]
+        frame = pd.DataFrame(rows)
+        return frame.sort_values("trial", ignore_index=True) if rows else frame
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = "MLFLOW_TRACKING_URI" not in os.environ
+        return str(self.client.create_experiment(name, (self.workspace / "artifacts").as_uri() if local else None))
+
+    def _experiments(self) -> list[str]:
+        return [e.experiment_id for e in self.client.search_experiments(filter_string="name LIKE 'sr-x%'")]
+
+    def _search(self, experiment: str, filters: str) -> list[Run]:
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([experiment], filters, page_token=token)
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _close_dead(self, experiment: str) -> None:
+        """End the runs that a process of this host left RUNNING when it died."""
+        for run in self._search(experiment, "attributes.status = 'RUNNING'"):
+            tags = run.data.tags
+            pid = tags.get("srnas.pid", "")
+            if tags.get("srnas.host") == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def reopen(self, parent: str) -> None:
+        """Mark a study's run as running again, in this process."""
+        self.client.update_run(parent, "RUNNING")
+        self.client.log_batch(parent, tags=[RunTag(key, value) for key, value in _process_tags().items()])
+
+
+def _create_sqlite(workspace: Path) -> str:
+    """Return the URI of the workspace's store; a missing one is migrated aside and renamed into place."""
+    path = workspace / _STORE_FILE
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        with FileLock(workspace / f"{_STORE_FILE}.lock"):
+            if not path.exists():
+                aside = path.with_suffix(".creating")
+                aside.unlink(missing_ok=True)
+                SqlAlchemyStore(f"sqlite:///{aside}", (workspace / "artifacts").as_uri()).engine.dispose()
+                aside.replace(path)
+    except OSError as error:
+        raise InputError(f"workspace '{workspace}' must be writable, but {error}; give another --workspace.") from None
+    return f"sqlite:///{path}"
+
+
+def _device_tags(study: StudyRecord) -> dict[str, str]:
+    device = study.device
+    return {
+        "srnas.device": device.name,
+        "srnas.device_profile": json.dumps(asdict(device), sort_keys=True),
+        "srnas.runtime": device.runtime,
+        "srnas.dtype": device.dtype,
+        "srnas.schema": str(SCHEMA),
+    }
+
+
+def _process_tags() -> dict[str, str]:
+    return {"srnas.host": socket.gethostname(), "srnas.pid": str(os.getpid()), "srnas.heartbeat": str(int(time.time()))}
+
+
+def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
+    values: dict[str, float] = {"train_s": trial.train_s}
+    if trial.sizes:
+        sizes = trial.sizes
+        values |= {
+            "params_k": sizes.params / 1e3,
+            "macs_g": sizes.macs / 1e9,
+            "activations_m": sizes.activations / 1e6,
+            "other_ops_m": sizes.other_ops / 1e6,
+        }
+        counters = {"fvcore_macs_g": sizes.fvcore_macs, "ptflops_macs_g": sizes.ptflops_macs}
+        values |= {name: macs / 1e9 for name, macs in counters.items() if macs is not None}
+    if trial.latency:
+        latency = trial.latency
+        values |= {
+            "latency_ms": latency.latency_ms,
+            "latency_ms.low": latency.low_ms,
+            "latency_ms.high": latency.high_ms,
+            "latency_stable_ms": latency.stable_ms,
+            "latency_reference_ratio": latency.reference_ratio,
+        }
+    if trial.quality:
+        values[f"psnr_y_db.{trial.validation}"] = trial.quality.mean_psnr_y_db
+        values[f"ssim_y.{trial.validation}"] = trial.quality.mean_ssim_y
+    return values
+
+
+def _trial_params(trial: TrialRecord) -> list[Param]:
+    genotype = trial.genotype
+    params = {
+        "scale": genotype.scale,
+        "channels": genotype.channels,
+        "end": genotype.end,
+        "long_skip": genotype.long_skip,
+        "tail": genotype.tail,
+        "global_skip": genotype.global_skip,
+        "depth": len(genotype.positions),
+        **{f"p{depth:02d}": position for depth, position in enumerate(genotype.positions)},
+    }
+    return [Param(key, str(value)) for key, value in params.items()]
+
+
+def _metrics(values: Mapping[str, float], timestamp_ms: int | None = None) -> list[Metric]:
+    """Return finite values as metrics; MLflow's pages cannot draw inf and NaN."""
+    now = timestamp_ms or int(time.time() * 1000)
+    return [Metric(key, float(value), now, 0) for key, value in values.items() if math.isfinite(value)]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    validation = tags["srnas.validation"]
+    return {
+        "study": tags["srnas.study"],
+        "trial": int(tags["srnas.trial"]),
+        "state": tags["srnas.state"],
+        "reason": tags["srnas.error"],
+        "key": tags["srnas.key"],
+        "architecture": tags["srnas.architecture"],
+        "design": tags["srnas.design"],
+        "validation": validation,
+        "psnr_y_db": metrics.get(f"psnr_y_db.{validation}", math.nan),
+        "ssim_y": metrics.get(f"ssim_y.{validation}", math.nan),
+        "latency_stable_ms": metrics.get("latency_stable_ms", math.nan),
+        "latency_ms": metrics.get("latency_ms", math.nan),
+        "latency_ms_low": metrics.get("latency_ms.low", math.nan),
+        "latency_ms_high": metrics.get("latency_ms.high", math.nan),
+        "latency_flags": tags["srnas.latency_flags"],
+        "params_k": metrics.get("params_k", math.nan),
+        "macs_g": metrics.get("macs_g", math.nan),
+        "activations_m": metrics.get("activations_m", math.nan),
+        "train_s": metrics.get("train_s", math.nan),
+        "run_id": run.info.run_id,
+    }

@@ -1,0 +1,70 @@
+"""The board as a rich table."""
+
+import math
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from srnas.leaderboard.ranking import Board
+
+_STATES = {"complete": "", "over_budget": "over budget", "out_of_memory": "out of memory"}
+
+
+# (heading, key, digits, sign, whether it needs a wide terminal)
+_NUMBERS = (
+    ("PSNR-Y", "psnr_y_db", 2, "", False),
+    ("gain", "gain_db", 2, "+", False),
+    ("SSIM-Y", "ssim_y", 4, "", True),
+    ("ms", "latency_stable_ms", 2, "", False),
+    ("median", "latency_ms", 2, "", True),
+    ("low", "latency_ms_low", 2, "", True),
+    ("high", "latency_ms_high", 2, "", True),
+    ("params K", "params_k", 1, "", False),
+    ("MACs G", "macs_g", 3, "", True),
+)
+WIDE = 130
+
+
+def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
+    """Return the ranked trials.
+
+    Args:
+        board: What is shown.
+        width: Of the terminal, in characters; below ``WIDE`` some columns are left out.
+        limit: Keeps that many rows beyond the front.
+    """
+    study = board.study
+    front = len(board.front)
+    table = Table(
+        title=f"Study '{study.name}': x{study.scale} on {study.device}",
+        caption=(
+            f"* front. PSNR-Y in dB on '{study.validation}' and its gain over bicubic ({study.bicubic_psnr_y_db:.2f} dB, "
+            f"SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; median, low, high: its median over rounds "
+            "with the 95 % interval."
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    columns = [column for column in _NUMBERS if width >= WIDE or not column[-1]]
+    table.add_column("", no_wrap=True)
+    table.add_column("trial", justify="right")
+    table.add_column("architecture", overflow="fold", ratio=1)
+    for heading, *_ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    shown = board.rows if limit is None else board.rows.head(front + limit)
+    for _, row in shown.iterrows():
+        numbers = (_number(row[key], digits, sign) for _, key, digits, sign, _ in columns)
+        style = "bold" if row["front"] else ""
+        table.add_row("*" if row["front"] else "", str(row["trial"]), _name(row), *numbers, style=style)
+    return table
+
+
+def _name(row: "pd.Series[object]") -> str:
+    notes = (row["design"], _STATES.get(str(row["state"]), str(row["state"])), row["reason"], row["latency_flags"])
+    said = ", ".join(str(note) for note in notes if note)
+    return escape(str(row["architecture"])) + (f"\n[dim]{escape(said)}[/]" if said else "")
+
+
+def _number(value: object, digits: int, sign: str) -> str:
+    return f"{value:{sign}.{digits}f}" if isinstance(value, float) and math.isfinite(value) else ""

@@ -1,0 +1,255 @@
+"""From what a user asks for to a running study: everything is checked before anything is written."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from srnas.leaderboard import Board, Store, StudyRecord, rank
+from srnas.nas.cache import ResultCache
+from srnas.nas.evaluation import evaluate_bicubic
+from srnas.nas.judging import Judge, Observer
+from srnas.nas.pairs import Pair, PatchSampler, make_pairs
+from srnas.nas.photos import PhotoSet, all_notes, embedded_photos, load_folder
+from srnas.nas.samplers import check_sampler
+from srnas.nas.settings import Budgets, StudySettings, digest
+from srnas.nas.study import Outcome, Search, stored_settings, study_lock
+from srnas.nas.training import TrainingConfig, build_seeded
+from srnas.profiling import (
+    CPU_PROTOCOL,
+    count,
+    describe_device,
+    measure_latency,
+    resolve_device,
+    resolve_threads,
+)
+from srnas.search_space import Architecture, InputError, SearchSpace, human_designs, unknown_name
+from srnas.search_space.errors import parse
+
+# SSIM's window must fit into what is left of a held-out photograph.
+_SSIM_WINDOW = 11
+# Human designs are timed this briefly to fix the reference point.
+_BRIEF = replace(CPU_PROTOCOL, warmup_cap_s=0.5, max_rounds=12)
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a user asks for; ``None`` takes the space's default (``study``: the space's name and scale)."""
+
+    workspace: Path
+    space: str = "tiny"
+    scale: int = 2
+    trials: int = 24
+    study: str | None = None
+    train: Path | None = None
+    validation: Path | None = None
+    sampler: str = "tpe"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 1
+    latency_input: tuple[int, int] | None = None
+    budgets: Budgets = Budgets()
+    patch: int | None = None
+    batch: int | None = None
+    iterations: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class AlreadyComplete:
+    """A study that holds as many trials as were asked for.
+
+    Attributes:
+        name: Of the study.
+        judged: Its number of judged trials.
+        board: The ranked trials.
+    """
+
+    name: str
+    judged: int
+    board: Board
+
+
+def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyComplete:
+    """Run a search, or go on with one, until the study holds ``request.trials`` trials.
+
+    Raises:
+        InputError: If anything that was given cannot be used; nothing is written then.
+    """
+    if request.trials < 1:
+        raise InputError(f"trials >= 1 must hold, but got trials={request.trials}.")
+    check_sampler(request.sampler)
+    space = SearchSpace.load(request.space, request.scale)
+    device = resolve_device(request.device)
+    training = _training(request, space)
+    latency_input = _latency_input(request, space)
+    photos = _photos(request, space, training)
+    for note in all_notes(photos):
+        observer.on_note(note)
+    settings = _settings(request, space, device, training, latency_input, photos)
+    stored = stored_settings(request.workspace, settings.name)
+    if stored:
+        settings.check_same(stored[0])
+        if stored[1] >= request.trials:
+            return AlreadyComplete(settings.name, stored[1], load_board(request.workspace, settings.name))
+    else:
+        _check_feasible(settings, space, device)
+    with study_lock(request.workspace, settings.name):
+        store = Store(request.workspace)
+        observer.on_note(f"reducing {sum(len(p.photos) for p in photos)} photographs by {request.scale}")
+        train_pairs, validation = (make_pairs(p, request.scale) for p in photos)
+        patches = PatchSampler(train_pairs, request.scale, training.patch, device)
+        cache = ResultCache(request.workspace / "cache", settings.protocol)
+        judge = Judge(settings, patches, validation, photos[1].name, cache, observer)
+        search = Search(request.workspace, settings, space)
+        record = search.prepare(lambda: _study_record(settings, space, validation, photos[1].name, device))
+        return search.run(judge, store, record, request.trials)
+
+
+def load_board(workspace: Path, study: str | None = None) -> Board:
+    """Return the ranked trials of a study; of the newest one without a name.
+
+    Raises:
+        InputError: If the workspace or the study does not exist.
+    """
+    if not workspace.is_dir():
+        raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    store = Store(workspace)
+    studies = store.studies()
+    found = next((s for s in studies if study in (None, s.name)), None)
+    if found is None and study is None:
+        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
+    if found is None:
+        raise unknown_name("study", study, (s.name for s in studies))
+    return rank(found, store.rows(found))
+
+
+def _training(request: SearchRequest, space: SearchSpace) -> TrainingConfig:
+    defaults = space.defaults
+    given = {name: getattr(request, name) for name in ("patch", "batch", "iterations", "learning_rate")}
+    values = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
+    config = parse(TrainingConfig, {**values, "seed": request.seed}, "training")
+    if config.patch < space.min_size:
+        raise InputError(
+            f"patch >= {space.min_size} must hold for the blocks of space '{space.name}', but got patch={config.patch}."
+        )
+    return config
+
+
+def _latency_input(request: SearchRequest, space: SearchSpace) -> tuple[int, int]:
+    height, width = request.latency_input or (side // request.scale for side in space.defaults.latency_output)
+    if min(height, width) < space.min_size:
+        raise InputError(
+            f"latency input sides >= {space.min_size} must hold for the blocks of space '{space.name}', "
+            f"but got {height}x{width}."
+        )
+    return height, width
+
+
+def _photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig) -> tuple[PhotoSet, PhotoSet]:
+    train = load_folder(request.train) if request.train else embedded_photos("train")
+    validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
+    scale = request.scale
+    least = max(space.min_size * scale, _SSIM_WINDOW + 2 * scale)
+    return (
+        train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
+        validation.at_least(least, "the blocks and the SSIM window"),
+    )
+
+
+def _settings(
+    request: SearchRequest,
+    space: SearchSpace,
+    device: torch.device,
+    training: TrainingConfig,
+    latency_input: tuple[int, int],
+    photos: tuple[PhotoSet, PhotoSet],
+) -> StudySettings:
+    train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
+    return parse(
+        StudySettings,
+        {
+            "name": request.study or f"{space.name}-x{request.scale}",
+            "space": space.name,
+            "space_digest": digest(space),
+            "scale": request.scale,
+            "train": train,
+            "validation": validation,
+            "sampler": request.sampler,
+            "seed": request.seed,
+            "device": str(device),
+            "threads": resolve_threads(request.threads),
+            "latency_input": latency_input,
+            "budgets": request.budgets,
+            "training": training,
+        },
+        "study",
+    )
+
+
+def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Architecture:
+    """Return the architecture of the fewest MACs: a narrow host without, or with the cheapest, positions."""
+    content = space.content
+    candidates = []
+    for channels in sorted(set(content.channels)):
+        alphabet = space.alphabet(channels)
+        free = not content.positions or any(position.is_identity for position in alphabet)
+        for body in [()] if free else [(position,) * content.positions for position in alphabet]:
+            for tail in content.tail:
+                architecture = Architecture(
+                    scale=space.scale,
+                    channels=channels,
+                    positions=body,
+                    end="none" if "none" in content.end else content.end[0],
+                    tail=tail,
+                    global_skip=content.global_skip[0],
+                )
+                candidates.append((count(architecture.build().deploy(), input_shape).macs, len(candidates), architecture))
+    return min(candidates)[2]
+
+
+def _check_feasible(settings: StudySettings, space: SearchSpace, device: torch.device) -> None:
+    """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
+    if settings.budgets == Budgets():
+        return
+    shape = (1, 3, *settings.latency_input)
+    architecture = smallest(space, shape)
+    network = architecture.build().deploy().to(device)
+    counts = count(network, shape)
+    values = {"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9}
+    if settings.budgets.max_latency_ms is not None:
+        measured, _ = measure_latency({"smallest": network}, shape, device, threads=settings.threads)
+        values["latency_ms"] = measured["smallest"].stable_ms
+    exceeded = settings.budgets.exceeded(values)
+    if exceeded:
+        raise InputError(
+            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {architecture}, does not "
+            f"({exceeded}); raise the budget, or lower --latency-input."
+        )
+
+
+def _study_record(
+    settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str, device: torch.device
+) -> StudyRecord:
+    """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
+    bicubic = evaluate_bicubic(validation, settings.scale)
+    limit = settings.budgets.max_latency_ms
+    return StudyRecord(
+        name=settings.name,
+        scale=settings.scale,
+        config=settings.flat(),
+        validation=name,
+        bicubic_psnr_y_db=bicubic.mean_psnr_y_db,
+        bicubic_ssim_y=bicubic.mean_ssim_y,
+        device=describe_device(device, settings.threads),
+        reference_psnr_y_db=bicubic.mean_psnr_y_db,
+        reference_latency_ms=limit or _slowest_design_ms(settings, space, device),
+    )
+
+
+def _slowest_design_ms(settings: StudySettings, space: SearchSpace, device: torch.device) -> float:
+    designs = human_designs(space) or {"smallest": smallest(space, (1, 3, *settings.latency_input))}
+    networks = {name: build_seeded(design, 0).deploy().to(device) for name, design in designs.items()}
+    shape = (1, 3, *settings.latency_input)
+    measured, _ = measure_latency(networks, shape, device, threads=settings.threads, protocol=_BRIEF)
+    return max(latency.stable_ms for latency in measured.values())

@@ -1,0 +1,90 @@
+"""A search as a person watches it: one line per candidate, bars for the study and the training."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from srnas.leaderboard import Rung, TrialRecord
+from srnas.nas import training
+from srnas.nas.judging import Observer
+from srnas.search_space import Architecture
+
+
+class SearchProgress(Observer):
+    """Shows a search on ``console``; use as a context manager.
+
+    Args:
+        console: Usually of the standard error stream.
+        trials: The study's total.
+    """
+
+    def __init__(self, console: Console, trials: int) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            transient=True,
+        )
+        self._study = self._bars.add_task("trials", total=trials, status="")
+        self._training = self._bars.add_task("training", total=None, status="", visible=False)
+        self._psnr = ""
+
+    def __enter__(self) -> "SearchProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def on_start(self, judged: int, iterations: int) -> None:
+        """Show how much of the study is done."""
+        self._bars.update(self._study, completed=judged)
+        self._bars.reset(self._training, total=iterations, visible=False)
+
+    def on_note(self, text: str) -> None:
+        """Print a line."""
+        self._bars.console.print(escape(text), style="dim", highlight=False)
+
+    def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
+        """Begin a candidate."""
+        self._psnr = ""
+        self._bars.update(self._study, status=escape(f"#{number} {design or architecture}"[:60]))
+        self._bars.reset(self._training, visible=False, status="")
+
+    def on_stage(self, stage: str) -> None:
+        """Name the stage."""
+        self._bars.update(self._training, description=stage, visible=True)
+
+    def on_step(self, progress: training.Progress) -> None:
+        """Move the training's bar."""
+        status = f"loss {progress.loss:.4f} {self._psnr}"
+        self._bars.update(self._training, completed=progress.iteration, status=status)
+
+    def on_rung(self, rung: Rung) -> None:
+        """Show the PSNR so far."""
+        self._psnr = f"{rung.psnr_y_db:.2f} dB"
+
+    def on_record(self, record: TrialRecord, on_front: bool) -> None:
+        """Print the candidate's line."""
+        self._bars.update(self._study, advance=1)
+        self._bars.update(self._training, visible=False)
+        self._bars.console.print(_line(record, on_front), highlight=False)
+
+
+def _line(record: TrialRecord, on_front: bool) -> str:
+    name = escape(f"#{record.number:<3} {record.genotype}")
+    design = f" ({record.design})" if record.design else ""
+    if record.point is None:
+        return f"  {name}{design}: [yellow]{record.state.replace('_', ' ')}[/] {escape(record.reason)}"
+    psnr, latency = record.point
+    how = "trained before" if record.reused else f"trained in {record.train_s:.1f} s"
+    mark, style = ("*", "bold green") if on_front else (" ", "default")
+    return f"[{style}]{mark} {name}{design}: {psnr:.2f} dB, {latency:.2f} ms[/], {how}"

@@ -1,0 +1,114 @@
+"""What defines a study: everything that its results depend on, and the hash of what its quality depends on."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from srnas.nas.training import TrainingConfig
+from srnas.search_space import InputError, SearchSpace
+
+# Raised when a change of the code changes what a network's PSNR is.
+_PROTOCOL_VERSION = 1
+
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Budgets(BaseModel):
+    """Upper limits that a candidate must meet before it is trained; ``None`` is no limit.
+
+    Sizes are of the deploy form at the study's latency input; latency is the fastest round.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_params_k: float | None = Field(default=None, gt=0)
+    max_macs_g: float | None = Field(default=None, gt=0)
+
+    def exceeded(self, values: Mapping[str, float]) -> str:
+        """Return which limits ``values`` (``latency_ms``, ``params_k``, ``macs_g``; any part) exceed, in words."""
+        limits = {name.removeprefix("max_"): limit for name, limit in self if limit is not None}
+        over = [f"{n}={values[n]:.4g} > {limit:g}" for n, limit in limits.items() if values.get(n, 0) > limit]
+        return ", ".join(over)
+
+
+class StudySettings(BaseModel):
+    """The settings that are fixed when a study starts.
+
+    Attributes:
+        name: Of the study: letters, digits, dot, dash and underscore.
+        space: Name of the search space.
+        space_digest: Hash of its content.
+        scale: Upscaling factor.
+        train: Name and fingerprint of the training photographs.
+        validation: Name and fingerprint of the held-out photographs.
+        sampler: Name of the sampler.
+        seed: Of the sampler; the training has its own.
+        device: ``cpu`` or ``cuda:N``.
+        threads: CPU threads while latency is measured.
+        latency_input: Height and width of the input that is timed.
+        budgets: Limits on candidates.
+        training: The schedule.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    space: str
+    space_digest: str
+    scale: int
+    train: str
+    validation: str
+    sampler: str
+    seed: int
+    device: str
+    threads: int
+    latency_input: tuple[int, int]
+    budgets: Budgets
+    training: TrainingConfig
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _STUDY_NAME.fullmatch(name):
+            raise InputError(
+                f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'."
+            )
+        return name
+
+    def flat(self) -> dict[str, Any]:
+        """Return the settings by dotted name."""
+        return dict(_flatten(self.model_dump(mode="json")))
+
+    @property
+    def protocol(self) -> str:
+        """Hash of everything that a candidate's quality depends on."""
+        device = self.device.partition(":")[0]
+        parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, self.training.model_dump()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def check_same(self, stored: "StudySettings") -> None:
+        """Raise ``InputError`` that lists what differs from the settings that the study started with."""
+        mine, theirs = self.flat(), stored.flat()
+        differing = [f"{key}: {theirs.get(key)} -> {mine.get(key)}" for key in mine if mine.get(key) != theirs.get(key)]
+        if differing:
+            raise InputError(
+                f"study '{self.name}' exists with other settings ({'; '.join(differing)}); "
+                "give the same settings to go on, or another --study."
+            )
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        flat += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return flat
+
+
+def digest(space: SearchSpace) -> str:
+    """Return a short hash of a space's choices."""
+    return hashlib.sha256(space.content.model_dump_json().encode()).hexdigest()[:8]
