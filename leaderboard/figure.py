@@ -26,7 +26,7 @@ def write_png(board: Board, path: Path) -> None:
     """Draw the board to ``path``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import ScalarFormatter
 
     front, dominated, designs = _groups(board)
     figure = Figure(figsize=(9, 5.6), layout="constrained")
@@ -53,13 +53,14 @@ def write_png(board: Board, path: Path) -> None:
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter() if len(board.rows) else NullFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.tick_params(axis="x", which="both", labelsize=9)
     axes.set_xlabel(_LATENCY)
     axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")
     axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=150)
 
 

@@ -21,14 +21,14 @@ from filelock import FileLock
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-import pandas as pd  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: E402
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME  # noqa: E402
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord  # noqa: E402
-from srnas.search_space import InputError  # noqa: E402
+from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
+from srnas.search_space import InputError
 
 _STORE_FILE = "mlflow.db"
 _PARAM_LENGTH = 6000
@@ -53,7 +53,7 @@ class Store:
         self.client = MlflowClient(tracking_uri=self.uri)
 
     def open_study(self, study: StudyRecord) -> str:
-        """Return the id of the study's parent run, which is created if missing, and close the runs of dead processes."""
+        """Return the id of the study's parent run, made if missing; end the runs of dead processes."""
         experiment = self._experiment(study.experiment)
         self._close_dead(experiment)
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'study'"

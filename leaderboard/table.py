@@ -39,9 +39,9 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     table = Table(
         title=f"Study '{study.name}': x{study.scale} on {study.device}",
         caption=(
-            f"* front. PSNR-Y in dB on '{study.validation}' and its gain over bicubic ({study.bicubic_psnr_y_db:.2f} dB, "
-            f"SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; median, low, high: its median over rounds "
-            "with the 95 % interval."
+            f"* front. PSNR-Y in dB on '{study.validation}' and its gain over bicubic "
+            f"({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; "
+            "median, low, high: its median over rounds with the 95 % interval."
         ),
         title_justify="left",
         caption_justify="left",

@@ -1,6 +1,6 @@
 """From what a user asks for to a running study: everything is checked before anything is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -48,7 +48,7 @@ class SearchRequest:
     device: str = "auto"
     threads: int = 1
     latency_input: tuple[int, int] | None = None
-    budgets: Budgets = Budgets()
+    budgets: Budgets = field(default_factory=Budgets)
     patch: int | None = None
     batch: int | None = None
     iterations: int | None = None
@@ -190,7 +190,7 @@ def _settings(
 def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Architecture:
     """Return the architecture of the fewest MACs: a narrow host without, or with the cheapest, positions."""
     content = space.content
-    candidates = []
+    candidates: list[tuple[int, int, Architecture]] = []
     for channels in sorted(set(content.channels)):
         alphabet = space.alphabet(channels)
         free = not content.positions or any(position.is_identity for position in alphabet)
@@ -204,7 +204,9 @@ def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Arch
                     tail=tail,
                     global_skip=content.global_skip[0],
                 )
-                candidates.append((count(architecture.build().deploy(), input_shape).macs, len(candidates), architecture))
+                candidates.append(
+                    (count(architecture.build().deploy(), input_shape).macs, len(candidates), architecture)
+                )
     return min(candidates)[2]
 
 

@@ -92,9 +92,7 @@ class PatchSampler:
         width, start = self._widths[photo], self._starts[photo]
         scale = self.scale
         lr = self._cut(self._lr, self._lr_grid[symmetry], start, top, left, width)
-        hr = self._cut(
-            self._hr, self._hr_grid[symmetry], start * scale**2, top * scale, left * scale, width * scale
-        )
+        hr = self._cut(self._hr, self._hr_grid[symmetry], start * scale**2, top * scale, left * scale, width * scale)
         return lr, hr
 
     def _cut(

@@ -50,7 +50,7 @@ class PhotoSet:
         digest = hashlib.sha256()
         for photo in self.photos:
             digest.update(f"{photo.name}{photo.pixels.shape}{photo.gray}".encode())
-            digest.update(np.ascontiguousarray(photo.pixels))
+            digest.update(photo.pixels.tobytes())
         return digest.hexdigest()[:12]
 
     def at_least(self, side: int, what: str) -> "PhotoSet":
@@ -114,8 +114,8 @@ def load_folder(folder: Path) -> PhotoSet:
     for photo, notes in decoded:
         for note in notes:
             said.setdefault(note, []).append(photo.name)
-    notes = tuple(f"{folder.name}: {len(names)} {note} ({_first(names)})" for note, names in said.items())
-    return PhotoSet(folder.name or str(folder), tuple(photo for photo, _ in decoded), notes)
+    conversions = tuple(f"{folder.name}: {len(names)} {note} ({_first(names)})" for note, names in said.items())
+    return PhotoSet(folder.name or str(folder), tuple(photo for photo, _ in decoded), conversions)
 
 
 def _first(names: Sequence[str], most: int = 3) -> str:
@@ -160,7 +160,7 @@ def _to_8_bit(image: PillowImage.Image) -> PillowImage.Image:
 
 def _flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
     with_alpha = image.convert("RGBA")
-    transparent = with_alpha.getchannel("A").getextrema()[0] < 255
+    transparent = bool(np.asarray(with_alpha.getchannel("A")).min() < 255)
     black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
     return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from srnas.leaderboard import (
@@ -30,7 +31,7 @@ from srnas.nas.samplers import make_sampler
 from srnas.nas.settings import StudySettings
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
 
-_DIRECTIONS = ("maximize", "minimize")
+_DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 _METRICS = ["psnr_y_db", "latency_stable_ms"]
 _TOLD = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
 # Proposals in a row that were judged before, until an unseen neighbour is enqueued instead.

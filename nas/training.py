@@ -104,7 +104,7 @@ def train(
     Raises:
         DivergedError: If the loss is not finite.
     """
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     decay = math.exp(-1 / (config.ema_share * config.iterations))
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
     optimizer = torch.optim.AdamW(

@@ -49,12 +49,12 @@ class Reconciliation:
 
     @property
     def fvcore_difference(self) -> int:
-        """fvcore less record and extras; 0 when reconciled."""
+        """Fvcore less record and extras; 0 when reconciled."""
         return self.fvcore_macs - self.record.macs - sum(self.fvcore_extras.values())
 
     @property
     def ptflops_difference(self) -> int:
-        """ptflops less record and biases; 0 when reconciled."""
+        """Ptflops less record and biases; 0 when reconciled."""
         return self.ptflops_macs - self.record.macs - self.ptflops_extras
 
     @property

@@ -76,18 +76,24 @@ _MACS: dict[str, Callable[[Sequence[Any], torch.Tensor], tuple[int, int]]] = {
 }
 
 # Work per element of the result.
-_ELEMENTWISE = frozenset(
-    "add add_ sub mul mul_ div exp sqrt rsqrt pow clamp sigmoid sigmoid_ relu relu_ leaky_relu leaky_relu_ gelu silu tanh "
-    "_softmax native_batch_norm _native_batch_norm_legit_no_training native_layer_norm log eq abs where".split()
-)
+# fmt: off
+_ELEMENTWISE = frozenset((
+    "abs", "add", "add_", "clamp", "div", "eq", "exp", "gelu", "leaky_relu", "leaky_relu_", "log", "mul", "mul_",
+    "pow", "relu", "relu_", "rsqrt", "sigmoid", "sigmoid_", "silu", "sqrt", "sub", "tanh", "where", "_softmax",
+    "native_batch_norm", "_native_batch_norm_legit_no_training", "native_layer_norm",
+))
+# fmt: on
 # Work per element of the input.
-_REDUCTIONS = frozenset("mean sum amax var logsumexp".split())
-# Work per element of the result and tap of the window.
+_REDUCTIONS = frozenset(("amax", "logsumexp", "mean", "sum", "var"))
+# Work per element of the result: taps of the interpolation.
 _INTERPOLATION = {"upsample_bilinear2d": 4, "upsample_nearest2d": 1}
-_FREE = frozenset(
-    "view _unsafe_view reshape unsqueeze squeeze expand permute transpose t slice split split_with_sizes select cat "
-    "clone alias detach pixel_shuffle _to_copy unbind empty empty_like full".split()
-)
+# fmt: off
+_FREE = frozenset((
+    "_to_copy", "_unsafe_view", "alias", "cat", "clone", "detach", "empty", "empty_like", "expand", "full",
+    "permute", "pixel_shuffle", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "t",
+    "transpose", "unbind", "unsqueeze", "view",
+))
+# fmt: on
 
 
 def _other_work(name: str, args: Sequence[Any], out: torch.Tensor) -> int | None:
@@ -99,13 +105,13 @@ def _other_work(name: str, args: Sequence[Any], out: torch.Tensor) -> int | None
     if name in _INTERPOLATION:
         return out.numel() * _INTERPOLATION[name]
     if name == "avg_pool2d":
-        return out.numel() * math.prod(args[1])
+        return out.numel() * int(math.prod(args[1]))
     return 0 if name in _FREE else None
 
 
 class _CountingMode(TorchDispatchMode):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()
         self.other: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()

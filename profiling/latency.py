@@ -67,7 +67,13 @@ class LatencyProtocol:
 
 CUDA_PROTOCOL = LatencyProtocol()
 CPU_PROTOCOL = replace(
-    CUDA_PROTOCOL, warmup_cap_s=1.0, window_calls=8, window_tolerance=0.03, max_time_s=2.0, give_up_s=20.0, reference_tolerance=0.1
+    CUDA_PROTOCOL,
+    warmup_cap_s=1.0,
+    window_calls=8,
+    window_tolerance=0.03,
+    max_time_s=2.0,
+    give_up_s=20.0,
+    reference_tolerance=0.1,
 )
 
 

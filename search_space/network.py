@@ -71,9 +71,7 @@ class Network(nn.Module):
         if mode == NONE:
             return sr
         corners = False if mode == "bilinear" else None
-        return sr + F.interpolate(
-            lr, scale_factor=float(self.architecture.scale), mode=mode, align_corners=corners
-        )
+        return sr + F.interpolate(lr, scale_factor=float(self.architecture.scale), mode=mode, align_corners=corners)
 
     def deploy(self) -> "Network":
         """Return the inference form as a new network: eval mode, frozen, with what can be folded folded."""

@@ -87,7 +87,8 @@ class AAB(Block):
         gate = self.gate_point(F.leaky_relu(self.gate_spatial(inner), _SLOPE)).sigmoid()
         attended = self.merge(self.value(inner) * gate)
         mixed = attended * weights[:, :1] + self.plain(inner) * weights[:, 1:]
-        return x + self.project_out(F.leaky_relu(mixed, _SLOPE))
+        refined: torch.Tensor = self.project_out(F.leaky_relu(mixed, _SLOPE))
+        return x + refined
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:

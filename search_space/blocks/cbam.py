@@ -41,7 +41,8 @@ class SpatialGate(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
-        return x * self.norm(self.conv(pooled)).sigmoid()
+        gate: torch.Tensor = self.norm(self.conv(pooled)).sigmoid()
+        return x * gate
 
     def fold(self) -> None:
         """Replace convolution and batch norm by one convolution; a second call changes nothing."""

@@ -45,7 +45,8 @@ class _Branch(nn.Module):
         self.point = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.point(self.dilated(self.local(x))) * self.gate(x)
+        weighed: torch.Tensor = self.point(self.dilated(self.local(x))) * self.gate(x)
+        return weighed
 
 
 @REGISTRY.register(
@@ -85,7 +86,8 @@ class MLKA(Block):
         attention, value = self.project_in(self.norm(x)).chunk(2, dim=1)
         parts = zip(self.branches, attention.chunk(3, dim=1), strict=True)
         attention = torch.cat([branch(part) for branch, part in parts], dim=1)
-        return x + self.project_out(value * attention) * self.scale
+        refined: torch.Tensor = self.project_out(value * attention) * self.scale
+        return x + refined
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: BlockConfig = BlockConfig()) -> int:

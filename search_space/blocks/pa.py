@@ -27,7 +27,8 @@ class PA(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        return x * self.conv(x).sigmoid()
+        gate: torch.Tensor = self.conv(x).sigmoid()
+        return x * gate
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: BlockConfig = BlockConfig()) -> int:

@@ -80,7 +80,8 @@ class PolarizedAttention(Block):
         query = self.channel_query(x).flatten(2).softmax(-1)
         pooled = torch.matmul(self.channel_value(x).flatten(2), query.transpose(1, 2))
         expanded = self.channel_up(pooled.unsqueeze(-1))
-        return self.norm(expanded.flatten(1))[:, :, None, None].sigmoid()
+        mask: torch.Tensor = self.norm(expanded.flatten(1)).sigmoid()
+        return mask[:, :, None, None]
 
     def spatial_mask(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(B, 1, H, W)`` in (0, 1), Eq. 4."""
@@ -93,7 +94,7 @@ class PolarizedAttention(Block):
         product = torch.matmul(query, value)
         if self.spatial_softmax == "product":
             product = product.softmax(-1)
-        return product.unflatten(-1, x.shape[-2:]).sigmoid()
+        return product.sigmoid().view(x.shape[0], 1, *x.shape[-2:])
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Any = Config()) -> int:

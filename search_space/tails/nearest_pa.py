@@ -56,9 +56,7 @@ class NearestPATail(Tail):
         super().__init__(channels, scale, config)
         width = config.features
         steps = (2, 2) if scale == 4 else (scale,)
-        self.stages = nn.Sequential(
-            *(_Stage(width if i else channels, width, step) for i, step in enumerate(steps))
-        )
+        self.stages = nn.Sequential(*(_Stage(width if i else channels, width, step) for i, step in enumerate(steps)))
         self.last = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,42 @@
+# make search   finds a PSNR-latency front on the embedded photographs (arguments: ARGS="--scale 4")
+# make test     checks and tests the installed package
+# Both create .venv and install with the tested versions first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ROOMS := search_space nas profiling leaderboard
+SOURCES := $(shell find $(ROOMS) -name '*.py' -o -name '*.toml') pyproject.toml constraints.txt
+ARGS ?=
+
+# The folder 'profiling' must not shadow the standard library's.
+export PYTHONSAFEPATH = 1
+
+.PHONY: search test clean
+
+search: $(VENV)/installed
+	$(BIN)/srnas search $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(ROOMS:%=-p srnas.%)
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --cov --cov-report=term
+
+$(VENV)/installed: $(SOURCES) | $(VENV)/bin/pip
+	rm -rf build
+	$(BIN)/pip install --quiet --constraint constraints.txt .
+	touch $@
+
+$(VENV)/installed-test: $(SOURCES) | $(VENV)/bin/pip
+	rm -rf build
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[test]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/bin/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "srnas needs Python 3.11 or later, but $(PYTHON) is " + sys.version.split()[0] + "; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage*
