@@ -40,12 +40,12 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
 
 
 def _body(space: SearchSpace, channels: int, trunk: str, attention: str, order: str) -> tuple[Position, ...] | None:
-    def same(position: Position) -> bool:
-        names = (position.trunk.name, position.attention.name)
-        ordered = NONE in names or position.order == order
-        return names == (trunk, attention) and ordered and position.active is None
-
-    fitting = [position for position in space.alphabet(channels) if same(position)]
+    fitting = [
+        position
+        for position in space.alphabet(channels)
+        if (position.trunk.name, position.attention.name) == (trunk, attention) and position.active is None
+    ]
+    fitting.sort(key=lambda position: position.order != order)
     depth = space.content.positions
     if not fitting or not depth:
         return None

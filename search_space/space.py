@@ -17,7 +17,6 @@ from srnas.search_space.registry import REGISTRY
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip")
 _POSITION_GENES = ("trunk", "attention", "order", "active")
-_GIVE_UP = 1000
 
 
 class Trial(Protocol):
@@ -244,9 +243,8 @@ class SearchSpace:
         A change of channels keeps every position that fits the new width. A space of one network returns it.
         """
         genes = self._genes(architecture)
-        for _ in range(_GIVE_UP):
-            recorder = _Recorder(genes, redraw=rng.choice(sorted(genes)), rng=rng)
-            mutant = self.suggest(recorder)
+        for gene in rng.sample(sorted(genes), len(genes)):
+            mutant = self.suggest(_Recorder(genes, redraw=gene, rng=rng))
             if mutant != architecture:
                 return mutant
         return architecture

@@ -1,0 +1,186 @@
+"""Search spaces: files, size, sampling, mutation, crossover, membership, human designs."""
+
+import random
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srnas.search_space import Architecture, InputError, Position, SearchSpace, human_designs, space_names
+from srnas.search_space.space import SpaceFile
+
+SPACES = {
+    "tiny": SearchSpace.load("tiny", 2),
+    "mobile": SearchSpace.load("mobile", 3),
+    # mlka does not fit 16 channels, nor half of 18: the choices depend on the width.
+    "awkward": SearchSpace(
+        SpaceFile(
+            channels=(16, 18),
+            positions=3,
+            trunk=("none", "conv"),
+            attention=("none", "mlka", "psa_parallel"),
+            active=(1.0, 0.5),
+        ),
+        4,
+        "awkward",
+    ),
+    # No identity: exactly two positions.
+    "rigid": SearchSpace(SpaceFile(channels=(6,), positions=2, trunk=("conv",), attention=("pa", "none")), 2, "rigid"),
+}
+everywhere = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+rngs = st.randoms(use_true_random=False)
+
+
+def test_shipped_spaces():
+    assert space_names() == ["mobile", "tiny"]
+
+
+def test_size_by_enumeration():
+    space = SPACES["rigid"]
+    rng = random.Random(0)
+    assert len({space.sample(rng) for _ in range(300)}) == space.size == 4
+    # Two widths; 16: conv, psa, conv+psa at two active widths each; 18 adds mlka at full width, its half of 9 is odd:
+    # psa does not fit there, mlka does.
+    awkward = SPACES["awkward"]
+    alphabets = {c: sum(not p.is_identity for p in awkward.alphabet(c)) for c in (16, 18)}
+    assert alphabets == {16: 6, 18: 8}
+    assert awkward.size == sum(n**depth for n in alphabets.values() for depth in range(4))
+
+
+@everywhere
+@settings(max_examples=60, deadline=None)
+@given(rng=rngs)
+def test_sampling_mutation_and_crossover_stay_inside(space, rng):
+    first, second = space.sample(rng), space.sample(rng)
+    mutant = space.mutate(first, rng)
+    child = space.cross_over(first, second, rng)
+    assert mutant != first
+    for architecture in (first, second, mutant, child):
+        assert space.contains(architecture)
+        assert architecture.scale == space.scale
+
+
+@everywhere
+def test_suggest_through_optuna_and_back(space):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(25):
+        trial = study.ask()
+        architecture = space.suggest(trial)
+        params = space.params(architecture)
+        study.enqueue_trial(params)
+        again = study.ask()
+        assert space.suggest(again) == architecture
+        assert again.params == params
+
+
+def test_a_child_takes_every_gene_from_a_parent():
+    space = SPACES["rigid"]
+    first, second = (
+        Architecture(scale=2, channels=6, positions=(Position(trunk="conv", attention=a),) * 2) for a in ("pa", "none")
+    )
+    children = {space.cross_over(first, second, random.Random(seed)) for seed in range(40)}
+    assert len(children) == 4
+
+
+def test_mutation_reaches_the_whole_space():
+    space = SPACES["rigid"]
+    rng = random.Random(0)
+    seen = {space.sample(rng)}
+    for _ in range(100):
+        seen |= {space.mutate(a, rng) for a in list(seen)}
+    assert len(seen) == space.size
+
+
+def test_a_space_of_one_network_mutates_to_it():
+    space = SearchSpace(SpaceFile(channels=(4,), positions=1, trunk=("conv",)), 2, "one")
+    only = space.sample(random.Random(0))
+    assert space.size == 1
+    assert space.mutate(only, random.Random(0)) == only
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": 3},
+        {"channels": 17},
+        {"tail": "nearest_pa"},
+        {"positions": [{"trunk": "conv"}] * 7},
+        {"positions": [{"attention": {"name": "lia", "features": 8}}]},
+    ],
+)
+def test_what_a_space_does_not_contain(change):
+    fields = {"scale": 2, "channels": 12, "positions": [{"trunk": "conv"}], **change}
+    architecture = Architecture.from_dict(fields)
+    assert not SPACES["tiny"].contains(architecture)
+    with pytest.raises(InputError, match="space 'tiny' must contain the architecture"):
+        SPACES["tiny"].params(architecture)
+
+
+def test_a_rigid_space_contains_only_full_chains():
+    position = Position(trunk="conv")
+    assert SPACES["rigid"].contains(Architecture(scale=2, channels=6, positions=(position,) * 2))
+    assert not SPACES["rigid"].contains(Architecture(scale=2, channels=6, positions=(position,)))
+
+
+@pytest.mark.parametrize(("name", "scale"), [("tiny", 2), ("tiny", 4), ("mobile", 3)])
+def test_human_designs_fit(name, scale):
+    space = SearchSpace.load(name, scale)
+    designs = human_designs(space)
+    assert {"A2N-like", "MAN-like", "PlainUSR-like", "EDSR-like"} <= designs.keys()
+    assert all(space.contains(design) for design in designs.values())
+    assert {p.attention.name for p in designs["A2N-like"].positions} == {"aab"}
+    assert len({design.key for design in designs.values()}) == len(designs)
+
+
+def test_designs_that_do_not_fit_are_left_out():
+    assert human_designs(SPACES["awkward"]).keys() == {"EDSR-like", "MAN-like", "plain-small", "plain-large"}
+    assert human_designs(SearchSpace(SpaceFile(channels=(4,), positions=0), 2, "empty")) == {}
+
+
+def test_least_input_of_a_space():
+    assert SPACES["tiny"].min_size == 7
+    assert SPACES["rigid"].min_size == 1
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_load_a_file(tmp_path):
+    text = 'channels = [8]\npositions = 2\ntrunk = ["conv"]\nattention = ["none", {name = "lia", features = 2}]\n'
+    space = SearchSpace.load(write(tmp_path, text), 2)
+    assert space.name == "mine"
+    assert space.size == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("channels = [8", "must be TOML"),
+        ("positions = 2", "the key 'channels' is required"),
+        ("channels = [8]\npositions = 2\natention = []", "unknown key 'atention'. Did you mean 'attention'?"),
+        ("channels = [8]\npositions = 2\nattention = ['liaa']", "unknown attention 'liaa'. Did you mean 'lia'?"),
+        ("channels = [8]\npositions = 2\n[defaults]\nbatchs = 3", "unknown key 'defaults.batchs'. Did you mean"),
+        ("channels = [8]\npositions = 2\nactive = [0.0]", "0 < active <= 1 must hold"),
+        ("channels = [8]\npositions = 2\nattention = ['mlka']", "fit channels=8"),
+        ("channels = []\npositions = 2", "at least 1 item"),
+        ("channels = [8]\npositions = 2\ntail = ['nearst_pa']", "unknown tail 'nearst_pa'. Did you mean 'nearest_pa'"),
+    ],
+)
+def test_bad_files_are_explained(tmp_path, text, message):
+    with pytest.raises(InputError) as error:
+        SearchSpace.load(write(tmp_path, text), 2)
+    assert message in str(error.value)
+
+
+def test_unknown_spaces(tmp_path):
+    with pytest.raises(InputError, match="unknown space 'tny'. Did you mean 'tiny'"):
+        SearchSpace.load("tny", 2)
+    with pytest.raises(InputError, match="a space file must exist"):
+        SearchSpace.load(str(tmp_path / "no.toml"), 2)
+    with pytest.raises(InputError, match="scale must be one of 2, 3, 4, but got scale=5"):
+        SearchSpace.load("tiny", 5)
