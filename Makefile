@@ -22,7 +22,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS:%=-p srnas.%)
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term
 
 $(VENV)/installed: $(SOURCES) | $(VENV)/bin/pip
 	rm -rf build

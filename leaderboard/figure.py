@@ -51,9 +51,10 @@ def write_png(board: Board, path: Path) -> None:
             f"#{row['trial']}", (row[latency], row[psnr]), xytext=(-6, 7), textcoords="offset points", fontsize=8,
             color=_FRONT, ha="right",
         )  # fmt: skip
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    if len(front):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
     axes.tick_params(axis="x", which="both", labelsize=9)
     axes.set_xlabel(_LATENCY)
     axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")

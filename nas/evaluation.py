@@ -12,6 +12,7 @@ from torch import nn
 from srnas.nas.imresize import imresize
 from srnas.nas.metrics import Image, psnr_y_db, ssim_y
 from srnas.nas.pairs import Pair, to_image, to_tensor
+from srnas.nas.training import DivergedError
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,18 @@ class Scores:
 def evaluate(
     network: nn.Module, pairs: Sequence[Pair], scale: int, device: torch.device, *, with_ssim: bool = True
 ) -> Scores:
-    """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32."""
+    """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32.
+
+    Raises:
+        DivergedError: If an output is not finite.
+    """
 
     def upscale(lr: Image) -> Image:
         with torch.inference_mode():
-            return to_image(network(to_tensor(lr).to(device)))
+            sr = network(to_tensor(lr).to(device))
+        if not sr.isfinite().all():
+            raise DivergedError("the network's output is not finite")
+        return to_image(sr)
 
     return _score(upscale, pairs, scale, with_ssim)
 

@@ -1,5 +1,6 @@
 """From what a user asks for to a running study: everything is checked before anything is written."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def _photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig
     train = load_folder(request.train) if request.train else embedded_photos("train")
     validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
     scale = request.scale
-    least = max(space.min_size * scale, _SSIM_WINDOW + 2 * scale)
+    least = scale * max(space.min_size, math.ceil(_SSIM_WINDOW / scale) + 2)
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
         validation.at_least(least, "the blocks and the SSIM window"),

@@ -21,6 +21,11 @@ _EMBEDDED_TRAIN = ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle
 _EMBEDDED_HELD_OUT = ("astronaut", "china")
 
 
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+# What Pillow raises for a damaged file.
+_BROKEN = (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError)
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A decoded photograph.
@@ -127,21 +132,26 @@ def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
     """Return the photograph and notes on its conversion, or what is wrong with the file."""
     try:
         with PillowImage.open(path) as opened:
+            pages = getattr(opened, "n_frames", 1)
+            deep = ";16" in str(opened.tile)
             opened.load()
             image = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         return f"'{name}' does not ({error})"
     notes = []
-    if getattr(opened, "n_frames", 1) > 1:
+    if image.mode == "F":
+        return f"'{name}' does not (floating-point values are not supported)"
+    if pages > 1:
         notes.append("of several pages or frames, the first is used")
-    gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-    if image.mode.startswith("I") or image.mode == "F":
+    gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+    if image.mode.startswith("I"):
         try:
-            image = _to_8_bit(image)
+            image, deep = _to_8_bit(image), True
         except ValueError as error:
             return f"'{name}' does not ({error})"
+    if deep:
         notes.append("16-bit, reduced to 8 bits")
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image, transparent = _flatten(image)
         notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
     if gray:

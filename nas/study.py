@@ -32,7 +32,6 @@ from srnas.nas.settings import StudySettings
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-_METRICS = ["psnr_y_db", "latency_stable_ms"]
 _TOLD = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
 # Proposals in a row that were judged before, until an unseen neighbour is enqueued instead.
 _MAX_REPEATS = 5
@@ -80,7 +79,6 @@ class Search:
             storage=RDBStorage(url), study_name=self.settings.name, directions=_DIRECTIONS, load_if_exists=True
         )
         if "settings" not in study.user_attrs:
-            study.set_metric_names(_METRICS)
             study.set_user_attr("settings", self.settings.model_dump_json())
         study.sampler = make_sampler(
             self.settings.sampler, self.settings.name, self.settings.seed, len(study.get_trials(deepcopy=False))

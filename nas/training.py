@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srnas.nas.pairs import PatchSampler
-from srnas.search_space import Architecture, Network
+from srnas.search_space import Architecture, InputError, Network
 
 # How often the loss is read back (and checked): every read waits for the device.
 _REPORT_EVERY = 10
@@ -50,6 +50,13 @@ class TrainingConfig(BaseModel):
     ema_share: float = Field(default=0.02, gt=0)
     rungs: tuple[float, ...] = (1 / 3, 1.0)
     seed: int = 0
+
+    @field_validator("rungs")
+    @classmethod
+    def _check_rungs(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if not rungs or rungs[-1] != 1 or not all(0 < share <= 1 for share in rungs):
+            raise InputError(f"rungs must be shares of the schedule that end with 1, but got rungs={rungs}.")
+        return rungs
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate's share of its peak at a step, 0-based."""

@@ -23,7 +23,7 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
     """Return the designs that fit ``space``, at its least, middle and greatest width, by name.
 
     The host follows the publication as far as the space offers it. ``MAN-like`` has convolutions where MAN has GSAU.
-    A plain chain of the smallest width marks the fast end.
+    Plain chains of the smallest and the greatest width mark the ends. Of equal designs the first is kept.
     """
     found: dict[str, Architecture] = {}
     widths = sorted(set(space.content.channels))
@@ -36,7 +36,8 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
         body = _body(space, channels, "conv", NONE, "after")
         if body is not None:
             found[f"plain-{suffix}"] = _host(space, channels, body, "pixelshuffle", "bilinear", False)
-    return {name: design for name, design in found.items() if space.contains(design)}
+    distinct = {design: name for name, design in reversed(found.items()) if space.contains(design)}
+    return {name: found[name] for name in found if name in distinct.values()}
 
 
 def _body(space: SearchSpace, channels: int, trunk: str, attention: str, order: str) -> tuple[Position, ...] | None:

@@ -1,0 +1,63 @@
+"""A workspace with a migrated store, small real photographs, and a space whose candidates train in a second."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+SPACE = """
+channels = [6, 12]
+positions = 2
+trunk = ["none", "conv"]
+attention = ["none", "pa", "mlka", { name = "lia", features = 2 }]
+[defaults]
+latency_output = [32, 32]
+patch = 8
+batch = 2
+iterations = 12
+"""
+
+
+# Tests run side by side: two threads each would wait for one another.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def _migrated(tmp_path_factory):
+    from srnas.leaderboard import Store
+
+    folder = tmp_path_factory.mktemp("template")
+    Store(folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path, _migrated, monkeypatch):
+    """Return a folder with an empty MLflow store: migrating one takes seconds, copying it does not."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(_migrated, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory):
+    """Return a folder of four 48x64 crops of an embedded photograph."""
+    from srnas.nas.photos import embedded_photos
+
+    folder = tmp_path_factory.mktemp("photos")
+    astronaut = embedded_photos("held-out").photos[0].pixels
+    for i in range(4):
+        Image.fromarray(astronaut[100 * i : 100 * i + 48, 150:214]).save(folder / f"crop{i}.png")
+    return folder
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    """Return the path of a small space."""
+    path = Path(tmp_path, "small.toml")
+    path.write_text(SPACE)
+    return path

@@ -1,0 +1,226 @@
+"""Records, the MLflow store, ranking, table and figures on hand-made trials."""
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+
+import mlflow
+import pytest
+from rich.console import Console
+
+from srnas.leaderboard import Quality, Rung, Sizes, Store, StudyRecord, TrialRecord, board_table, rank
+from srnas.leaderboard.figure import write_html, write_png
+from srnas.profiling import Latency, describe_device, reconcile, resolve_device
+from srnas.search_space import Architecture, InputError, Position
+
+
+def study_record(name="demo"):
+    return StudyRecord(
+        name=name,
+        scale=2,
+        config={"space": "tiny", "training.iterations": 3},
+        validation="held-out",
+        bicubic_psnr_y_db=30.0,
+        bicubic_ssim_y=0.9,
+        device=describe_device(resolve_device("cpu")),
+        reference_psnr_y_db=30.0,
+        reference_latency_ms=10.0,
+    )
+
+
+def trial(number, psnr=None, latency=None, state="complete", design="", channels=6):
+    architecture = Architecture(scale=2, channels=channels + 6 * number, positions=(Position(trunk="conv"),))
+    quality = psnr and Quality(
+        images=("a", "b"), psnr_y_db=(psnr, psnr), ssim_y=(0.9, 0.9), mean_psnr_y_db=psnr, mean_ssim_y=0.91
+    )
+    measured = latency and Latency(
+        latency_ms=latency * 1.1,
+        low_ms=latency,
+        high_ms=latency * 1.2,
+        stable_ms=latency,
+        reference_ratio=2.0,
+        first_call_ms=9.0,
+        rounds_ms=(latency,),
+        reference_rounds_ms=(1.0,),
+        flags=("wide",),
+    )
+    counted = reconcile(architecture.build().deploy(), (1, 3, 8, 8))
+    return TrialRecord(
+        study="demo",
+        number=number,
+        state=state,
+        reason="" if state == "complete" else "because",
+        architecture=architecture.to_dict(),
+        design=design,
+        protocol="p",
+        validation="held-out",
+        sizes=Sizes.from_counts(counted.record, counted),
+        latency=measured,
+        rungs=(Rung(iteration=1, psnr_y_db=29.0), Rung(iteration=3, psnr_y_db=psnr or 29.5)),
+        quality=quality,
+        train_s=1.5,
+        started_ms=1_700_000_000_000,
+        ended_ms=1_700_000_001_000,
+    )
+
+
+TRIALS = [
+    trial(0, 31.0, 2.0, design="EDSR-like"),
+    trial(1, 32.0, 4.0),
+    trial(2, 31.5, 5.0),
+    trial(3, None, 30.0, state="over_budget"),
+    trial(4, None, None, state="failed"),
+]
+
+
+@pytest.fixture
+def filled(workspace):
+    store, study = Store(workspace), study_record()
+    parent = store.open_study(study)
+    runs = [store.write_trial(parent, study, record) for record in TRIALS]
+    return store, study, parent, runs
+
+
+def test_records_round_trip():
+    assert all(TrialRecord.model_validate_json(t.model_dump_json()) == t for t in TRIALS)
+    study = study_record()
+    assert StudyRecord.model_validate_json(study.model_dump_json()) == study
+    assert TRIALS[0].point == (31.0, 2.0)
+    assert TRIALS[3].point is None
+
+
+def test_a_trial_is_a_finished_child_with_everything(filled):
+    store, _, parent, runs = filled
+    run = store.client.get_run(runs[1])
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert store.client.get_experiment(run.info.experiment_id).name == "sr-x2/search"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["psnr_y_db.held-out"] == 32.0
+    assert run.data.metrics["latency_ms.low"] < run.data.metrics["latency_ms"] < run.data.metrics["latency_ms.high"]
+    assert run.data.metrics["params_k"] == TRIALS[1].sizes.params / 1e3
+    assert run.data.metrics["fvcore_macs_g"] == TRIALS[1].sizes.fvcore_macs / 1e9
+    assert run.data.params["p00"] == "conv"
+    assert run.data.params["channels"] == "12"
+    assert run.data.tags["srnas.key"] == TRIALS[1].genotype.key
+    history = store.client.get_metric_history(runs[1], "rung_psnr_y_db")
+    assert [(point.step, point.value) for point in history] == [(1, 29.0), (3, 32.0)]
+    path = mlflow.artifacts.download_artifacts(
+        run_id=runs[1], artifact_path="architecture.json", tracking_uri=store.uri
+    )
+    with open(path) as file:
+        assert Architecture.from_json(file.read()) == TRIALS[1].genotype
+
+
+def test_states_become_statuses(filled):
+    store, _, _, runs = filled
+    statuses = [store.client.get_run(run).info.status for run in runs]
+    assert statuses == ["FINISHED", "FINISHED", "FINISHED", "FINISHED", "FAILED"]
+    assert store.client.get_run(runs[4]).data.tags["srnas.error"] == "because"
+
+
+def test_opening_a_study_again_finds_its_run(filled):
+    store, study, parent, _ = filled
+    assert store.open_study(study) == parent
+    assert store.written_trials(study) == {0, 1, 2, 3, 4}
+    assert store.studies() == [study]
+
+
+def test_rank_and_json(filled):
+    store, study, _, _ = filled
+    board = rank(study, store.rows(study))
+    assert list(board.rows["trial"]) == [0, 1, 2, 3, 4]
+    assert list(board.front["trial"]) == [0, 1]
+    # One dB at ln(10/2), one more at ln(10/4).
+    assert board.hypervolume == pytest.approx(math.log(5) + math.log(2.5))
+    rows = json.loads(json.dumps(board.records(), allow_nan=False))
+    assert rows[0]["gain_db"] == 1.0
+    assert rows[0]["front"] is True
+    assert rows[4]["psnr_y_db"] is None
+    assert rows[1]["latency_stable_ms"] == 4.0
+
+
+def test_an_empty_study_ranks(workspace):
+    store, study = Store(workspace), study_record("empty")
+    store.open_study(study)
+    board = rank(study, store.rows(study))
+    assert board.records() == []
+    assert board.hypervolume == 0
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_table_shows_the_front_first(filled, width):
+    store, study, _, _ = filled
+    console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(board_table(rank(study, store.rows(study)), width=console.width, limit=1))
+    console.file.close()
+    text = console.export_text()
+    assert "x2-c6[conv]" in text
+    assert "EDSR-like" in text
+    assert "+2.00" in text
+    assert ("SSIM-Y" in text.split("┡")[0]) == (width == 160)
+    assert "x2-c24" not in text  # beyond the limit
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_figures(filled, tmp_path):
+    store, study, _, _ = filled
+    board = rank(study, store.rows(study))
+    write_png(board, tmp_path / "front.png")
+    write_html(board, tmp_path / "front.html")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "front.html").read_text()
+    assert "EDSR-like" in page
+    assert "<script src=" not in page
+
+
+def test_text_of_a_study_cannot_become_markup(filled, tmp_path):
+    store, study, _, _ = filled
+    hostile = study.model_copy(update={"validation": "<img src=x onerror=alert(1)>"})
+    write_html(rank(hostile, store.rows(study)), tmp_path / "front.html")
+    assert "<img src=x" not in (tmp_path / "front.html").read_text()
+
+
+def test_runs_of_dead_processes_are_closed(workspace):
+    store, study = Store(workspace), study_record()
+    parent = store.open_study(study)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    store.client.set_tag(parent, "srnas.pid", str(dead.pid))
+    store.client.set_tag(parent, "srnas.host", socket.gethostname())
+    assert store.client.get_run(parent).info.status == "RUNNING"
+    store.open_study(study)
+    assert store.client.get_run(parent).info.status == "KILLED"
+    store.reopen(parent)
+    assert store.client.get_run(parent).info.status == "RUNNING"
+
+
+def test_closing_a_study(filled, tmp_path):
+    store, study, parent, runs = filled
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    for _ in range(2):
+        store.add_weights(study, {1: tmp_path / "w.safetensors"})
+    store.log_progress(parent, 1, {"hypervolume": 0.5})
+    store.close_study(parent, {"front_size": 2, "not_finite": math.inf}, [tmp_path / "w.safetensors"])
+    run = store.client.get_run(parent)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["front_size"] == 2
+    assert "not_finite" not in run.data.metrics
+    assert [f.path for f in store.client.list_artifacts(runs[1], "weights")] == ["weights/w.safetensors"]
+
+
+def test_an_unwritable_workspace_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="workspace '.*file.*' must be writable"):
+        Store(tmp_path / "file" / "runs")
+
+
+@pytest.mark.slow
+def test_four_processes_may_create_the_store_at_once(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = f"from pathlib import Path; from srnas.leaderboard import Store; Store(Path({str(tmp_path / 'runs')!r}))"
+    workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [worker.wait() for worker in workers] == [0] * 4
+    assert Store(tmp_path / "runs").studies() == []

@@ -1,0 +1,278 @@
+"""A study end to end on real photographs, and everything that may go wrong in it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from srnas.leaderboard import Store, TrialRecord
+from srnas.nas import judging
+from srnas.nas.evaluation import evaluate
+from srnas.nas.judging import Judge, Observer
+from srnas.nas.launch import AlreadyComplete, SearchRequest, launch, load_board
+from srnas.nas.settings import Budgets
+from srnas.nas.study import storage_url, study_lock
+from srnas.profiling import CPU_PROTOCOL
+from srnas.search_space import InputError
+
+
+class Broken(torch.nn.Module):
+    """Gives NaN."""
+
+    def forward(self, lr):
+        return lr.repeat_interleave(2, -1).repeat_interleave(2, -2) * torch.nan
+
+
+class Witness(Observer):
+    """Keeps what a search says."""
+
+    def __init__(self):
+        self.notes, self.records, self.rungs, self.stages = [], [], [], []
+        self.on_note = self.notes.append
+        self.on_rung = self.rungs.append
+        self.on_stage = self.stages.append
+
+    def on_record(self, record, on_front):
+        self.records.append((record, on_front))
+
+
+@pytest.fixture(autouse=True)
+def _brief_latency(monkeypatch):
+    """Measure as always, but for a shorter time."""
+    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, max_time_s=0.0)
+    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
+    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
+
+
+@pytest.fixture
+def request_(workspace, photo_folder, space_file):
+    return SearchRequest(
+        workspace=workspace, space=str(space_file), trials=6, train=photo_folder, validation=photo_folder, device="cpu"
+    )
+
+
+def open_study(request, name="small-x2"):
+    return optuna.load_study(study_name=name, storage=RDBStorage(storage_url(request.workspace, name)))
+
+
+def records(request):
+    trials = open_study(request).get_trials()
+    return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
+
+
+def test_a_study_from_nothing_to_a_front(request_):
+    witness = Witness()
+    outcome = launch(request_, witness)
+    judged = [record for record, _ in witness.records]
+    assert len(judged) == 6
+    assert len({record.genotype.key for record in judged}) == 6
+    assert all(record.state == "complete" for record in judged)
+    # Human designs are judged first.
+    assert [record.design for record in judged[:3]] == ["EDSR-like", "PlainUSR-like", "MAN-like"]
+    assert {"counting", "timing", "training", "judging"} <= set(witness.stages)
+    assert len(witness.rungs) == 12
+    first = judged[0]
+    assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
+    assert first.latency.stable_ms > 0
+    assert [rung.iteration for rung in first.rungs] == [4, 12]
+    assert len(outcome.board.rows) == 6
+    assert outcome.board.front["psnr_y_db"].max() == outcome.board.rows["psnr_y_db"].max()
+    assert all(path.is_file() for path in outcome.figures)
+    store = Store(request_.workspace)
+    on_front = outcome.board.front["run_id"]
+    assert all(store.client.list_artifacts(run_id, "weights") for run_id in on_front)
+    [study] = store.studies()
+    assert study.reference_latency_ms > 0
+    assert load_board(request_.workspace).records() == outcome.board.records()
+
+
+def test_a_complete_study_is_not_run_again_and_can_be_extended(request_):
+    request = replace(request_, trials=3)
+    launch(request, Observer())
+    before = records(request)
+    again = launch(request, Observer())
+    assert isinstance(again, AlreadyComplete)
+    assert (again.name, again.judged, len(again.board.rows)) == ("small-x2", 3, 3)
+    witness = Witness()
+    launch(replace(request, trials=5), witness)
+    assert len(witness.records) == 2
+    assert records(request)[:3] == before
+    assert len({record.genotype.key for record in records(request)}) == 5
+
+
+def test_other_settings_are_refused_and_listed(request_):
+    request = replace(request_, trials=1)
+    launch(request, Observer())
+    with pytest.raises(InputError) as error:
+        launch(replace(request, iterations=13, sampler="random"), Observer())
+    assert "sampler: tpe -> random" in str(error.value)
+    assert "training.iterations: 12 -> 13" in str(error.value)
+    assert len(records(request)) == 1
+
+
+def test_a_trained_architecture_is_not_trained_again_in_another_study(request_):
+    request = replace(request_, trials=2)
+    launch(request, Observer())
+    witness = Witness()
+    launch(replace(request, study="second"), witness)
+    assert [record.reused for record, _ in witness.records] == [True, True]
+    assert witness.stages.count("training") == 0
+    [first, second] = (load_board(request.workspace, name) for name in ("small-x2", "second"))
+    assert sorted(first.rows["psnr_y_db"]) == sorted(second.rows["psnr_y_db"])
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random", "gp"])
+def test_every_sampler_runs_a_study(request_, sampler):
+    outcome = launch(replace(request_, sampler=sampler, trials=7, iterations=1), Observer())
+    assert len(set(outcome.board.rows["key"])) == 7
+
+
+def test_budgets_end_a_trial_before_training(request_):
+    witness = Witness()
+    launch(replace(request_, trials=4, budgets=Budgets(max_params_k=3.0)), witness)
+    judged = [record for record, _ in witness.records]
+    over = [record for record in judged if record.state == "over_budget"]
+    assert over
+    assert all(record.sizes.params > 3000 and record.latency is None and not record.rungs for record in over)
+    assert over[0].reason == f"params_k={over[0].sizes.params / 1e3:.4g} > 3"
+    assert all(record.sizes.params <= 3000 for record in judged if record.state == "complete")
+    states = {t.number: t.state for t in open_study(request_).get_trials()}
+    assert all(states[record.number] == TrialState.PRUNED for record in over)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (judging.DivergedError("the loss is nan after 3 iterations"), "diverged"),
+        (ZeroDivisionError("anything"), "failed"),
+    ],
+)
+def test_a_failing_candidate_is_recorded_and_the_study_goes_on(request_, monkeypatch, error, state):
+    real = Judge._train_anew
+    failures = [error]
+
+    def once(self, architecture):
+        if failures:
+            raise failures.pop()
+        return real(self, architecture)
+
+    monkeypatch.setattr(Judge, "_train_anew", once)
+    witness = Witness()
+    launch(replace(request_, trials=2), witness)
+    [(first, _), (second, _)] = witness.records
+    assert first.state == state
+    assert str(error) in first.reason
+    assert second.state == "complete"
+    assert first.latency is not None
+
+
+def test_a_nan_in_training_is_divergence(request_):
+    witness = Witness()
+    launch(replace(request_, trials=1, learning_rate=1e30), witness)
+    assert witness.records[0][0].state == "diverged"
+    assert witness.records[0][0].quality is None
+
+
+def test_an_output_that_is_not_finite_is_divergence(request_, monkeypatch):
+    monkeypatch.setattr("srnas.nas.judging.evaluate", lambda _, *given, **options: evaluate(Broken(), *given, **options))
+    witness = Witness()
+    launch(replace(request_, trials=1), witness)
+    assert witness.records[0][0].reason == "the network's output is not finite"
+
+
+def test_an_exhausted_space_ends_the_study(request_, tmp_path):
+    path = tmp_path / "four.toml"
+    path.write_text('channels = [4]\npositions = 2\ntrunk = ["conv"]\nattention = ["none", "pa"]\n')
+    outcome = launch(replace(request_, space=str(path), trials=9, iterations=1, patch=8, batch=1), Observer())
+    assert outcome.exhausted
+    assert len(set(outcome.board.rows["key"])) == len(outcome.board.rows) == 4
+
+
+def test_an_interrupt_keeps_what_is_finished(request_):
+    class Impatient(Observer):
+        def on_trial(self, number, architecture, design):
+            if number == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch(request_, Impatient())
+    assert len(records(request_)) == 2
+    store = Store(request_.workspace)
+    [study] = store.studies()
+    runs = store._search(store._experiment(study.experiment), "tags.`srnas.role` = 'study'")
+    assert runs[0].info.status == "KILLED"
+    witness = Witness()
+    outcome = launch(request_, witness)
+    # The interrupted design is judged, under a new number.
+    assert "MAN-like" in {record.design for record, _ in witness.records}
+    assert len(outcome.board.rows) == 6
+
+
+def test_a_trial_that_mlflow_missed_is_written_on_resume(request_, monkeypatch):
+    def lost(self, *arguments):
+        raise ConnectionError("the store is gone")
+
+    with monkeypatch.context() as context:
+        context.setattr(Store, "write_trial", lost)
+        with pytest.raises(ConnectionError):
+            launch(request_, Observer())
+    assert len(records(request_)) == 1
+    outcome = launch(replace(request_, trials=2), Observer())
+    assert sorted(outcome.board.rows["trial"]) == [0, 1]
+
+
+def test_two_processes_cannot_run_one_study(request_):
+    with study_lock(request_.workspace, "small-x2"), pytest.raises(InputError, match="but another does"):
+        launch(request_, Observer())
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_finished_trial(request_, photo_folder):
+    arguments = [
+        *("search", "--space", request_.space, "--trials", "4", "--workspace", str(request_.workspace)),
+        *("--train", str(photo_folder), "--val", str(photo_folder), "--device", "cpu"),
+    ]
+    command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+            path = request_.workspace / "studies" / "small-x2.db"
+            if path.is_file() and _count_judged(request_) >= 2:
+                break
+        process.send_signal(signal.SIGKILL)
+    before = records(request_)
+    assert 2 <= len(before) < 4
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert "Front of" in finished.stdout
+    after = records(request_)
+    assert after[: len(before)] == before
+    assert len(after) == 4
+    assert len({record.genotype.key for record in after}) == 4
+    board = load_board(request_.workspace)
+    assert sorted(board.rows["trial"]) == sorted(record.number for record in after)
+
+
+def _count_judged(request):
+    try:
+        return len(records(request))
+    except Exception:  # The file is being created.
+        return 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_study_on_a_gpu(request_):
+    outcome = launch(replace(request_, device="cuda", trials=4), Observer())
+    assert (outcome.board.rows["state"] == "complete").all()
