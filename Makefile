@@ -18,6 +18,7 @@ search: $(VENV)/installed
 	$(BIN)/srnas search $(ARGS)
 
 test: $(VENV)/installed-test
+	@$(BIN)/python -c 'import sys, srnas.nas as s; sys.exit("site-packages" not in s.__file__ and "make test needs the built package, but an editable one is installed; run make clean first")'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(ROOMS:%=-p srnas.%)

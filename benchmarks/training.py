@@ -132,9 +132,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Images per second of training on a CPU, by what feeds it.")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds, after one that is not")
     parser.add_argument("--steps", type=int, default=60, help=f"measured steps a round, after {_WARM_UP} that are not")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
     options = parser.parse_args()
-    if min(options.rounds, options.steps) < 1:
-        parser.error(f"rounds and steps must be at least 1, but got {options.rounds} and {options.steps}")
+    if min(options.rounds, options.steps, options.threads) < 1:
+        parser.error(f"all options must be at least 1, but got {vars(options)}")
+    torch.set_num_threads(options.threads)
     profile = describe_device(torch.device("cpu"), torch.get_num_threads())
     print(f"{profile.name}, {profile.threads} threads, torch {profile.torch_version}")
     print(f"{_DESIGN}, scale {_SCALE}, {options.rounds} rounds of {options.steps} steps\n")

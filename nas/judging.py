@@ -16,7 +16,7 @@ from srnas.nas.evaluation import Scores, evaluate
 from srnas.nas.pairs import Pair, PatchSampler
 from srnas.nas.settings import StudySettings
 from srnas.nas.training import DivergedError, Progress, build_seeded, train
-from srnas.profiling import Latency, count, measure_latency, reconcile
+from srnas.profiling import Latency, count, cpu_threads, measure_latency, reconcile
 from srnas.search_space import Architecture
 
 
@@ -160,14 +160,15 @@ class Judge:
             self.observer.on_stage("training")
 
         self.observer.on_stage("training")
-        network, train_s = train(
-            build_seeded(architecture, config.seed),
-            self.patches,
-            config,
-            self.device,
-            on_step=self.observer.on_step,
-            on_rung=on_rung,
-        )
+        with cpu_threads(self.settings.threads):
+            network, train_s = train(
+                build_seeded(architecture, config.seed),
+                self.patches,
+                config,
+                self.device,
+                on_step=self.observer.on_step,
+                on_rung=on_rung,
+            )
         result = TrainedResult(rungs=tuple(rungs), quality=_quality(final[0]), train_s=train_s)
         self.cache.save(architecture.key, result, network)
         return result

@@ -36,16 +36,17 @@ class SearchProgress(Observer):
         self._psnr = ""
 
     def __enter__(self) -> "SearchProgress":
-        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._bars.live.is_started:
+            self._bars.stop()
 
     def on_start(self, judged: int, iterations: int) -> None:
         """Show how much of the study is done."""
+        self._bars.start()
         self._bars.update(self._study, completed=judged)
         self._bars.reset(self._training, total=iterations, visible=False)
 

@@ -49,7 +49,7 @@ class StudySettings(BaseModel):
         sampler: Name of the sampler.
         seed: Of the sampler; the training has its own.
         device: ``cpu`` or ``cuda:N``.
-        threads: CPU threads while latency is measured.
+        threads: CPU threads, for measuring and for training.
         latency_input: Height and width of the input that is timed.
         budgets: Limits on candidates.
         training: The schedule.
@@ -87,7 +87,7 @@ class StudySettings(BaseModel):
     @property
     def protocol(self) -> str:
         """Hash of everything that a candidate's quality depends on."""
-        device = self.device.partition(":")[0]
+        device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
         parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, self.training.model_dump()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

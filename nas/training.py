@@ -54,8 +54,8 @@ class TrainingConfig(BaseModel):
     @field_validator("rungs")
     @classmethod
     def _check_rungs(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
-        if not rungs or rungs[-1] != 1 or not all(0 < share <= 1 for share in rungs):
-            raise InputError(f"rungs must be shares of the schedule that end with 1, but got rungs={rungs}.")
+        if not rungs or min(rungs) <= 0 or max(rungs) != 1:
+            raise InputError(f"rungs must be shares of the schedule of which the greatest is 1, but got rungs={rungs}.")
         return rungs
 
     def rate(self, iteration: int) -> float:

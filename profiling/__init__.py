@@ -2,7 +2,7 @@
 
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, count
-from srnas.profiling.device import DeviceProfile, describe_device, resolve_device, resolve_threads
+from srnas.profiling.device import DeviceProfile, cpu_threads, describe_device, resolve_device, resolve_threads
 from srnas.profiling.latency import CPU_PROTOCOL, CUDA_PROTOCOL, Latency, LatencyProtocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease
 
@@ -18,6 +18,7 @@ __all__ = [
     "LatencyProtocol",
     "Reconciliation",
     "count",
+    "cpu_threads",
     "describe_device",
     "device_lease",
     "measure_latency",

@@ -105,21 +105,32 @@ def _cpu_name() -> str:
 
 
 @contextlib.contextmanager
+def cpu_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many CPU threads, and put the number back.
+
+    One thread per process is the default everywhere: two on two cores gain little on small networks, and lose a factor
+    of 30 to 100 when another process competes, since each operator waits for the slower thread.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def measuring_context(device: torch.device, threads: int) -> Iterator[None]:
     """Set threads and precision for measuring, and put them back.
 
     On CUDA convolutions and matrix products both run in true float32, with autotuned convolution kernels.
     """
-    before = torch.get_num_threads()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark)
     try:
-        if device.type == "cpu":
-            torch.set_num_threads(threads)
-        else:
+        if device.type == "cuda":
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = False, False, True
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(threads):
             yield
     finally:
-        torch.set_num_threads(before)
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = flags

@@ -23,17 +23,12 @@ app.add_typer(profile.app, name="profile")
 app.command("blocks")(blocks.blocks)
 app.command("ui")(ui.ui)
 
-_INTERRUPTED = 130
-
 
 def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except KeyboardInterrupt:
-        print("\nsrnas: interrupted; run the same command again to go on.", file=sys.stderr)  # noqa: T201
-        sys.exit(_INTERRUPTED)
     except (ValueError, RuntimeError) as error:
         from srnas.profiling import DeviceBusyError
         from srnas.search_space import InputError

@@ -13,7 +13,7 @@ Workspace = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda[:N].")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads while latency is measured.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads.")]
 
 DEFAULT_WORKSPACE = Path("srnas-runs")
 

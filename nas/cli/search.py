@@ -77,8 +77,12 @@ def search(
         iterations=iterations,
         learning_rate=learning_rate,
     )
-    with SearchProgress(said, trials) as progress:
-        outcome = launch(request, progress)
+    try:
+        with SearchProgress(said, trials) as progress:
+            outcome = launch(request, progress)
+    except KeyboardInterrupt:
+        said.print("Interrupted. Every finished trial is kept; run the same command again to go on.")
+        raise
     if as_json:
         print_json(outcome.board.records())
         return

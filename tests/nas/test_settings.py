@@ -86,6 +86,7 @@ def test_flat_settings_have_dotted_names_and_are_plain():
 @pytest.mark.parametrize(
     "changes",
     [
+        {"threads": 1},
         {"training": {"seed": 1}},
         {"training": {"iterations": 401}},
         {"training": {"patch": 25}},
@@ -114,7 +115,6 @@ def test_protocol_changes_with_what_the_quality_depends_on(changes):
         {"space_digest": "76543210"},
         {"sampler": "other"},
         {"seed": 1},
-        {"threads": 1},
         {"latency_input": (64, 64)},
         {"budgets": Budgets(max_params_k=10)},
     ],

@@ -184,7 +184,9 @@ def test_a_nan_in_training_is_divergence(request_):
 
 
 def test_an_output_that_is_not_finite_is_divergence(request_, monkeypatch):
-    monkeypatch.setattr("srnas.nas.judging.evaluate", lambda _, *given, **options: evaluate(Broken(), *given, **options))
+    monkeypatch.setattr(
+        "srnas.nas.judging.evaluate", lambda _, *given, **options: evaluate(Broken(), *given, **options)
+    )
     witness = Witness()
     launch(replace(request_, trials=1), witness)
     assert witness.records[0][0].reason == "the network's output is not finite"

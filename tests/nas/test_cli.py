@@ -1,0 +1,327 @@
+"""The command: what it prints, its exit codes, and that bad input writes nothing."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+from srnas.nas.cli import app, main
+from srnas.profiling import CPU_PROTOCOL
+
+
+@pytest.fixture(autouse=True)
+def _brief_latency(monkeypatch):
+    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, max_time_s=0.0)
+    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
+    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command and returns exit code, standard output and standard error."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["srnas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def search(run, workspace, space_file, photo_folder):
+    """Return a function that runs a small search; options given replace these."""
+
+    def search(*options):
+        given = ["--space", space_file, "--train", photo_folder, "--val", photo_folder, "--workspace", workspace]
+        return run("search", *given, "--device", "cpu", "--trials", 2, *options)
+
+    return search
+
+
+# Every option of every command: an addition belongs here, in the README and in the changelog.
+OPTIONS = {
+    "search": (
+        "--space --scale --trials --study --train --val --sampler --seed --device --threads --latency-input "
+        "--max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations --learning-rate --workspace --json"
+    ),
+    "leaderboard": "--study --figures --workspace --json",
+    "profile block": "--channels --size --device --threads --workspace --json",
+    "blocks": "--workspace --json",
+    "ui": "--port --workspace",
+}
+
+
+def test_the_options_are_these():
+    found = {}
+    for name, command in get_command(app).commands.items():
+        for sub, inner in getattr(command, "commands", {"": command}).items():
+            names = [max(p.opts, key=len) for p in inner.params if p.param_type_name == "option"]
+            found[f"{name} {sub}".strip()] = set(names) - {"--help"}
+    assert found == {name: set(options.split()) for name, options in OPTIONS.items()}
+
+
+def test_help_is_there_and_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['srnas', '--help']\n"
+        "from srnas.nas.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'mlflow', 'optuna', 'numpy', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in ("search", "leaderboard", "profile", "blocks", "ui"))
+
+
+def test_search_prints_the_front_and_where_things_are(search, workspace):
+    code, out, err = search()
+    assert code == 0
+    assert "Front of" in out
+    assert str(workspace / "figures" / "small-x2.png") in out.replace("\n", "")
+    assert "srnas ui" in out
+    assert "#0" in err
+    code, out, _ = search()
+    assert code == 0
+    assert "is complete with 2 trials; nothing was run." in out.replace("\n", " ")
+    assert "--trials 4" in out
+
+
+def test_search_and_leaderboard_as_json(search, run, workspace, tmp_path):
+    code, out, _ = search("--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert len(rows) == 2
+    assert {"psnr_y_db", "latency_stable_ms", "params_k", "macs_g", "front", "architecture"} <= rows[0].keys()
+    assert rows[0]["psnr_y_db"] != round(rows[0]["psnr_y_db"], 3)
+    assert json.loads(run("leaderboard", "--workspace", workspace, "--json")[1]) == rows
+    code, out, _ = run("leaderboard", "--workspace", workspace, "--figures", tmp_path / "f")
+    assert "EDSR-like" in out
+    assert (tmp_path / "f" / "small-x2.png").is_file()
+
+
+def test_no_candidate_within_the_budget_is_said_at_the_end(search, space_file):
+    # The smallest network meets it, the human designs that come first do not.
+    code, out, err = search("--max-params-k", "1.0", "--trials", "1")
+    assert code == 0
+    assert "over budget" in err
+    assert "No candidate was finished within the budgets" in out
+
+
+def test_blocks(run):
+    code, out, _ = run("blocks")
+    assert code == 0
+    assert "mlka" in out
+    assert "channels a multiple of 3" in out
+    rows = {row["block"]: row for row in json.loads(run("blocks", "--json")[1])}
+    assert rows["lia"]["min_size_px"] == 7
+    assert rows["lia"]["options"] == {"features": 16}
+    assert rows["psa_parallel"]["tile_invariant"] is False
+
+
+def test_profile_block(run, workspace):
+    given = ("profile", "block", "lia", "cbam", "--channels", 8, "--size", "24x32", "--workspace", workspace)
+    code, out, _ = run(*given)
+    assert code == 0
+    assert out.count("yes") == 2
+    assert "95 % interval" in out
+    code, out, _ = run(*given, "--json")
+    rows = json.loads(out)
+    assert [row["block"] for row in rows] == ["lia", "cbam"]
+    assert rows[0]["input_shape"] == [1, 8, 24, 32]
+    assert rows[0]["latency_ms_low"] <= rows[0]["latency_ms"] <= rows[0]["latency_ms_high"]
+    assert all(row["counters_agree"] for row in rows)
+
+
+def contents(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scale", "5"], "scale must be one of 2, 3, 4, but got scale=5."),
+        (["--trials", "0"], "trials >= 1 must hold, but got trials=0."),
+        (["--sampler", "tep"], "unknown sampler 'tep'. Did you mean 'tpe'?"),
+        (["--space", "tinny"], "unknown space 'tinny'. Did you mean 'tiny'?"),
+        (["--device", "gpu"], "device must be auto, cpu or cuda[:N], but got 'gpu'."),
+        (["--threads", "0"], "must hold, but got threads=0"),
+        (["--study", "a b"], "a study's name must be letters, digits"),
+        (["--latency-input", "32"], "--latency-input must be HEIGHTxWIDTH in pixels"),
+        (["--latency-input", "6x9"], "latency input sides >= 7 must hold"),
+        (["--patch", "6"], "patch >= 7 must hold for the blocks of space 'small', but got patch=6."),
+        (["--patch", "33"], "photographs of 'photos0' must be at least 66x66 pixels (a patch of 33 at scale 2)"),
+        (["--iterations", "0"], "but got iterations=0."),
+        (["--learning-rate", "-1"], "but got learning_rate=-1.0."),
+        (["--max-latency-ms", "-3"], "but got max_latency_ms=-3.0."),
+        (["--max-latency-ms", "1e-6"], "must meet the budgets, but the smallest, x2-c6[], does not (latency_ms="),
+        (["--max-params-k", "0.1"], "must meet the budgets, but the smallest, x2-c6[], does not (params_k="),
+        (["--train", "/no/such/folder"], "a folder of photographs must exist, but got '/no/such/folder'."),
+    ],
+)
+def test_bad_options_end_with_2_and_write_nothing(search, workspace, options, message):
+    before = contents(workspace)
+    code, out, err = search(*options)
+    assert code == 2
+    assert re.sub(r"photos\d+", "photos0", err).startswith("srnas: error: ")
+    assert message in re.sub(r"photos\d+", "photos0", err)
+    assert err.count("\n") == 1
+    assert out == ""
+    assert contents(workspace) == before
+
+
+def broken(folder):
+    (folder / "notes.txt").write_text("no image")
+
+
+def truncated(folder):
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(folder / "whole.png")
+    data = (folder / "whole.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+
+
+def no_image(folder):
+    (folder / "fake.jpg").write_text("not a picture")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (broken, "must hold images"),
+        (truncated, "every image must decode, but 'cut.png' does not"),
+        (no_image, "every image must decode, but 'fake.jpg' does not"),
+    ],
+)
+def test_bad_folders_end_with_2_and_write_nothing(search, workspace, tmp_path, make, message):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    make(folder)
+    before = contents(workspace)
+    for option in ("--train", "--val"):
+        code, _, err = search(option, folder)
+        assert code == 2
+        assert message in err
+    assert contents(workspace) == before
+
+
+def test_converted_images_are_said(search, tmp_path, photo_folder):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    crop = Image.open(next(photo_folder.glob("*.png")))
+    crop.convert("L").save(folder / "gray.png")
+    crop.convert("CMYK").save(folder / "cmyk.jpg")
+    crop.convert("RGBA").save(folder / "alpha.png")
+    code, _, err = search("--train", folder, "--iterations", "1", "--trials", "1")
+    assert code == 0
+    said = err.replace("\n", " ")
+    for note in ("1 gray, used as RGB", "1 CMYK, converted to RGB", "1 with an opaque alpha channel, dropped"):
+        assert note in said
+
+
+def test_an_unknown_key_in_the_space(search, tmp_path):
+    path = tmp_path / "typo.toml"
+    path.write_text("channels = [8]\npositions = 1\natention = ['lia']\n")
+    code, _, err = search("--space", path)
+    assert code == 2
+    assert "unknown key 'atention'. Did you mean 'attention'?" in err
+
+
+def test_an_unwritable_workspace(search, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = search("--workspace", tmp_path / "file" / "runs")
+    assert code == 2
+    assert "must be writable" in err
+
+
+def test_other_settings(search):
+    assert search()[0] == 0
+    code, _, err = search("--seed", "7")
+    assert code == 2
+    assert "exists with other settings (seed: 0 -> 7; training.seed: 0 -> 7)" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["leaderboard", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
+        (["ui", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
+        (["profile", "block", "lai"], "unknown block 'lai'. Did you mean 'lia'?"),
+        (["profile", "block", "mlka", "--channels", "32"], "channels must be a multiple of 3 for block 'mlka'"),
+        (["profile", "block", "lia", "--size", "4x4"], "height and width must be at least 7 for block 'lia'"),
+        (["profile", "block", "lia", "--size", "x"], "--size must be HEIGHTxWIDTH"),
+    ],
+)
+def test_other_commands_end_with_2(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert contents(tmp_path) == []
+
+
+def test_studies_are_found_by_name(run, workspace, search):
+    code, _, err = run("leaderboard", "--workspace", workspace)
+    assert (code, "must hold a study" in err) == (2, True)
+    search("--iterations", "1", "--trials", "1")
+    code, _, err = run("leaderboard", "--workspace", workspace, "--study", "smal-x2")
+    assert (code, "unknown study 'smal-x2'. Did you mean 'small-x2'?" in err) == (2, True)
+
+
+def test_an_interrupt_ends_with_130(run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srnas.nas.launch.launch", interrupted)
+    code, _, err = run("search")
+    assert code == 130
+    assert "run the same command again to go on" in err.replace("\n", " ")
+
+
+def test_a_bug_is_not_hidden(monkeypatch, run):
+    def buggy(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("srnas.nas.launch.launch", buggy)
+    monkeypatch.setattr(sys, "argv", ["srnas", "search"])
+    with pytest.raises(ValueError, match="a bug"):
+        main()
+
+
+@pytest.mark.slow
+def test_ui_serves_on_loopback(workspace):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = "from srnas.nas.cli import main; main()"
+    arguments = ["ui", "--workspace", str(workspace), "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                    assert answer.status == 200
+                    break
+            except OSError:
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.3)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
