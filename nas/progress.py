@@ -77,7 +77,7 @@ class SearchProgress(Observer):
         """Print the candidate's line."""
         self._bars.update(self._study, advance=1)
         self._bars.update(self._training, visible=False)
-        self._bars.console.print(_line(record, on_front), highlight=False)
+        self._bars.console.print(_line(record, on_front), highlight=False, soft_wrap=True)
 
 
 def _line(record: TrialRecord, on_front: bool) -> str:

@@ -23,7 +23,8 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
     """Return the designs that fit ``space``, at its least, middle and greatest width, by name.
 
     The host follows the publication as far as the space offers it. ``MAN-like`` has convolutions where MAN has GSAU.
-    Plain chains of the smallest and the greatest width mark the ends. Of equal designs the first is kept.
+    Plain chains of the smallest width (one position, half and all of them) and of the greatest mark the ends of the
+    latency range. Of equal designs the first is kept.
     """
     found: dict[str, Architecture] = {}
     widths = sorted(set(space.content.channels))
@@ -32,10 +33,16 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
         body = _body(space, channels, trunk, attention, order)
         if body is not None:
             found[name] = _host(space, channels, body, tail, skip, closed)
-    for channels, suffix in ((widths[0], "small"), (widths[-1], "large")):
+    for name, channels, share in (
+        ("ESPCN-like", widths[0], 0.0),
+        ("plain-half", widths[0], 0.5),
+        ("plain-small", widths[0], 1.0),
+        ("plain-large", widths[-1], 1.0),
+    ):
         body = _body(space, channels, "conv", NONE, "after")
         if body is not None:
-            found[f"plain-{suffix}"] = _host(space, channels, body, "pixelshuffle", "bilinear", False)
+            kept = max(1, round(share * len(body)))
+            found[name] = _host(space, channels, body[:kept], "pixelshuffle", "bilinear", False)
     distinct = {design: name for name, design in reversed(found.items()) if space.contains(design)}
     return {name: found[name] for name in found if name in distinct.values()}
 
