@@ -130,8 +130,8 @@ def _measure(steps: int, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Images per second of training on a CPU, by what feeds it.")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds, after one that is not")
-    parser.add_argument("--steps", type=int, default=60, help=f"measured steps a round, after {_WARM_UP} that are not")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds, after one that is not")
+    parser.add_argument("--steps", type=int, default=40, help=f"measured steps a round, after {_WARM_UP} that are not")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
     options = parser.parse_args()
     if min(options.rounds, options.steps, options.threads) < 1:

@@ -115,7 +115,8 @@ class Store:
     def log_progress(self, parent: str, step: int, metrics: Mapping[str, float]) -> None:
         """Append to the study's curves."""
         now = int(time.time() * 1000)
-        self.client.log_batch(parent, [Metric(key, value, now, step) for key, value in metrics.items()])
+        points = [Metric(key, value, now, step) for key, value in metrics.items()]
+        self.client.log_batch(parent, points, tags=[RunTag("srnas.heartbeat", str(now // 1000))])
 
     def close_study(
         self, parent: str, metrics: Mapping[str, float], files: Iterable[Path], *, killed: bool = False
@@ -161,11 +162,12 @@ class Store:
         return frame.sort_values("trial", ignore_index=True) if rows else frame
 
     def _experiment(self, name: str) -> str:
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
         local = "MLFLOW_TRACKING_URI" not in os.environ
-        return str(self.client.create_experiment(name, (self.workspace / "artifacts").as_uri() if local else None))
+        with FileLock(self.workspace / f"{_STORE_FILE}.lock"):
+            found = self.client.get_experiment_by_name(name)
+            if found is not None:
+                return str(found.experiment_id)
+            return str(self.client.create_experiment(name, (self.workspace / "artifacts").as_uri() if local else None))
 
     def _experiments(self) -> list[str]:
         return [e.experiment_id for e in self.client.search_experiments(filter_string="name LIKE 'sr-x%'")]

@@ -85,7 +85,7 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
     training = _training(request, space)
     latency_input = _latency_input(request, space)
     photos = _photos(request, space, training)
-    for note in all_notes(photos):
+    for note in all_notes(*photos):
         observer.on_note(note)
     settings = _settings(request, space, device, training, latency_input, photos)
     stored = stored_settings(request.workspace, settings.name)
@@ -103,7 +103,12 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
         cache = ResultCache(request.workspace / "cache", settings.protocol)
         judge = Judge(settings, patches, validation, photos[1].name, cache, observer)
         search = Search(request.workspace, settings, space)
-        record = search.prepare(lambda: _study_record(settings, space, validation, photos[1].name, device))
+
+        def make_record() -> StudyRecord:
+            observer.on_note("timing the human designs, whose slowest fixes the reference point of the hypervolume")
+            return _study_record(settings, space, validation, photos[1].name, device)
+
+        record = search.prepare(make_record)
         return search.run(judge, store, record, request.trials)
 
 

@@ -1,7 +1,7 @@
 """Photographs as 8-bit RGB: the embedded default set, or any folder of images."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +175,11 @@ def _flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
     return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent
 
 
-def all_notes(sets: Iterable[PhotoSet]) -> list[str]:
-    """Return what was said while the sets were read."""
-    return [note for photos in sets for note in photos.notes]
+def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
+    """Return what was said while the sets were read, and what they share."""
+    seen = {photo.pixels.tobytes() for photo in train.photos}
+    shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
+    notes = [*train.notes, *held_out.notes]
+    if shared:
+        notes.append(f"{len(shared)} held-out photographs are trained on ({_first(shared)}): their PSNR flatters")
+    return notes

@@ -1,6 +1,7 @@
 """A workspace with a migrated store, small real photographs, and a space whose candidates train in a second."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def workspace(tmp_path, _migrated, monkeypatch):
     folder.mkdir()
     shutil.copy(_migrated, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture
+def brief_latency(monkeypatch):
+    """Measure latency as always, but for a shorter time."""
+    from srnas.profiling import CPU_PROTOCOL
+
+    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, max_time_s=0.0)
+    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
+    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
 
 
 @pytest.fixture(scope="session")

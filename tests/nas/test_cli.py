@@ -9,21 +9,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import replace
 
 import pytest
 from PIL import Image
 from typer.main import get_command
 
 from srnas.nas.cli import app, main
-from srnas.profiling import CPU_PROTOCOL
 
-
-@pytest.fixture(autouse=True)
-def _brief_latency(monkeypatch):
-    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, max_time_s=0.0)
-    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
-    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
+pytestmark = pytest.mark.usefixtures("brief_latency")
 
 
 @pytest.fixture

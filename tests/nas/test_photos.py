@@ -349,4 +349,11 @@ def test_all_too_small_is_an_error():
 
 
 def test_notes_of_all_sets_are_joined_in_order():
-    assert all_notes([PhotoSet("a", (), ("1", "2")), PhotoSet("b", ()), PhotoSet("c", (), ("3",))]) == ["1", "2", "3"]
+    assert all_notes(PhotoSet("a", (), ("1", "2")), PhotoSet("b", (), ("3",))) == ["1", "2", "3"]
+
+
+def test_shared_photographs_are_said(embedded):
+    train, held_out = embedded["train"], embedded["held-out"]
+    assert all_notes(train, held_out) == []
+    leaked = PhotoSet("leaked", (*held_out.photos, train.photos[0]))
+    assert all_notes(train, leaked) == ["1 held-out photographs are trained on (coffee): their PSNR flatters"]

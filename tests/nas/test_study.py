@@ -20,8 +20,9 @@ from srnas.nas.judging import Judge, Observer
 from srnas.nas.launch import AlreadyComplete, SearchRequest, launch, load_board
 from srnas.nas.settings import Budgets
 from srnas.nas.study import storage_url, study_lock
-from srnas.profiling import CPU_PROTOCOL
 from srnas.search_space import InputError
+
+pytestmark = pytest.mark.usefixtures("brief_latency")
 
 
 class Broken(torch.nn.Module):
@@ -42,14 +43,6 @@ class Witness(Observer):
 
     def on_record(self, record, on_front):
         self.records.append((record, on_front))
-
-
-@pytest.fixture(autouse=True)
-def _brief_latency(monkeypatch):
-    """Measure as always, but for a shorter time."""
-    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, max_time_s=0.0)
-    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
-    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
 
 
 @pytest.fixture
@@ -79,6 +72,7 @@ def test_a_study_from_nothing_to_a_front(request_):
     assert [record.design for record in judged[:3]] == ["EDSR-like", "PlainUSR-like", "MAN-like"]
     assert {"counting", "timing", "training", "judging"} <= set(witness.stages)
     assert len(witness.rungs) == 12
+    assert any("4 held-out photographs are trained on" in note for note in witness.notes)
     first = judged[0]
     assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
     assert first.latency.stable_ms > 0
