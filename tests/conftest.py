@@ -54,16 +54,26 @@ def brief_latency(monkeypatch):
     monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
 
 
-@pytest.fixture(scope="session")
-def photo_folder(tmp_path_factory):
-    """Return a folder of four 48x64 crops of an embedded photograph."""
+def crops(folder, part):
+    """Write four 48x64 crops of an embedded photograph into a folder."""
     from srnas.nas.photos import embedded_photos
 
-    folder = tmp_path_factory.mktemp("photos")
-    astronaut = embedded_photos("held-out").photos[0].pixels
+    pixels = embedded_photos(part).photos[0].pixels
     for i in range(4):
-        Image.fromarray(astronaut[100 * i : 100 * i + 48, 150:214]).save(folder / f"crop{i}.png")
+        Image.fromarray(pixels[100 * i : 100 * i + 48, 150:214]).save(folder / f"crop{i}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory):
+    """Return a folder of small training photographs."""
+    return crops(tmp_path_factory.mktemp("photos"), "train")
+
+
+@pytest.fixture(scope="session")
+def held_out_folder(tmp_path_factory):
+    """Return a folder of small held-out photographs."""
+    return crops(tmp_path_factory.mktemp("held"), "held-out")
 
 
 @pytest.fixture

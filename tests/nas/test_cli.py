@@ -36,11 +36,11 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture
-def search(run, workspace, space_file, photo_folder):
+def search(run, workspace, space_file, photo_folder, held_out_folder):
     """Return a function that runs a small search; options given replace these."""
 
     def search(*options):
-        given = ["--space", space_file, "--train", photo_folder, "--val", photo_folder, "--workspace", workspace]
+        given = ["--space", space_file, "--train", photo_folder, "--val", held_out_folder, "--workspace", workspace]
         return run("search", *given, "--device", "cpu", "--trials", 2, *options)
 
     return search

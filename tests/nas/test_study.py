@@ -1,7 +1,9 @@
 """A study end to end on real photographs, and everything that may go wrong in it."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -46,9 +48,14 @@ class Witness(Observer):
 
 
 @pytest.fixture
-def request_(workspace, photo_folder, space_file):
+def request_(workspace, photo_folder, held_out_folder, space_file):
     return SearchRequest(
-        workspace=workspace, space=str(space_file), trials=6, train=photo_folder, validation=photo_folder, device="cpu"
+        workspace=workspace,
+        space=str(space_file),
+        trials=6,
+        train=photo_folder,
+        validation=held_out_folder,
+        device="cpu",
     )
 
 
@@ -72,7 +79,6 @@ def test_a_study_from_nothing_to_a_front(request_):
     assert [record.design for record in judged[:3]] == ["EDSR-like", "PlainUSR-like", "MAN-like"]
     assert {"counting", "timing", "training", "judging"} <= set(witness.stages)
     assert len(witness.rungs) == 12
-    assert any("4 held-out photographs are trained on" in note for note in witness.notes)
     first = judged[0]
     assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
     assert first.latency.stable_ms > 0
@@ -233,10 +239,10 @@ def test_two_processes_cannot_run_one_study(request_):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_no_finished_trial(request_, photo_folder):
+def test_kill_9_loses_no_finished_trial(request_):
     arguments = [
         *("search", "--space", request_.space, "--trials", "4", "--workspace", str(request_.workspace)),
-        *("--train", str(photo_folder), "--val", str(photo_folder), "--device", "cpu"),
+        *("--train", str(request_.train), "--val", str(request_.validation), "--device", "cpu"),
     ]
     command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", *arguments]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
@@ -244,8 +250,7 @@ def test_kill_9_loses_no_finished_trial(request_, photo_folder):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
-            path = request_.workspace / "studies" / "small-x2.db"
-            if path.is_file() and _count_judged(request_) >= 2:
+            if _count_judged(request_.workspace / "studies" / "small-x2.db") >= 2:
                 break
         process.send_signal(signal.SIGKILL)
     before = records(request_)
@@ -260,10 +265,12 @@ def test_kill_9_loses_no_finished_trial(request_, photo_folder):
     assert sorted(board.rows["trial"]) == sorted(record.number for record in after)
 
 
-def _count_judged(request):
+def _count_judged(path):
+    """Count without opening the study, which would create tables beside the process that does."""
     try:
-        return len(records(request))
-    except Exception:  # The file is being created.
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT COUNT(*) FROM trial_user_attributes WHERE key = 'record'").fetchone()[0]
+    except sqlite3.OperationalError:
         return 0
 
 
