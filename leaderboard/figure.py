@@ -55,7 +55,7 @@ def write_png(board: Board, path: Path) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(ScalarFormatter())
-    axes.tick_params(axis="x", which="both", labelsize=9)
+    axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
     axes.set_xlabel(_LATENCY)
     axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")
     axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
@@ -93,9 +93,10 @@ def write_html(board: Board, path: Path) -> None:
     figure.update_layout(
         title=html.escape(f"{_title(board)} on {board.study.device}"), template="plotly_white", hovermode="closest"
     )
-    figure.update_xaxes(type="log", title=_LATENCY)
+    ticks = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
+    figure.update_xaxes(type="log", title=_LATENCY, tickvals=ticks)
     figure.update_yaxes(title=f"PSNR-Y in dB on '{html.escape(board.study.validation)}'")
-    figure.write_html(path, include_plotlyjs=True)
+    figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
 
 
 def _hover(row: "pd.Series[object]") -> str:

@@ -103,7 +103,7 @@ class Store:
         run_id = str(run.info.run_id)
         rungs = [Metric("rung_psnr_y_db", r.psnr_y_db, trial.ended_ms, r.iteration) for r in trial.rungs]
         metrics = [*_metrics(_trial_metrics(trial), trial.ended_ms), *(m for m in rungs if math.isfinite(m.value))]
-        self.client.log_batch(run_id, metrics, _trial_params(trial))
+        self.client.log_batch(run_id, metrics, _trial_params(study, trial))
         with tempfile.TemporaryDirectory() as folder:
             files = {"architecture.json": json.dumps(trial.architecture), "trial.json": trial.model_dump_json()}
             for file, text in files.items():
@@ -254,7 +254,7 @@ def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
     return values
 
 
-def _trial_params(trial: TrialRecord) -> list[Param]:
+def _trial_params(study: StudyRecord, trial: TrialRecord) -> list[Param]:
     genotype = trial.genotype
     params = {
         "scale": genotype.scale,
@@ -265,6 +265,7 @@ def _trial_params(trial: TrialRecord) -> list[Param]:
         "global_skip": genotype.global_skip,
         "depth": len(genotype.positions),
         **{f"p{depth:02d}": position for depth, position in enumerate(genotype.positions)},
+        **{key: value for key, value in study.config.items() if key.startswith("training.")},
     }
     return [Param(key, str(value)) for key, value in params.items()]
 

@@ -85,8 +85,6 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
     training = _training(request, space)
     latency_input = _latency_input(request, space)
     photos = _photos(request, space, training)
-    for note in all_notes(*photos):
-        observer.on_note(note)
     settings = _settings(request, space, device, training, latency_input, photos)
     stored = stored_settings(request.workspace, settings.name)
     if stored:
@@ -95,6 +93,8 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
             return AlreadyComplete(settings.name, stored[1], load_board(request.workspace, settings.name))
     else:
         _check_feasible(settings, space, device)
+    for note in (f"space '{space.name}' holds {space.size:,} networks", *all_notes(*photos)):
+        observer.on_note(note)
     with study_lock(request.workspace, settings.name):
         store = Store(request.workspace)
         observer.on_note(f"reducing {sum(len(p.photos) for p in photos)} photographs by {request.scale}")

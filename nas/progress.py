@@ -71,7 +71,7 @@ class SearchProgress(Observer):
 
     def on_rung(self, rung: Rung) -> None:
         """Show the PSNR so far."""
-        self._psnr = f"{rung.psnr_y_db:.2f} dB"
+        self._psnr = f"{rung.psnr_y_db:.2f} dB at {rung.iteration}"
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:
         """Print the candidate's line."""

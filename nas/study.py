@@ -97,7 +97,7 @@ class Search:
         if "study" not in attributes:
             record = make_record()
             for name, design in human_designs(self.space).items():
-                self.study.enqueue_trial(self.space.params(design), user_attrs={"design": name})
+                self.study.enqueue_trial(self.space.params(design), user_attrs={"design": name}, skip_if_exists=True)
             self.study.set_user_attr("study", record.model_dump_json())
             return record
         self._requeue_interrupted()
@@ -106,6 +106,9 @@ class Search:
     def _requeue_interrupted(self) -> None:
         """Queue again what was running when its process died; this process holds the study's lock."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "record" in trial.user_attrs:
+                self._tell(TrialRecord.model_validate_json(trial.user_attrs["record"]))
+                continue
             self.study.tell(trial.number, state=TrialState.FAIL)
             if trial.params:
                 self.study.enqueue_trial(trial.params, user_attrs={"design": trial.user_attrs.get("design", "")})
@@ -125,12 +128,12 @@ class Search:
         judge.observer.on_start(len(records), self.settings.training.iterations)
         exhausted = False
         try:
-            while len(records) < num_trials and not exhausted:
-                trial = self._next({r.genotype.key for r in records})
-                if trial is None:
+            while len(records) < num_trials:
+                proposal = self._next({r.genotype.key for r in records})
+                if proposal is None:
                     exhausted = True
                     break
-                records.append(self._judge(judge, trial))
+                records.append(self._judge(judge, *proposal))
                 store.write_trial(parent, record, records[-1])
                 store.log_progress(parent, records[-1].number, self._progress(record, records))
                 judge.observer.on_record(records[-1], _on_front(records))
@@ -171,15 +174,17 @@ class Search:
                 return start
         return None
 
-    def _judge(self, judge: Judge, proposal: tuple[optuna.Trial, Architecture]) -> TrialRecord:
-        trial, architecture = proposal
+    def _judge(self, judge: Judge, trial: optuna.Trial, architecture: Architecture) -> TrialRecord:
         design = self.designs.get(architecture.key, "")
         judge.observer.on_trial(trial.number, architecture, design)
         record = judge.judge(architecture, trial.number, design)
         trial.set_user_attr("record", record.model_dump_json())
-        state = _TOLD.get(record.state, TrialState.PRUNED)
-        self.study.tell(trial, list(record.point) if record.point else None, state=state)
+        self._tell(record)
         return record
+
+    def _tell(self, record: TrialRecord) -> None:
+        state = _TOLD.get(record.state, TrialState.PRUNED)
+        self.study.tell(record.number, list(record.point) if record.point else None, state=state)
 
     @staticmethod
     def _progress(study: StudyRecord, records: list[TrialRecord]) -> dict[str, float]:

@@ -104,6 +104,7 @@ def test_a_trial_is_a_finished_child_with_everything(filled):
     assert run.data.metrics["fvcore_macs_g"] == TRIALS[1].sizes.fvcore_macs / 1e9
     assert run.data.params["p00"] == "conv"
     assert run.data.params["channels"] == "12"
+    assert run.data.params["training.iterations"] == "3"
     assert run.data.tags["srnas.key"] == TRIALS[1].genotype.key
     history = store.client.get_metric_history(runs[1], "rung_psnr_y_db")
     assert [(point.step, point.value) for point in history] == [(1, 29.0), (3, 32.0)]

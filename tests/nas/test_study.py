@@ -21,7 +21,7 @@ from srnas.nas.evaluation import evaluate
 from srnas.nas.judging import Judge, Observer
 from srnas.nas.launch import AlreadyComplete, SearchRequest, launch, load_board
 from srnas.nas.settings import Budgets
-from srnas.nas.study import storage_url, study_lock
+from srnas.nas.study import Search, storage_url, study_lock
 from srnas.search_space import InputError
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
@@ -218,6 +218,19 @@ def test_an_interrupt_keeps_what_is_finished(request_):
     # The interrupted design is judged, under a new number.
     assert "MAN-like" in {record.design for record, _ in witness.records}
     assert len(outcome.board.rows) == 6
+
+
+def test_a_trial_killed_before_it_was_told_is_told_on_resume(request_, monkeypatch):
+    with monkeypatch.context() as context:
+        context.setattr(Search, "_tell", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            launch(request_, Observer())
+    [trial] = open_study(request_).get_trials(states=(TrialState.RUNNING,))
+    launch(replace(request_, trials=2), Observer())
+    told = open_study(request_).get_trials()[trial.number]
+    assert told.state == TrialState.COMPLETE
+    assert tuple(told.values) == records(request_)[0].point
+    assert len(records(request_)) == 2
 
 
 def test_a_trial_that_mlflow_missed_is_written_on_resume(request_, monkeypatch):
