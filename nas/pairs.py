@@ -1,8 +1,10 @@
 """LR/HR pairs: whole photographs for judging, and training patches cut, flipped and transposed in batch."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -66,59 +68,55 @@ class PatchSampler:
     """
 
     def __init__(self, pairs: Sequence[Pair], scale: int, patch: int, device: torch.device) -> None:
-        sizes = torch.tensor([pair.lr.shape[:2] for pair in pairs])
-        if int(sizes.min()) < patch:
+        sizes = [pair.lr.shape[:2] for pair in pairs]
+        smallest = min(min(size) for size in sizes)
+        if smallest < patch:
             raise InputError(
                 f"every photograph must be at least {patch * scale} pixels a side, but the smallest has "
-                f"{int(sizes.min()) * scale}; remove it or lower the patch."
+                f"{smallest * scale}; remove it or lower the patch."
             )
         self.scale, self.patch, self.device = scale, patch, device
-        self._rows, self._columns = (sizes - patch + 1).unbind(1)
-        self._widths = sizes[:, 1]
-        ends = (sizes[:, 0] * sizes[:, 1]).cumsum(0)
-        self._starts = ends - sizes[:, 0] * sizes[:, 1]
-        self._positions_end = (self._rows * self._columns).cumsum(0)
+        self._widths = [width for _, width in sizes]
+        self._starts = [0, *accumulate(height * width for height, width in sizes)]
+        self._positions = [0, *accumulate((height - patch + 1) * (width - patch + 1) for height, width in sizes)]
         self._lr = _flat([pair.lr for pair in pairs]).to(device)
         self._hr = _flat([pair.hr for pair in pairs]).to(device)
-        self._lr_grid, self._hr_grid = _symmetries(patch), _symmetries(patch * scale)
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``lr (B, 3, P, P)`` and ``hr (B, 3, sP, sP)``, float in 0 to 1, channels last in memory."""
-        position = torch.randint(int(self._positions_end[-1]), (batch,), generator=generator)
-        symmetry = torch.randint(8, (batch,), generator=generator)
-        photo = torch.searchsorted(self._positions_end, position, right=True)
-        position -= self._positions_end[photo] - self._rows[photo] * self._columns[photo]
-        top, left = position // self._columns[photo], position % self._columns[photo]
-        width, start = self._widths[photo], self._starts[photo]
-        scale = self.scale
-        lr = self._cut(self._lr, self._lr_grid[symmetry], start, top, left, width)
-        hr = self._cut(self._hr, self._hr_grid[symmetry], start * scale**2, top * scale, left * scale, width * scale)
-        return lr, hr
+        positions = torch.randint(self._positions[-1], (batch,), generator=generator).tolist()
+        symmetries = torch.randint(8, (batch,), generator=generator).tolist()
+        patches = list(zip(positions, symmetries, strict=True))
+        # Python integers: operations on tensors of a few elements would cost more than the gather.
+        walks = [[self._walk(*patch, scale) for patch in patches] for scale in (1, self.scale)]
+        lr, hr = torch.tensor(walks).to(self.device)
+        return _gather(self._lr, lr, self.patch), _gather(self._hr, hr, self.patch * self.scale)
 
-    def _cut(
-        self,
-        pixels: torch.Tensor,
-        grid: torch.Tensor,
-        start: torch.Tensor,
-        top: torch.Tensor,
-        left: torch.Tensor,
-        width: torch.Tensor,
-    ) -> torch.Tensor:
-        origin = (start + top * width + left)[:, None, None]
-        index = origin + grid[:, 0] * width[:, None, None] + grid[:, 1]
-        cut = pixels[index.to(self.device)]
-        return cut.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    def _walk(self, position: int, symmetry: int, scale: int) -> tuple[int, int, int]:
+        """Return the index of a patch's first pixel, and the steps to its next row and to its next column."""
+        photo = bisect_right(self._positions, position) - 1
+        width, last = self._widths[photo] * scale, self.patch * scale - 1
+        top, left = divmod(position - self._positions[photo], self._widths[photo] - self.patch + 1)
+        first = self._starts[photo] * scale**2 + top * scale * width + left * scale
+        down, across = width, 1
+        if symmetry & 1:
+            first, down = first + last * width, -width
+        if symmetry & 2:
+            first, across = first + last, -1
+        return (first, across, down) if symmetry & 4 else (first, down, across)
+
+
+def _gather(pixels: torch.Tensor, walks: torch.Tensor, side: int) -> torch.Tensor:
+    """Return ``(B, 3, side, side)``, float in 0 to 1, of the patches that ``walks (B, 3)`` describe."""
+    first, down, across = walks[:, :, None].unbind(1)
+    steps = torch.arange(side, device=pixels.device)
+    index = (first + down * steps)[:, :, None] + (across * steps)[:, None, :]
+    cut = pixels.index_select(0, index.flatten()).view(-1, side, side, 3)
+    return cut.permute(0, 3, 1, 2) / 255
 
 
 def _flat(images: Sequence[Image]) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([image.reshape(-1, 3) for image in images]))
-
-
-def _symmetries(side: int) -> torch.Tensor:
-    """Return ``(8, 2, side, side)``: row and column of each pixel under the 8 symmetries of the square."""
-    grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
-    turned = [grid, grid.flip(1), grid.flip(2), grid.flip(1, 2)]
-    return torch.stack([*turned, *(g.transpose(1, 2) for g in turned)])
 
 
 def to_tensor(image: Image) -> torch.Tensor:
