@@ -52,7 +52,7 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"the key '{path}' is required."
     given = f", but got {path}={first['input']!r}" if path else ""
-    return f"{first['msg'][0].lower()}{first['msg'][1:]} must hold{given}." if path else first["msg"]
+    return f"{first['msg'][0].lower()}{first['msg'][1:]}{given}."
 
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -99,7 +99,7 @@ def test_is_frozen():
     ("fields", "message"),
     [
         ({"scale": 5}, "scale must be one of 2, 3, 4, but got scale=5."),
-        ({"channels": 0}, "architecture: input should be greater than or equal to 1 must hold, but got channels=0."),
+        ({"channels": 0}, "architecture: input should be greater than or equal to 1, but got channels=0."),
         ({"positions": [{"trunk": "lia"}]}, "unknown trunk 'lia'. Valid: conv."),
         ({"positions": [{"attention": "mlkaa"}]}, "unknown attention 'mlkaa'. Did you mean 'mlka'?"),
         ({"channels": 32, "positions": [{"attention": "mlka"}]}, "use 30, 33 or 36."),
@@ -109,7 +109,7 @@ def test_is_frozen():
         ({"tail": {"name": "nearest_pa", "featurs": 3}}, "unknown key 'featurs'. Did you mean 'features'?"),
         ({"globalskip": "none"}, "unknown key 'globalskip'. Did you mean 'global_skip'?"),
         ({"schema": 9}, "schema must be 1, but got schema=9"),
-        ({"channels": None}, "must hold, but got channels=None"),
+        ({"channels": None}, "should be a valid integer, but got channels=None"),
     ],
 )
 def test_what_is_wrong_is_said(fields, message):
