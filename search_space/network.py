@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from srnas.search_space.architecture import IMAGE_CHANNELS, NONE, Architecture, Choice, Position
 from srnas.search_space.registry import REGISTRY, Block
 
-# Start of the learned scale of a bare gate. source: Touvron et al., ICCV 2021 (https://arxiv.org/abs/2103.17239), 3.
+# Start of the learned scale of a bare gate. source: Touvron et al., ICCV 2021 (https://arxiv.org/abs/2103.17239).
 _SCALE_START = 0.1
 # With a global skip the tail's last convolution starts this much smaller, so that the network starts as the skip.
 _TAIL_START = 0.01

@@ -1,6 +1,6 @@
 """AAB, attention in attention: a dynamic weighting of an attention branch against a plain one.
 
-Reference: Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021, Eqs. 5 to 8
+Reference: Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021
 (https://arxiv.org/abs/2104.09497). ``aab_m`` is the block of A2N-M: its plain branch is a 1x1 convolution.
 """
 

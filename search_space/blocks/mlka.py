@@ -1,6 +1,6 @@
 """MLKA, multi-scale large kernel attention: three gated large-kernel branches over thirds of the channels.
 
-Reference: Wang et al., "Multi-scale Attention Network for Single Image Super-Resolution", CVPRW 2024, Eqs. 5 to 8
+Reference: Wang et al., "Multi-scale Attention Network for Single Image Super-Resolution", CVPRW 2024
 (https://arxiv.org/abs/2209.14145). The layer scale starts at 0, so the block is an identity at initialisation.
 """
 

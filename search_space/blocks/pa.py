@@ -1,6 +1,6 @@
 """PA, pixel attention: every element weighed by a 1x1 convolution of its pixel.
 
-Reference: Zhao et al., "Efficient Image Super-Resolution Using Pixel Attention", ECCVW 2020, Eq. 3
+Reference: Zhao et al., "Efficient Image Super-Resolution Using Pixel Attention", ECCVW 2020
 (https://arxiv.org/abs/2010.01073). Part of A2N's tail.
 """
 

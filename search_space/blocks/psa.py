@@ -1,6 +1,6 @@
 """PSA, polarized self-attention: a channel mask and a spatial mask, each from a full-resolution self-attention.
 
-Reference: Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression", 2021, Eqs. 2 to 5
+Reference: Liu et al., "Polarized Self-Attention: Towards High-quality Pixel-wise Regression", 2021
 (https://arxiv.org/abs/2107.00782). The defaults are the paper's form. The official code differs from the paper and
 between its two layouts (DeLightCMU/PSA issue 5); both official forms are options:
 
@@ -76,7 +76,7 @@ class PolarizedAttention(Block):
         return Constraint(8, 8) if config.channel_up == "bottleneck" else _CONSTRAINT
 
     def channel_mask(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``(B, C, 1, 1)`` in (0, 1), Eq. 3."""
+        """Return ``(B, C, 1, 1)`` in (0, 1)."""
         query = self.channel_query(x).flatten(2).softmax(-1)
         pooled = torch.matmul(self.channel_value(x).flatten(2), query.transpose(1, 2))
         expanded = self.channel_up(pooled.unsqueeze(-1))
@@ -84,7 +84,7 @@ class PolarizedAttention(Block):
         return mask[:, :, None, None]
 
     def spatial_mask(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``(B, 1, H, W)`` in (0, 1), Eq. 4."""
+        """Return ``(B, 1, H, W)`` in (0, 1)."""
         query = self.spatial_query(x).mean((-2, -1)).unsqueeze(1)
         value = self.spatial_value(x).flatten(2)
         if self.spatial_softmax == "query":
@@ -115,7 +115,7 @@ class PolarizedAttention(Block):
     )
 )
 class ParallelPSA(PolarizedAttention):
-    """``channel_mask(x) * x + spatial_mask(x) * x`` (Eq. 5, left), shape kept; depends on the whole image."""
+    """``channel_mask(x) * x + spatial_mask(x) * x``, shape kept; depends on the whole image."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
@@ -133,7 +133,7 @@ class ParallelPSA(PolarizedAttention):
     )
 )
 class SequentialPSA(PolarizedAttention):
-    """``z = channel_mask(x) * x``, then ``spatial_mask(z) * z`` (Eq. 5, right), shape kept."""
+    """``z = channel_mask(x) * x``, then ``spatial_mask(z) * z``, shape kept."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""

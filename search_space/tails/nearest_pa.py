@@ -1,6 +1,6 @@
 """A2N's tail: nearest-neighbour upsampling, convolution and pixel attention, at high resolution.
 
-Reference: Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021, section 3.4
+Reference: Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021
 (https://arxiv.org/abs/2104.09497), after PAN (https://arxiv.org/abs/2010.01073). Pixel attention stands before the
 LeakyReLU.
 """
