@@ -39,12 +39,6 @@ class Scores:
         """Mean over the photographs."""
         return statistics.fmean(self.ssim_y)
 
-    def gain_over(self, other: "Scores") -> tuple[float, float]:
-        """Return the mean paired PSNR difference in dB and its standard error (NaN for one photograph)."""
-        gains = [a - b for a, b in zip(self.psnr_y_db, other.psnr_y_db, strict=True)]
-        error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.nan
-        return statistics.fmean(gains), error
-
 
 def evaluate(
     network: nn.Module, pairs: Sequence[Pair], scale: int, device: torch.device, *, with_ssim: bool = True

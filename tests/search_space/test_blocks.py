@@ -362,7 +362,7 @@ def test_pixel_attention_closed_form():
         ("lai", 8, {}, "unknown block 'lai'. Did you mean 'lia'?"),
         ("lia", 8, {"featurs": 4}, "unknown key 'featurs'. Did you mean 'features'? Valid: features."),
         ("lia", 8, {"features": 0}, "block 'lia': input should be greater than or equal to 1, but got features=0."),
-        ("cbam", 8, {"pools": ["mean"]}, "block 'cbam': input should be 'avg', 'max', 'lp' or 'lse', but got pools.0='mean'."),
+        ("cbam", 8, {"pools": ["mean"]}, "should be 'avg', 'max', 'lp' or 'lse', but got pools.0='mean'."),
     ],
 )
 def test_bad_blocks_are_refused(name, channels, options, message):
