@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -62,7 +63,7 @@ class Search:
         space: Where candidates come from.
 
     Raises:
-        InputError: If the study exists with other settings, or another process runs it.
+        InputError: If the study exists with other settings.
     """
 
     def __init__(self, workspace: Path, settings: StudySettings, space: SearchSpace) -> None:
@@ -78,7 +79,9 @@ class Search:
         study = optuna.create_study(
             storage=RDBStorage(url), study_name=self.settings.name, directions=_DIRECTIONS, load_if_exists=True
         )
-        if "settings" not in study.user_attrs:
+        if "settings" in study.user_attrs:
+            self.settings.check_same(StudySettings.model_validate_json(study.user_attrs["settings"]))
+        else:
             study.set_user_attr("settings", self.settings.model_dump_json())
         study.sampler = make_sampler(
             self.settings.sampler, self.settings.name, self.settings.seed, len(study.get_trials(deepcopy=False))
@@ -218,9 +221,10 @@ def stored_settings(workspace: Path, name: str) -> tuple[StudySettings, int] | N
     """Return the settings and the number of judged trials of an existing study; writes nothing."""
     if not (workspace / "studies" / f"{name}.db").is_file():
         return None
+    storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True, skip_compatibility_check=True)
     try:
-        study = optuna.load_study(study_name=name, storage=RDBStorage(storage_url(workspace, name)))
-    except KeyError:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
         return None
     if "settings" not in study.user_attrs:
         return None

@@ -21,7 +21,7 @@ from srnas.nas.evaluation import evaluate
 from srnas.nas.judging import Judge, Observer
 from srnas.nas.launch import AlreadyComplete, SearchRequest, launch, load_board
 from srnas.nas.settings import Budgets
-from srnas.nas.study import Search, storage_url, study_lock
+from srnas.nas.study import Search, storage_url, stored_settings, study_lock
 from srnas.search_space import InputError
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
@@ -244,6 +244,13 @@ def test_a_trial_that_mlflow_missed_is_written_on_resume(request_, monkeypatch):
     assert len(records(request_)) == 1
     outcome = launch(replace(request_, trials=2), Observer())
     assert sorted(outcome.board.rows["trial"]) == [0, 1]
+
+
+def test_a_study_killed_before_its_tables_were_made_starts_anew(request_):
+    (request_.workspace / "studies").mkdir()
+    (request_.workspace / "studies" / "small-x2.db").touch()
+    assert stored_settings(request_.workspace, "small-x2") is None
+    assert len(launch(replace(request_, trials=1), Observer()).board.rows) == 1
 
 
 def test_two_processes_cannot_run_one_study(request_):
