@@ -221,8 +221,8 @@ def stored_settings(workspace: Path, name: str) -> tuple[StudySettings, int] | N
     """Return the settings and the number of judged trials of an existing study; writes nothing."""
     if not (workspace / "studies" / f"{name}.db").is_file():
         return None
-    storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True, skip_compatibility_check=True)
     try:
+        storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True)
         study = optuna.load_study(study_name=name, storage=storage)
     except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
         return None
