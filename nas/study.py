@@ -99,8 +99,8 @@ class Search:
         attributes = self.study.user_attrs
         if "study" not in attributes:
             record = make_record()
-            for name, design in human_designs(self.space).items():
-                self.study.enqueue_trial(self.space.params(design), user_attrs={"design": name}, skip_if_exists=True)
+            for design in human_designs(self.space).values():
+                self.study.enqueue_trial(self.space.params(design), skip_if_exists=True)
             self.study.set_user_attr("study", record.model_dump_json())
             return record
         self._requeue_interrupted()
@@ -114,7 +114,7 @@ class Search:
                 continue
             self.study.tell(trial.number, state=TrialState.FAIL)
             if trial.params:
-                self.study.enqueue_trial(trial.params, user_attrs={"design": trial.user_attrs.get("design", "")})
+                self.study.enqueue_trial(trial.params)
 
     def run(self, judge: Judge, store: Store, record: StudyRecord, num_trials: int) -> Outcome:
         """Judge candidates until the study holds ``num_trials``, and write the outcome.

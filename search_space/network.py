@@ -75,7 +75,7 @@ class Network(nn.Module):
 
     def deploy(self) -> "Network":
         """Return the inference form as a new network: eval mode, frozen, with what can be folded folded."""
-        network = copy.deepcopy(self).eval().requires_grad_(False)
+        network = copy.deepcopy(self).eval()
         for module in network.modules():
             fold = getattr(module, "fold", None)
             if callable(fold):
