@@ -198,9 +198,8 @@ def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Arch
     content = space.content
     candidates: list[tuple[int, int, Architecture]] = []
     for channels in sorted(set(content.channels)):
-        alphabet = space.alphabet(channels)
-        free = not content.positions or any(position.is_identity for position in alphabet)
-        for body in [()] if free else [(position,) * content.positions for position in alphabet]:
+        free = not content.positions or space.has_identity
+        for body in [()] if free else [(position,) * content.positions for position in space.alphabet(channels)]:
             for tail in content.tail:
                 architecture = Architecture(
                     scale=space.scale,
@@ -208,7 +207,9 @@ def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Arch
                     positions=body,
                     end="none" if "none" in content.end else content.end[0],
                     tail=tail,
-                    global_skip=content.global_skip[0],
+                    global_skip=space.skips(tail)[0],
+                    input_range=content.input_range[0],
+                    mean_shift=content.mean_shift[0],
                 )
                 candidates.append(
                     (count(architecture.build().deploy(), input_shape).macs, len(candidates), architecture)

@@ -19,6 +19,8 @@ from srnas.profiling.counting import Counts, InputShape, count, to_meta
 
 # What fvcore adds to MACs per unit of our ``other_by_operator``. source: fvcore/nn/flop_count.py, jit_handles.py.
 _FVCORE_EXTRAS = {
+    "_adaptive_avg_pool2d": 1,
+    "grid_sampler_2d": 1,
     "upsample_bilinear2d": 1,
     "upsample_nearest2d": 1,
     "native_batch_norm": 2,

@@ -78,20 +78,22 @@ _MACS: dict[str, Callable[[Sequence[Any], torch.Tensor], tuple[int, int]]] = {
 # Work per element of the result.
 # fmt: off
 _ELEMENTWISE = frozenset((
-    "abs", "add", "add_", "clamp", "div", "eq", "exp", "gelu", "leaky_relu", "leaky_relu_", "log", "mul", "mul_",
-    "pow", "relu", "relu_", "rsqrt", "sigmoid", "sigmoid_", "silu", "sqrt", "sub", "tanh", "where", "_softmax",
+    "abs", "add", "add_", "clamp", "div", "eq", "exp", "ge", "gelu", "gt", "le", "leaky_relu", "leaky_relu_", "log",
+    "lt", "mul", "mul_", "ne", "pow", "relu", "relu_", "rsqrt", "sigmoid", "sigmoid_", "silu", "sqrt", "sub", "tanh",
+    "where", "_softmax",
     "native_batch_norm", "_native_batch_norm_legit_no_training", "native_layer_norm",
 ))
 # fmt: on
 # Work per element of the input.
-_REDUCTIONS = frozenset(("amax", "logsumexp", "mean", "sum", "var"))
-# Work per element of the result: taps of the interpolation.
-_INTERPOLATION = {"upsample_bilinear2d": 4, "upsample_nearest2d": 1}
+_REDUCTIONS = frozenset(("_adaptive_avg_pool2d", "amax", "logsumexp", "mean", "sum", "var"))
+# Work per element of the result: taps of the interpolation, elements of the window.
+_INTERPOLATION = {"grid_sampler_2d": 4, "upsample_bilinear2d": 4, "upsample_nearest2d": 1}
+_WINDOWS = frozenset(("avg_pool2d", "max_pool2d_with_indices"))
 # fmt: off
 _FREE = frozenset((
-    "_to_copy", "_unsafe_view", "alias", "cat", "clone", "detach", "empty", "empty_like", "expand", "full",
-    "permute", "pixel_shuffle", "reshape", "select", "slice", "split", "split_with_sizes", "squeeze", "t",
-    "transpose", "unbind", "unsqueeze", "view",
+    "_to_copy", "_unsafe_view", "alias", "arange", "cat", "clone", "constant_pad_nd", "detach", "empty", "empty_like",
+    "expand", "full", "new_ones", "permute", "pixel_shuffle", "reshape", "select", "slice", "split",
+    "split_with_sizes", "squeeze", "stack", "t", "transpose", "unbind", "unsqueeze", "view",
 ))
 # fmt: on
 
@@ -104,7 +106,7 @@ def _other_work(name: str, args: Sequence[Any], out: torch.Tensor) -> int | None
         return int(args[0].numel())
     if name in _INTERPOLATION:
         return out.numel() * _INTERPOLATION[name]
-    if name == "avg_pool2d":
+    if name in _WINDOWS:
         return out.numel() * int(math.prod(args[1]))
     return 0 if name in _FREE else None
 

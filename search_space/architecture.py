@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from srnas.search_space.errors import InputError, parse
-from srnas.search_space.registry import REGISTRY
+from srnas.search_space.registry import REGISTRY, Block, Constraint
 
 if TYPE_CHECKING:
     from srnas.search_space.network import Network
@@ -20,7 +20,15 @@ SCALES = (2, 3, 4)
 NONE = "none"
 IMAGE_CHANNELS = 3
 
+Order = Literal["after", "before", "around"]
+End = Literal["none", "conv", "lkat"]
+GlobalSkip = Literal["bilinear", "nearest", "carriers", "none"]
+InputRange = Literal[1, 255]
+MeanShift = Literal["none", "div2k"]
+
 _KEY_LENGTH = 12
+# source: Touvron et al., Going deeper with Image Transformers, ICCV 2021 (https://arxiv.org/abs/2103.17239).
+_SCALE_START = 0.1
 
 
 class Choice(BaseModel):
@@ -53,6 +61,16 @@ class Choice(BaseModel):
         kept = config.model_dump(exclude_defaults=True)
         return Choice(name=self.name, options=tuple(sorted(kept.items())))
 
+    @property
+    def block(self) -> type[Block]:
+        """The trunk or attention class."""
+        return REGISTRY.block(self.name)
+
+    @property
+    def constraint(self) -> Constraint:
+        """What the block needs of its input under these options."""
+        return self.block.constraint(self.block.Config(**dict(self.options)))
+
     def __str__(self) -> str:
         if not self.options:
             return self.name
@@ -69,17 +87,25 @@ _NO_BLOCK = Choice(name=NONE)
 class Position(BaseModel):
     """One depth of the body: trunk, attention block, their order, and the channels they act on.
 
-    With a trunk F and an attention block A the position computes ``x + A(F(x))`` (order ``after``) or ``x + F(A(x))``
-    (``before``). Without a trunk it computes ``A(x)`` if A is residual itself, else ``x + scale * A(x)`` with a learned
-    scale per channel that starts at 0.1. Channels from ``active`` on pass unchanged; ``None`` means all are active.
+    With a trunk F and an attention block A the blocks compute ``G(x) = A(F(x))`` (order ``after``), ``F(A(x))``
+    (``before``) or ``A2(F(A1(x)))`` (``around``: two blocks of one kind). The position computes ``x + G(x)``, except:
+
+    * ``G(x)`` where every block passes its input on by itself (such as ``mlka`` before ``gsau``);
+    * ``G(x)`` where ``residual`` is false, as in PlainUSR; this needs a trunk, and blocks whose output is bounded;
+    * ``x + scale * G(x)`` where the signal would otherwise shrink or grow from position to position. The scale is
+      learned per channel. It starts at 0.1 without a trunk, or with one that passes its input on, and at 0 with a block
+      whose output is unbounded (``lka``).
+
+    Channels from ``active`` on pass unchanged; ``None`` means all are active.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trunk: Choice = _NO_BLOCK
     attention: Choice = _NO_BLOCK
-    order: Literal["after", "before"] = "after"
+    order: Order = "after"
     active: int | None = Field(default=None, ge=1)
+    residual: bool = True
 
     @field_validator("trunk", "attention")
     @classmethod
@@ -88,20 +114,50 @@ class Position(BaseModel):
             return _NO_BLOCK
         return choice.resolved(REGISTRY.block(choice.name, info.field_name).Config)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_dead_order(cls, value: Any) -> Any:
-        """The order of one block is no choice."""
-        if isinstance(value, Mapping):
-            names = [value.get(field, _NO_BLOCK) for field in ("trunk", "attention")]
-            if any(choice in (NONE, _NO_BLOCK, {"name": NONE}) for choice in names):
-                return {k: v for k, v in value.items() if k != "order"}
-        return value
+    @model_validator(mode="after")
+    def _drop_dead_choices(self) -> Self:
+        if NONE in (self.trunk.name, self.attention.name):
+            object.__setattr__(self, "order", "after")
+        if not self.has_free_residual:
+            object.__setattr__(self, "residual", True)
+        return self
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The blocks in the order in which they run."""
+        trunk, attention = ((choice,) if choice.name != NONE else () for choice in (self.trunk, self.attention))
+        if self.order == "around":
+            return (*attention, *trunk, *attention)
+        return trunk + attention if self.order == "after" else attention + trunk
 
     @property
     def is_identity(self) -> bool:
         """Whether the position holds no block at all."""
-        return self.trunk.name == NONE and self.attention.name == NONE
+        return not self.choices
+
+    @property
+    def passes_input(self) -> bool:
+        """Whether every block passes its input on by itself."""
+        return all(choice.block.info.residual for choice in self.choices)
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether the output of some block grows faster than its input."""
+        return any(choice.block.info.unbounded for choice in self.choices)
+
+    @property
+    def has_free_residual(self) -> bool:
+        """Whether ``residual`` is a choice for these blocks."""
+        return self.trunk.name != NONE and not self.passes_input and not self.is_unbounded
+
+    @property
+    def scale_start(self) -> float | None:
+        """Where the learned scale of what is added to the input starts, or ``None`` if there is none."""
+        if not self.residual or self.passes_input:
+            return None
+        if self.is_unbounded:
+            return 0.0
+        return _SCALE_START if self.trunk.name == NONE or self.trunk.block.info.residual else None
 
     def check(self, channels: int) -> None:
         """Raise ``InputError`` unless the position can stand in a body of ``channels``."""
@@ -109,23 +165,24 @@ class Position(BaseModel):
             raise InputError(
                 f"active <= channels must hold, but got (active={self.active}, channels={channels}); lower active."
             )
-        for choice in (self.trunk, self.attention):
-            if choice.name != NONE:
-                block = REGISTRY.block(choice.name)
-                config = block.Config(**dict(choice.options))
-                block.constraint(config).check_channels(choice.name, self.active or channels)
+        for choice in self.choices:
+            choice.constraint.check_channels(choice.name, self.active or channels)
 
     def __str__(self) -> str:
-        blocks = [str(choice) for choice in (self.trunk, self.attention) if choice.name != NONE]
-        text = "+".join(blocks if self.order == "after" else blocks[::-1]) or NONE
+        text = "+".join(map(str, self.choices)) or NONE
+        text = text if self.residual else f"{text}/plain"
         return text if self.active is None else f"{text}@{self.active}"
 
 
 class Architecture(BaseModel):
     """A super-resolution network as a value. Equal networks are equal values with one key.
 
-    The network is: stem (3x3 convolution), the positions, the end of the body (none, or a 3x3 convolution), the long
-    skip from the stem's output, the tail, and the global skip from the upsampled input.
+    The network is: stem (3x3 convolution), the positions, the end of the body (none, a 3x3 convolution, or MAN's LKAT),
+    the long skip from the stem's output, the tail, and the global skip from the upsampled input. With the global skip
+    ``carriers`` the stem has three more channels, which carry the picture past the body into the tail (PlainUSR).
+
+    Every network takes and gives RGB in 0 to 1. ``input_range`` is the range in which its layers work, and
+    ``mean_shift`` the mean of a data set that is subtracted before the stem and added after the tail.
 
     Raises:
         InputError: Through :meth:`from_dict` and :meth:`from_json`, if anything is unknown or violates a constraint.
@@ -136,10 +193,12 @@ class Architecture(BaseModel):
     scale: int
     channels: int = Field(ge=1)
     positions: tuple[Position, ...] = ()
-    end: Literal["none", "conv"] = "none"
+    end: End = "none"
     long_skip: bool = False
     tail: Choice = Choice(name="pixelshuffle")
-    global_skip: Literal["bilinear", "nearest", "none"] = "bilinear"
+    global_skip: GlobalSkip = "bilinear"
+    input_range: InputRange = 1
+    mean_shift: MeanShift = "none"
 
     @field_validator("scale")
     @classmethod
@@ -164,6 +223,7 @@ class Architecture(BaseModel):
             position.check(self.channels)
             kept.append(position)
         object.__setattr__(self, "positions", tuple(kept))
+        check_skip(self.global_skip, self.tail)
         return self
 
     @classmethod
@@ -202,8 +262,13 @@ class Architecture(BaseModel):
     @property
     def min_size(self) -> int:
         """The least height and width of an input, in low-resolution pixels."""
-        names = [c.name for p in self.positions for c in (p.trunk, p.attention) if c.name != NONE]
-        return max((REGISTRY.block(name).info.constraint.min_size for name in names), default=1)
+        return max((c.constraint.min_size for position in self.positions for c in position.choices), default=1)
+
+    @property
+    def tile_invariant(self) -> bool:
+        """Whether upscaling in overlapping tiles gives what upscaling the whole image gives."""
+        blocks = (c.block.info.tile_invariant for position in self.positions for c in position.choices)
+        return all(blocks) and REGISTRY.tail(self.tail.name).info.tile_invariant
 
     def build(self) -> "Network":
         """Return the network with freshly drawn weights, in train mode."""
@@ -221,10 +286,24 @@ class Architecture(BaseModel):
             text += "-longskip"
         if self.tail != Choice(name="pixelshuffle"):
             text += f"-{self.tail}"
-        return text if self.global_skip == "bilinear" else f"{text}-skip:{self.global_skip}"
+        if self.global_skip != "bilinear":
+            text += f"-skip:{self.global_skip}"
+        if self.input_range != 1:
+            text += f"-range:{self.input_range}"
+        return text if self.mean_shift == NONE else f"{text}-mean:{self.mean_shift}"
 
 
 def check_scale(scale: int) -> None:
     """Raise ``InputError`` unless ``scale`` is supported."""
     if scale not in SCALES:
         raise InputError(f"scale must be one of {', '.join(map(str, SCALES))}, but got scale={scale}.")
+
+
+def check_skip(global_skip: GlobalSkip, tail: Choice) -> None:
+    """Raise ``InputError`` unless the tail can do what the global skip asks of it."""
+    if global_skip == "carriers" and not REGISTRY.tail(tail.name).carries:
+        carrying = [info.name for info in REGISTRY.infos("tail") if REGISTRY.tail(info.name).carries]
+        raise InputError(
+            f"global_skip 'carriers' needs a tail that carries the picture, but got tail='{tail.name}'; "
+            f"use {' or '.join(carrying)}."
+        )

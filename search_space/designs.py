@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from srnas.search_space.architecture import NONE, Architecture, Choice, Position
+from srnas.search_space.published import PUBLISHED, published
 from srnas.search_space.space import SearchSpace
 
 T = TypeVar("T")
@@ -20,13 +21,14 @@ _DESIGNS: tuple[tuple[str, str, str, str, str, str, bool], ...] = (
 
 
 def human_designs(space: SearchSpace) -> dict[str, Architecture]:
-    """Return the designs that fit ``space``, at its least, middle and greatest width, by name.
+    """Return the published networks that ``space`` contains, then designs after them that fit it, by name.
 
-    The host follows the publication as far as the space offers it. ``MAN-like`` has convolutions where MAN has GSAU.
-    Plain chains of the smallest width (one position, half and all of them) and of the greatest mark the ends of the
-    latency range. Of equal designs the first is kept.
+    The designs have the least, middle or greatest width. Their host follows the publication as far as the space offers
+    it. ``MAN-like`` has convolutions where MAN has GSAU. Plain chains of the smallest width (one position, half and all
+    of them) and of the greatest mark the ends of the latency range. Of equal designs the first is kept.
     """
-    found: dict[str, Architecture] = {}
+    published_ones = {name: published(name, space.scale) for name in PUBLISHED}
+    found = {name: network for name, network in published_ones.items() if space.contains(network)}
     widths = sorted(set(space.content.channels))
     for name, trunk, attention, order, tail, skip, closed in _DESIGNS:
         channels = widths[len(widths) // 2]
@@ -48,12 +50,8 @@ def human_designs(space: SearchSpace) -> dict[str, Architecture]:
 
 
 def _body(space: SearchSpace, channels: int, trunk: str, attention: str, order: str) -> tuple[Position, ...] | None:
-    fitting = [
-        position
-        for position in space.alphabet(channels)
-        if (position.trunk.name, position.attention.name) == (trunk, attention) and position.active is None
-    ]
-    fitting.sort(key=lambda position: position.order != order)
+    fitting = [position for position in space.alphabet(channels, (trunk, attention)) if position.active is None]
+    fitting.sort(key=lambda position: (position.order != order, not position.residual))
     depth = space.content.positions
     if not fitting or not depth:
         return None
@@ -64,14 +62,17 @@ def _host(
     space: SearchSpace, channels: int, body: tuple[Position, ...], tail: str, skip: str, closed: bool
 ) -> Architecture:
     content = space.content
+    chosen_tail = _tail(tail, content.tail)
     return Architecture(
         scale=space.scale,
         channels=channels,
         positions=body,
         end=_prefer("conv" if closed else "none", content.end),
         long_skip=_prefer(closed, content.long_skip),
-        tail=_tail(tail, content.tail),
-        global_skip=_prefer(skip, content.global_skip),
+        tail=chosen_tail,
+        global_skip=_prefer(skip, space.skips(chosen_tail)),
+        input_range=content.input_range[0],
+        mean_shift=content.mean_shift[0],
     )
 
 

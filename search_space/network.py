@@ -1,18 +1,20 @@
 """The phenotype: builds the module that an architecture describes, and folds it for inference."""
 
 import copy
+from typing import Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from srnas.search_space.architecture import IMAGE_CHANNELS, NONE, Architecture, Choice, Position
+from srnas.search_space.errors import InputError
 from srnas.search_space.registry import REGISTRY, Block
 
-# Start of the learned scale of a bare gate. source: Touvron et al., ICCV 2021 (https://arxiv.org/abs/2103.17239).
-_SCALE_START = 0.1
-# With a global skip the tail's last convolution starts this much smaller, so that the network starts as the skip.
-_TAIL_START = 0.01
+# With a global skip the convolutions beside it start this much smaller, so that the network starts as the skip.
+_BESIDE_SKIP_START = 0.01
+# RGB means in 0 to 1. source: MAN's and EDSR's published networks.
+_MEANS = {"div2k": (0.4488, 0.4371, 0.4040)}
 
 
 class PositionModule(nn.Module):
@@ -22,11 +24,10 @@ class PositionModule(nn.Module):
         super().__init__()
         width = position.active or channels
         self.passive = channels - width
-        blocks = [_build(choice, width) for choice in (position.trunk, position.attention) if choice.name != NONE]
-        self.blocks = nn.Sequential(*(blocks if position.order == "after" else blocks[::-1]))
-        self.residual = position.trunk.name != NONE or not blocks[0].info.residual
-        bare_gate = self.residual and position.trunk.name == NONE
-        self.scale = nn.Parameter(torch.full((width, 1, 1), _SCALE_START)) if bare_gate else None
+        self.blocks = nn.Sequential(*(_build(choice, width) for choice in position.choices))
+        self.residual = position.residual and not position.passes_input
+        start = position.scale_start
+        self.scale = None if start is None else nn.Parameter(torch.full((width, 1, 1), start))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform the active channels of ``x``."""
@@ -43,8 +44,18 @@ class PositionModule(nn.Module):
 
 
 def _build(choice: Choice, channels: int) -> Block:
-    cls = REGISTRY.block(choice.name)
-    return cls(channels, cls.Config(**dict(choice.options)))
+    return choice.block(channels, choice.block.Config(**dict(choice.options)))
+
+
+class MeanShift(nn.Conv2d):
+    """Adds a constant colour; a frozen 1x1 convolution, as the published networks count it."""
+
+    def __init__(self, colour: torch.Tensor) -> None:
+        super().__init__(IMAGE_CHANNELS, IMAGE_CHANNELS, 1)
+        self.requires_grad_(False)
+        assert self.bias is not None
+        self.bias.copy_(colour)
+        self.weight.copy_(torch.eye(IMAGE_CHANNELS)[:, :, None, None])
 
 
 class Network(nn.Module):
@@ -53,31 +64,97 @@ class Network(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self.deployed = False
         channels = architecture.channels
-        self.stem = nn.Conv2d(IMAGE_CHANNELS, channels, 3, padding=1)
+        carriers = IMAGE_CHANNELS if architecture.global_skip == "carriers" else 0
+        mean = torch.tensor(_MEANS.get(architecture.mean_shift, (0.0,) * IMAGE_CHANNELS)) * architecture.input_range
+        shifts = architecture.mean_shift != NONE
+        self.sub_mean = MeanShift(-mean) if shifts else nn.Identity()
+        self.stem = nn.Conv2d(IMAGE_CHANNELS, channels + carriers, 3, padding=1)
         self.body = nn.Sequential(*(PositionModule(position, channels) for position in architecture.positions))
-        self.end = nn.Conv2d(channels, channels, 3, padding=1) if architecture.end == "conv" else nn.Identity()
+        self.end = _build_end(architecture)
         tail = REGISTRY.tail(architecture.tail.name)
-        self.tail = tail(channels, architecture.scale, tail.Config(**dict(architecture.tail.options)))
+        config = tail.Config(**dict(architecture.tail.options))
+        self.tail = tail(channels + carriers, architecture.scale, config)
+        self.add_mean = MeanShift(mean) if shifts else nn.Identity()
         if architecture.global_skip != NONE:
-            self.tail.shrink(_TAIL_START)
+            self.tail.shrink(_BESIDE_SKIP_START)
+        if carriers:
+            self._carry()
+
+    @torch.no_grad()
+    def _carry(self) -> None:
+        """Let the last three channels of the stem start as the picture, and the tail enlarge them."""
+        colours = torch.arange(IMAGE_CHANNELS)
+        for parameter in self.stem.parameters():
+            parameter[-IMAGE_CHANNELS:] *= _BESIDE_SKIP_START
+        self.stem.weight[colours - IMAGE_CHANNELS, colours, 1, 1] += 1
+        self.tail.carry()
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         """Upscale ``lr``; the result is not clamped."""
-        features = self.stem(lr)
+        architecture = self.architecture
+        whole = float(architecture.input_range)
+        x = self.sub_mean(lr * whole if whole != 1 else lr)
+        stem = self.stem(x)
+        features, carriers = stem.split([architecture.channels, stem.shape[1] - architecture.channels], dim=1)
         body = self.end(self.body(features))
-        sr: torch.Tensor = self.tail(body + features if self.architecture.long_skip else body)
-        mode = self.architecture.global_skip
-        if mode == NONE:
-            return sr
-        corners = False if mode == "bilinear" else None
-        return sr + F.interpolate(lr, scale_factor=float(self.architecture.scale), mode=mode, align_corners=corners)
+        body = body + features if architecture.long_skip else body
+        sr: torch.Tensor = self.tail(torch.cat([body, carriers], dim=1) if carriers.shape[1] else body)
+        mode = architecture.global_skip
+        if mode in ("bilinear", "nearest"):
+            corners = False if mode == "bilinear" else None
+            sr = sr + F.interpolate(x, scale_factor=float(architecture.scale), mode=mode, align_corners=corners)
+        sr = self.add_mean(sr)
+        return sr / whole if whole != 1 else sr
 
     def deploy(self) -> "Network":
-        """Return the inference form as a new network: eval mode, frozen, with what can be folded folded."""
+        """Return the inference form as a new network: eval mode, frozen, with what can be folded folded.
+
+        It cannot be trained. Deploying it again gives a copy.
+        """
         network = copy.deepcopy(self).eval()
-        for module in network.modules():
+        for module in list(network.modules()):
             fold = getattr(module, "fold", None)
             if callable(fold):
                 fold()
-        return network.requires_grad_(False)
+        network.requires_grad_(False)
+        network.deployed = True
+        return network
+
+    def train(self, mode: bool = True) -> Self:
+        """Set train or eval mode.
+
+        Raises:
+            InputError: If a deployed network is to be trained.
+        """
+        if mode:
+            self._check_trainable()
+        return super().train(mode)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let the parameters collect gradients, or freeze them; a mean shift stays frozen.
+
+        Raises:
+            InputError: If a deployed network is to be trained.
+        """
+        if requires_grad:
+            self._check_trainable()
+        super().requires_grad_(requires_grad)
+        for module in (self.sub_mean, self.add_mean):
+            module.requires_grad_(False)
+        return self
+
+    def _check_trainable(self) -> None:
+        if self.deployed:
+            raise InputError(
+                "a network must not be deployed when it is trained, but this one is: its branches are folded and its "
+                "weights frozen; train the network that deploy() was called on, and deploy it again."
+            )
+
+
+def _build_end(architecture: Architecture) -> nn.Module:
+    channels = architecture.channels
+    if architecture.end == "conv":
+        return nn.Conv2d(channels, channels, 3, padding=1)
+    return _build(Choice(name=architecture.end), channels) if architecture.end != NONE else nn.Identity()

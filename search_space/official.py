@@ -1,4 +1,4 @@
-"""Official parameter names to ours, by the prefixes that each block declares."""
+"""Official parameter names to ours, by declared prefixes."""
 
 from collections.abc import Mapping
 
@@ -24,16 +24,20 @@ def convert_official(block: str, state_dict: Mapping[str, torch.Tensor]) -> dict
     infos = {info.name: info for info in REGISTRY.infos()}
     if block not in infos:
         raise unknown_name("block", block, infos)
-    names = infos[block].official_names
-    converted, unknown = {}, []
-    for key, tensor in state_dict.items():
-        prefix = max((p for p in names if key == p or key.startswith(p + ".")), key=len, default=None)
-        if prefix is None:
-            unknown.append(key)
-        else:
-            converted[names[prefix] + key[len(prefix) :]] = tensor
+    converted = rename(infos[block].official_names, state_dict)
+    unknown = state_dict.keys() - converted.keys()
     if unknown:
         raise InputError(
             f"every name must be an official parameter of block '{block}', but got {', '.join(sorted(unknown))}."
         )
-    return converted
+    return {ours: state_dict[official] for official, ours in converted.items()}
+
+
+def rename(prefixes: Mapping[str, str], names: Mapping[str, object]) -> dict[str, str]:
+    """Return our name for every official name that one of ``prefixes`` begins, by the longest such prefix."""
+    renamed = {}
+    for name in names:
+        prefix = max((p for p in prefixes if name == p or name.startswith(p + ".")), key=len, default=None)
+        if prefix is not None:
+            renamed[name] = prefixes[prefix] + name[len(prefix) :]
+    return renamed

@@ -71,7 +71,8 @@ class BlockInfo:
         paper: Authors, title, venue and link.
         constraint: What it needs of its input with default options.
         tile_invariant: Whether an interior pixel's output is independent of pixels beyond a fixed reach.
-        residual: Whether its input is already added to its output.
+        residual: Whether it passes its input on by itself, so that a position need not add it.
+        unbounded: Whether its output grows faster than its input: a product of activations that nothing bounds.
         official_names: Prefixes of official parameter names and ours.
     """
 
@@ -81,6 +82,7 @@ class BlockInfo:
     constraint: Constraint = field(default_factory=Constraint)
     tile_invariant: bool = True
     residual: bool = False
+    unbounded: bool = False
     official_names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,7 +100,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        self.constraint(config).check_channels(self.info.name, channels)
+        self._constraint = self.constraint(config)
+        self._constraint.check_channels(self.info.name, channels)
 
     @classmethod
     def constraint(cls, config: BlockConfig) -> Constraint:
@@ -106,19 +109,28 @@ class Block(nn.Module):
         return cls.info.constraint
 
     @classmethod
+    def params(cls, channels: int, config: Any = None) -> int:
+        """Return the closed form of the number of parameters of the deploy form."""
+        raise NotImplementedError(f"block '{cls.info.name}' states no formula of its parameters")
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Any = None) -> int:
-        """Return the closed form of the multiply-accumulates of one forward pass, one sample."""
+        """Return the closed form of the multiply-accumulates of one forward pass of the deploy form, one sample."""
         raise NotImplementedError(f"block '{cls.info.name}' states no MACs formula")
 
     def check_size(self, x: torch.Tensor) -> None:
         """Raise ``InputError`` if ``x`` is smaller than the block can take."""
-        self.info.constraint.check_size(self.info.name, x.shape[-2], x.shape[-1])
+        self._constraint.check_size(self.info.name, x.shape[-2], x.shape[-1])
 
 
 class Tail(nn.Module):
-    """A module ``(B, C, H, W) -> (B, 3, scale*H, scale*W)`` that ends a host."""
+    """A module ``(B, C, H, W) -> (B, 3, scale*H, scale*W)`` that ends a host.
+
+    A tail that ``carries`` can let the last three channels through as the picture, enlarged (:meth:`carry`).
+    """
 
     info: ClassVar[BlockInfo]
+    carries: ClassVar[bool] = False
 
     class Config(BlockConfig):
         """No options."""
@@ -134,6 +146,14 @@ class Tail(nn.Module):
             self.last.weight.mul_(factor)
             if self.last.bias is not None:
                 self.last.bias.mul_(factor)
+
+    def carry(self) -> None:
+        """Add to the output the last three input channels, enlarged by nearest neighbour.
+
+        Raises:
+            NotImplementedError: If the tail does not carry.
+        """
+        raise NotImplementedError(f"tail '{self.info.name}' cannot carry the picture")
 
 
 Registered = TypeVar("Registered", bound=type[Block] | type[Tail])

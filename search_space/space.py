@@ -2,21 +2,25 @@
 
 import itertools
 import random
-import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from srnas.search_space.architecture import (
+    NONE,
+    Architecture,
+    Choice,
+    GlobalSkip,
+    Position,
+    check_scale,
+    check_skip,
+)
+from srnas.search_space.errors import InputError
+from srnas.search_space.space_file import SpaceDefaults, SpaceFile, read_space
 
-from srnas.search_space.architecture import NONE, Architecture, Choice, Position, check_scale
-from srnas.search_space.errors import InputError, parse, unknown_name
-from srnas.search_space.registry import REGISTRY
-
-_HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip")
-_POSITION_GENES = ("trunk", "attention", "order", "active")
+_HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
+_POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
+_NO_BLOCK = Choice(name=NONE)
 
 
 class Trial(Protocol):
@@ -24,60 +28,6 @@ class Trial(Protocol):
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Return one of ``choices``."""
-
-
-class SpaceDefaults(BaseModel):
-    """How candidates of a space are judged unless the command line says otherwise.
-
-    ``latency_output``: height and width of the output whose low-resolution input is timed; ``patch``: side of a
-    training patch in low-resolution pixels.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    latency_output: tuple[int, int] = (256, 256)
-    patch: int = Field(default=32, ge=1)
-    batch: int = Field(default=16, ge=1)
-    iterations: int = Field(default=300, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-
-
-class SpaceFile(BaseModel):
-    """The content of a space's TOML file; every list is a set of choices."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: str = ""
-    channels: tuple[int, ...] = Field(min_length=1)
-    positions: int = Field(ge=0, le=99)
-    trunk: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
-    attention: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
-    order: tuple[Literal["after", "before"], ...] = Field(default=("after",), min_length=1)
-    active: tuple[float, ...] = Field(default=(1.0,), min_length=1)
-    end: tuple[Literal["none", "conv"], ...] = Field(default=("none",), min_length=1)
-    long_skip: tuple[bool, ...] = Field(default=(False,), min_length=1)
-    tail: tuple[Choice, ...] = Field(default=(Choice(name="pixelshuffle"),), min_length=1)
-    global_skip: tuple[Literal["bilinear", "nearest", "none"], ...] = Field(default=("bilinear",), min_length=1)
-    defaults: SpaceDefaults = SpaceDefaults()
-
-    @field_validator("trunk", "attention")
-    @classmethod
-    def _resolve(cls, choices: tuple[Choice, ...], info: Any) -> tuple[Choice, ...]:
-        return tuple(
-            c if c.name == NONE else c.resolved(REGISTRY.block(c.name, info.field_name).Config) for c in choices
-        )
-
-    @field_validator("tail")
-    @classmethod
-    def _resolve_tail(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        return tuple(c.resolved(REGISTRY.tail(c.name).Config) for c in choices)
-
-    @field_validator("active")
-    @classmethod
-    def _check_active(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < fraction <= 1 for fraction in fractions):
-            raise InputError(f"0 < active <= 1 must hold for every fraction of the channels, but got {fractions}.")
-        return fractions
 
 
 class SearchSpace:
@@ -89,7 +39,8 @@ class SearchSpace:
         name: For messages and records.
 
     Raises:
-        InputError: If the scale is not supported, or no position fits some number of channels.
+        InputError: If the scale is not supported, no position fits some number of channels, or no global skip fits some
+            tail.
     """
 
     def __init__(self, content: SpaceFile, scale: int, name: str) -> None:
@@ -98,8 +49,11 @@ class SearchSpace:
         self.scale = scale
         self.name = name
         for channels in content.channels:
-            if content.positions and not self.alphabet(channels):
+            if content.positions and not (self.has_identity or self._blocks(channels)):
                 raise InputError(f"space '{name}' has no trunk and attention that fit channels={channels}; remove it.")
+        for tail in content.tail:
+            if not self.skips(tail):
+                raise InputError(f"space '{name}' has no global skip that fits tail '{tail}'; remove it.")
 
     @classmethod
     def load(cls, name: str, scale: int) -> "SearchSpace":
@@ -108,20 +62,8 @@ class SearchSpace:
         Raises:
             InputError: If there is no such space, or the file holds anything unknown or invalid.
         """
-        path = Path(name)
-        if path.suffix == ".toml":
-            if not path.is_file():
-                raise InputError(f"a space file must exist, but got '{name}'.")
-            text, title = path.read_text(encoding="utf-8"), path.stem
-        elif name in space_names():
-            text, title = (files(__package__) / "spaces" / f"{name}.toml").read_text(encoding="utf-8"), name
-        else:
-            raise unknown_name("space", name, [*space_names(), "PATH.toml"])
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"space file '{name}' must be TOML, but: {error}") from None
-        return cls(parse(SpaceFile, data, f"space '{name}'"), scale, title)
+        title, content = read_space(name)
+        return cls(content, scale, title)
 
     @property
     def defaults(self) -> SpaceDefaults:
@@ -131,34 +73,60 @@ class SearchSpace:
     @property
     def min_size(self) -> int:
         """The least height and width of an input that every architecture takes, in low-resolution pixels."""
-        names = {c.name for c in (*self.content.trunk, *self.content.attention)} - {NONE}
-        return max((REGISTRY.block(name).info.constraint.min_size for name in names), default=1)
+        choices = [c for c in (*self.content.trunk, *self.content.attention) if c.name != NONE]
+        return max((choice.constraint.min_size for choice in choices), default=1)
 
     @cached_property
     def size(self) -> int:
         """The number of distinct networks (not of genotypes: identity positions and dead choices count once)."""
         content = self.content
-        hosts = len(set(content.end)) * len(set(content.long_skip)) * len(set(content.tail))
-        hosts *= len(set(content.global_skip))
+        hosts = sum(len(set(self.skips(tail))) for tail in set(content.tail))
+        for choices in (content.end, content.long_skip, content.input_range, content.mean_shift):
+            hosts *= len(set(choices))
         return hosts * sum(self._bodies(channels) for channels in set(content.channels))
 
     def _bodies(self, channels: int) -> int:
-        alphabet = self.alphabet(channels)
-        blocks = sum(not position.is_identity for position in alphabet)
-        depths = range(self.content.positions + 1) if blocks < len(alphabet) else (self.content.positions,)
+        blocks = self._blocks(channels)
+        depths = range(self.content.positions + 1) if self.has_identity else (self.content.positions,)
         return sum(blocks**depth for depth in depths)
 
-    @cache  # noqa: B019 - a space lives as long as its study
-    def alphabet(self, channels: int) -> tuple[Position, ...]:
-        """Return the distinct positions that fit ``channels``; the identity is among them if it can be chosen."""
+    @property
+    def has_identity(self) -> bool:
+        """Whether a position may stay empty."""
+        return _NO_BLOCK in self.content.trunk and _NO_BLOCK in self.content.attention
+
+    def _blocks(self, channels: int) -> int:
+        """Return the number of distinct positions that hold a block and fit ``channels``."""
+        orders, residuals = len(set(self.content.order)), len(set(self.content.residual))
+        count = 0
+        for position in self._fitting(channels):
+            twofold = NONE not in (position.trunk.name, position.attention.name)
+            block = not position.is_identity
+            count += block * (orders if twofold else 1) * (residuals if position.has_free_residual else 1)
+        return count
+
+    def _fitting(self, channels: int) -> set[Position]:
+        content = self.content
+        genes = itertools.product(content.trunk, content.attention, content.active)
+        return {position for gene in genes if (position := _position(*gene, channels))}
+
+    def alphabet(self, channels: int, blocks: tuple[str, str] | None = None) -> tuple[Position, ...]:
+        """Return the distinct positions that fit ``channels``; with ``blocks``, those of this trunk and attention."""
         content = self.content
         found: dict[Position, None] = {}
-        genes = itertools.product(content.trunk, content.attention, content.order, content.active)
-        for trunk, attention, order, fraction in genes:
-            position = _position(trunk, attention, order, fraction, channels)
-            if position is not None:
-                found[position] = None
+        genes = itertools.product(content.trunk, content.attention, content.order, content.residual, content.active)
+        for trunk, attention, order, residual, fraction in genes:
+            if blocks in (None, (trunk.name, attention.name)):
+                fitting = _position(trunk, attention, fraction, channels)
+                if fitting is not None:
+                    active = fitting.active
+                    position = Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active)
+                    found[position] = None
         return tuple(found)
+
+    def skips(self, tail: Choice) -> list[GlobalSkip]:
+        """Return the global skips that ``tail`` can serve."""
+        return [skip for skip in self.content.global_skip if _fit(skip, tail)]
 
     def suggest(self, trial: Trial) -> Architecture:
         """Sample an architecture through an Optuna trial; it always meets every constraint.
@@ -167,7 +135,13 @@ class SearchSpace:
         parameter carries the width in its name, since Optuna fixes the choices of a name.
         """
         content = self.content
-        host = {gene: self._suggest(trial, gene, getattr(content, gene)) for gene in _HOST_GENES}
+        host: dict[str, Any] = {}
+        for gene in _HOST_GENES:
+            choices = getattr(content, gene)
+            if gene == "global_skip":
+                host[gene] = self._suggest(trial, gene, choices, self.skips(host["tail"]), f"@{host['tail'].name}")
+            else:
+                host[gene] = self._suggest(trial, gene, choices)
         channels: int = host["channels"]
         positions = []
         for depth in range(content.positions):
@@ -176,16 +150,15 @@ class SearchSpace:
             fractions = [f for f in content.active if self._fits(trunk, channels, f)]
             fraction = self._suggest(trial, prefix + "active", content.active, fractions, f"@{channels}")
             width = _width(channels, fraction)
-            attentions = [a for a in content.attention if _position(trunk, a, "after", fraction, channels)]
+            attentions = [a for a in content.attention if _position(trunk, a, fraction, channels)]
             attention = self._suggest(trial, prefix + "attention", content.attention, attentions, f"@{width}")
             order = self._suggest(trial, prefix + "order", content.order)
-            position = _position(trunk, attention, order, fraction, channels)
-            assert position is not None
-            positions.append(position)
+            residual = self._suggest(trial, prefix + "residual", content.residual)
+            positions.append(Position(trunk=trunk, attention=attention, order=order, residual=residual, active=width))
         return Architecture(scale=self.scale, positions=tuple(positions), **host)
 
     def _fits(self, trunk: Choice, channels: int, fraction: float) -> bool:
-        return any(_position(trunk, a, "after", fraction, channels) for a in self.content.attention)
+        return any(_position(trunk, a, fraction, channels) for a in self.content.attention)
 
     @staticmethod
     def _suggest(
@@ -217,7 +190,8 @@ class SearchSpace:
         for depth, position in enumerate((*architecture.positions, *[Position()] * missing)):
             fraction = next(f for f in content.active if _same_width(position, f, channels))
             order = position.order if position.order in content.order else content.order[0]
-            values = (position.trunk, position.attention, order, fraction)
+            residual = position.residual if position.residual in content.residual else content.residual[0]
+            values = (position.trunk, position.attention, order, residual, fraction)
             genes |= {f"p{depth:02d}.{g}": _label(v) for g, v in zip(_POSITION_GENES, values, strict=True)}
         return genes
 
@@ -228,10 +202,22 @@ class SearchSpace:
             return False
         if any(getattr(architecture, gene) not in getattr(content, gene) for gene in _HOST_GENES):
             return False
-        alphabet = self.alphabet(architecture.channels)
         missing = content.positions - len(architecture.positions)
-        identity = any(position.is_identity for position in alphabet)
-        return (missing == 0 or (missing > 0 and identity)) and set(architecture.positions) <= set(alphabet)
+        if missing < 0 or (missing and not self.has_identity):
+            return False
+        return all(self._has(position, architecture.channels) for position in set(architecture.positions))
+
+    def _has(self, position: Position, channels: int) -> bool:
+        content = self.content
+        if position.trunk not in content.trunk or position.attention not in content.attention:
+            return False
+        canonical = (
+            Position(trunk=position.trunk, attention=position.attention, order=order, residual=residual)
+            for order, residual in itertools.product(content.order, content.residual)
+        )
+        chosen = {(p.order, p.residual) for p in canonical}
+        widths = any(_same_width(position, fraction, channels) for fraction in content.active)
+        return widths and (position.order, position.residual) in chosen
 
     def sample(self, rng: random.Random) -> Architecture:
         """Return a random architecture, uniform over the genes."""
@@ -255,14 +241,8 @@ class SearchSpace:
         return self.suggest(_Recorder({gene: rng.choice((left, right))[gene] for gene in left}, rng=rng))
 
 
-def space_names() -> list[str]:
-    """Return the names of the shipped spaces."""
-    folder = files(__package__) / "spaces"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
 def _width(channels: int, fraction: float) -> int:
-    return round(channels * fraction)
+    return max(1, round(channels * fraction))
 
 
 def _same_width(position: Position, fraction: float, channels: int) -> bool:
@@ -270,17 +250,25 @@ def _same_width(position: Position, fraction: float, channels: int) -> bool:
 
 
 @cache
-def _position(trunk: Choice, attention: Choice, order: str, fraction: float, channels: int) -> Position | None:
-    """Return the canonical position, or ``None`` if it violates a constraint."""
+def _position(trunk: Choice, attention: Choice, fraction: float, channels: int) -> Position | None:
+    """Return the position of these blocks, or ``None`` if it violates a constraint."""
     width = _width(channels, fraction)
     identity = trunk.name == NONE and attention.name == NONE
-    active = None if identity or width == channels else max(1, width)
-    position = Position(trunk=trunk, attention=attention, order=order, active=active)
+    active = None if identity or width == channels else width
+    position = Position(trunk=trunk, attention=attention, active=active)
     try:
         position.check(channels)
     except InputError:
         return None
     return position
+
+
+def _fit(global_skip: GlobalSkip, tail: Choice) -> bool:
+    try:
+        check_skip(global_skip, tail)
+    except InputError:
+        return False
+    return True
 
 
 def _label(choice: Any) -> Any:

@@ -91,6 +91,12 @@ class AAB(Block):
         return x + refined
 
     @classmethod
+    def params(cls, channels: int, config: Config = Config()) -> int:
+        """``(30 + k^2) C^2 + C + C r + 2 r`` with the plain branch's kernel k and r = C / reduction."""
+        hidden = channels // config.reduction
+        return (30 + cls.plain_kernel**2) * channels**2 + channels + hidden * (channels + 2)
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``(30 + k^2) C^2 H W + C r + 2 r`` with the plain branch's kernel k and r = C / reduction."""
         hidden = channels // config.reduction

@@ -90,6 +90,12 @@ class CBAM(Block):
         return weighed
 
     @classmethod
+    def params(cls, channels: int, config: Config = Config()) -> int:
+        """``2 C h + h + C``, h = max(1, C / reduction), and 99 for the spatial gate."""
+        hidden = max(1, channels // config.reduction)
+        return 2 * channels * hidden + hidden + channels + 99 * config.spatial
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``2 C h`` per pool, h = max(1, C / reduction), and ``98 H W`` for the spatial gate."""
         hidden = max(1, channels // config.reduction)

@@ -39,6 +39,11 @@ class Conv(Block):
         return transformed
 
     @classmethod
+    def params(cls, channels: int, config: Config = Config()) -> int:
+        """``18 C^2 + 2 C``."""
+        return 18 * channels**2 + 2 * channels
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``18 C^2 H W``."""
         return 18 * channels**2 * height * width

@@ -14,17 +14,19 @@ from torch.nn import functional as F
 from srnas.search_space.blocks.softpool import SoftPool2d
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
-_POOL_SIZE, _POOL_STRIDE = 7, 3
+POOL_SIZE, POOL_STRIDE = 7, 3
+PAPER = "Wang et al., PlainUSR, ACCV 2024, https://arxiv.org/abs/2409.13435"
+OFFICIAL_NAMES = {"body.0": "squeeze", "body.2": "reduce", "body.3": "expand"}
 
 
 @REGISTRY.register(
     BlockInfo(
         name="lia",
         role="attention",
-        paper="Wang et al., PlainUSR, ACCV 2024, https://arxiv.org/abs/2409.13435",
-        constraint=Constraint(min_size=_POOL_SIZE),
+        paper=PAPER,
+        constraint=Constraint(min_size=POOL_SIZE),
         tile_invariant=False,
-        official_names={"body.0": "squeeze", "body.2": "reduce", "body.3": "expand"},
+        official_names=OFFICIAL_NAMES,
     )
 )
 class LIA(Block):
@@ -41,9 +43,14 @@ class LIA(Block):
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
         self.squeeze = nn.Conv2d(channels, config.features, 1)
-        self.pool = SoftPool2d(_POOL_SIZE, _POOL_STRIDE)
+        self.pool = self.make_pool()
         self.reduce = nn.Conv2d(config.features, config.features, 3, stride=2, padding=1)
         self.expand = nn.Conv2d(config.features, channels, 3, padding=1)
+
+    @staticmethod
+    def make_pool() -> nn.Module:
+        """Return the pooling of the importance branch."""
+        return SoftPool2d(POOL_SIZE, POOL_STRIDE)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
@@ -53,10 +60,16 @@ class LIA(Block):
         return x * importance * x[:, :1].sigmoid()
 
     @classmethod
+    def params(cls, channels: int, config: Config = Config()) -> int:
+        """``10 C f + 9 f^2 + 2 f + C``."""
+        f = config.features
+        return 10 * channels * f + 9 * f**2 + 2 * f + channels
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``C f H W + (9 f^2 + 9 f C) h2 w2`` with the map's size ``h2 x w2``."""
         f = config.features
         map_size = 1
         for side in (height, width):
-            map_size *= ((side - _POOL_SIZE) // _POOL_STRIDE) // 2 + 1
+            map_size *= ((side - POOL_SIZE) // POOL_STRIDE) // 2 + 1
         return channels * f * height * width + 9 * f * (f + channels) * map_size

@@ -7,26 +7,12 @@ Reference: Wang et al., "Multi-scale Attention Network for Single Image Super-Re
 import torch
 from torch import nn
 
+from srnas.search_space.blocks.channel_norm import ChannelLayerNorm
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
 # (gate and first kernel, dilated kernel, dilation) of the three groups.
 _GROUPS = ((3, 5, 2), (5, 7, 3), (7, 9, 4))
 _BRANCH_PARTS = {"0": "local", "1": "dilated", "2": "point"}
-
-
-class ChannelLayerNorm(nn.Module):
-    """Layer normalisation of each pixel over its channels, with affine parameters of shape ``(C,)``."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise ``x``, ``(B, C, H, W)``, with the biased variance."""
-        centred = x - x.mean(1, keepdim=True)
-        normed = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class _Branch(nn.Module):
@@ -88,6 +74,11 @@ class MLKA(Block):
         attention = torch.cat([branch(part) for branch, part in parts], dim=1)
         refined: torch.Tensor = self.project_out(value * attention) * self.scale
         return x + refined
+
+    @classmethod
+    def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:
+        """``10/3 C^2 + 117 C``."""
+        return 10 * channels**2 // 3 + 117 * channels
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: BlockConfig = BlockConfig()) -> int:

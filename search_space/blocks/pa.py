@@ -31,6 +31,11 @@ class PA(Block):
         return x * gate
 
     @classmethod
+    def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:
+        """``C^2 + C``."""
+        return channels**2 + channels
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: BlockConfig = BlockConfig()) -> int:
         """``C^2 H W``."""
         return channels**2 * height * width

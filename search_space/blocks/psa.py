@@ -97,8 +97,23 @@ class PolarizedAttention(Block):
         return product.sigmoid().view(x.shape[0], 1, *x.shape[-2:])
 
     @classmethod
+    def params(cls, channels: int, config: Any = Config()) -> int:
+        """``3/2 C^2 + C`` of q and v (biases ``3/2 C + 1``), and the expansion of the channel mask.
+
+        The expansion: ``1/2 C^2`` (``conv``), ``+ 3 C`` for bias and layer norm (``conv_ln``), or with n = C/8
+        ``n (3/2 C + 3) + C`` (``bottleneck``).
+        """
+        half, narrow = channels // 2, channels // 8
+        up = half * channels
+        if config.channel_up == "conv_ln":
+            up += 3 * channels
+        elif config.channel_up == "bottleneck":
+            up = narrow * (half + channels + 3) + channels
+        return 3 * half * channels + channels + (3 * half + 1) * config.projection_bias + up
+
+    @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Any = Config()) -> int:
-        """Convolutions ``(3/2 C^2 + C) H W``, the two products ``C H W``, and the expansion of the channel mask."""
+        """``(3/2 C^2 + 2 C) H W`` with the two products; expansion: ``1/2 C^2``, or ``3/2 C n`` with n = C/8."""
         half, narrow = channels // 2, channels // 8
         up = narrow * (half + channels) if config.channel_up == "bottleneck" else half * channels
         return (3 * half * channels + 2 * channels) * height * width + up

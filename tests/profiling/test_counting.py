@@ -43,7 +43,9 @@ def test_linear_and_products():
         (nn.ReLU(), "relu", 2 * 36),
         (nn.Sigmoid(), "sigmoid", 2 * 36),
         (nn.AvgPool2d(3), "avg_pool2d", 2 * 4 * 9),
+        (nn.MaxPool2d(3), "max_pool2d_with_indices", 2 * 4 * 9),
         (nn.AdaptiveAvgPool2d(1), "mean", 2 * 36),
+        (nn.AdaptiveAvgPool2d(4), "_adaptive_avg_pool2d", 2 * 36),
         (nn.Upsample(scale_factor=2, mode="bilinear"), "upsample_bilinear2d", 4 * 2 * 144),
         (nn.Upsample(scale_factor=2), "upsample_nearest2d", 2 * 144),
     ],
@@ -115,6 +117,13 @@ def test_fvcore_extras_of_a_known_case():
     # fvcore counts 5 per element of a layer norm with affine parameters.
     assert counted.fvcore_extras == {"native_layer_norm": 5 * 48}
     assert "aten::sigmoid" in counted.fvcore_unsupported
+
+
+def test_fvcore_adds_pooling_and_sampling():
+    counted = reconcile(build_block("stn", 6), (1, 6, 10, 8))
+    # The input of the pooling, and 4 taps for each sample.
+    assert counted.fvcore_extras == {"_adaptive_avg_pool2d": 6 * 80, "grid_sampler_2d": 4 * 6 * 80}
+    assert counted.agrees
 
 
 def test_a_network_that_fvcore_sees_differently_does_not_agree():

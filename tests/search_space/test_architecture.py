@@ -35,6 +35,14 @@ def test_short_form_shows_what_is_not_the_default():
         global_skip="none",
     )
     assert str(a) == "x2-c24[lia(features=4)+conv@12|3(aab)]-conv-longskip-nearest_pa(features=12)-skip:none"
+    b = architecture(
+        positions=[{"trunk": "conv", "attention": "pa", "order": "around", "active": 8, "residual": False}],
+        end="lkat",
+        global_skip="carriers",
+        input_range=255,
+        mean_shift="div2k",
+    )
+    assert str(b) == "x2-c24[pa+conv+pa/plain@8]-lkat-skip:carriers-range:255-mean:div2k"
 
 
 @pytest.mark.parametrize(
@@ -46,8 +54,18 @@ def test_short_form_shows_what_is_not_the_default():
         ([{"attention": "lia", "order": "before"}], [{"attention": "lia"}]),
         ([{"attention": {"name": "lia", "features": 16}}], [{"attention": "lia"}]),
         ([{"trunk": "conv", "active": 24}], [{"trunk": "conv"}]),
+        ([{"attention": "lia", "residual": False}], [{"attention": "lia"}]),
+        ([{"trunk": "gsau", "attention": "mlka", "residual": False}], [{"trunk": "gsau", "attention": "mlka"}]),
+        ([{"attention": {"name": "hard", "window": 5}}], [{"attention": "hard"}]),
+        (
+            [{"attention": {"name": "hard", "form": "max", "fraction": 0.2}}],
+            [{"attention": {"name": "hard", "form": "max"}}],
+        ),
     ],
-    ids=["identity", "narrow identity", "order of a trunk", "order of an attention", "default option", "full width"],
+    ids=[
+        *("identity", "narrow identity", "order of a trunk", "order of an attention", "default option", "full width"),
+        *("residual without a trunk", "residual of residual blocks", "dead window", "dead fraction"),
+    ],
 )
 def test_the_same_network_is_one_value_with_one_key(first, second):
     a, b = architecture(positions=first), architecture(positions=second)
@@ -65,7 +83,13 @@ def test_the_same_network_is_one_value_with_one_key(first, second):
         {"long_skip": True},
         {"tail": "nearest_pa"},
         {"global_skip": "nearest"},
+        {"input_range": 255},
+        {"mean_shift": "div2k"},
+        {"end": "lkat"},
+        {"global_skip": "carriers"},
         {"positions": [{"trunk": "conv", "attention": "lia", "order": "before"}]},
+        {"positions": [{"trunk": "conv", "attention": "lia", "order": "around"}]},
+        {"positions": [{"trunk": "conv", "attention": "lia", "residual": False}]},
         {"positions": [{"trunk": "conv", "attention": "lia", "active": 12}]},
         {"positions": [{"trunk": "conv", "attention": {"name": "lia", "features": 4}}]},
     ],
@@ -100,7 +124,7 @@ def test_is_frozen():
     [
         ({"scale": 5}, "scale must be one of 2, 3, 4, but got scale=5."),
         ({"channels": 0}, "architecture: input should be greater than or equal to 1, but got channels=0."),
-        ({"positions": [{"trunk": "lia"}]}, "unknown trunk 'lia'. Valid: conv."),
+        ({"positions": [{"trunk": "lia"}]}, "unknown trunk 'lia'. Valid: conv, conv1, dw, gsau, repmb."),
         ({"positions": [{"attention": "mlkaa"}]}, "unknown attention 'mlkaa'. Did you mean 'mlka'?"),
         ({"channels": 32, "positions": [{"attention": "mlka"}]}, "use 30, 33 or 36."),
         ({"positions": [{"attention": "mlka", "active": 16}]}, "but got channels=16"),
@@ -108,6 +132,8 @@ def test_is_frozen():
         ({"tail": "pixelshufle"}, "unknown tail 'pixelshufle'. Did you mean 'pixelshuffle'?"),
         ({"tail": {"name": "nearest_pa", "featurs": 3}}, "unknown key 'featurs'. Did you mean 'features'?"),
         ({"globalskip": "none"}, "unknown key 'globalskip'. Did you mean 'global_skip'?"),
+        ({"tail": "nearest_pa", "global_skip": "carriers"}, "but got tail='nearest_pa'; use pixelshuffle."),
+        ({"input_range": 2}, "input should be 1 or 255, but got input_range=2."),
         ({"schema": 9}, "schema must be 1, but got schema=9"),
         ({"channels": None}, "should be a valid integer, but got channels=None"),
     ],
@@ -132,6 +158,13 @@ def test_a_required_key_is_named():
 def test_least_input():
     assert architecture(positions=[{"trunk": "conv"}]).min_size == 1
     assert architecture(positions=[{"trunk": "conv", "attention": "lia"}]).min_size == 7
+    assert architecture(positions=[{"attention": "nonlocal"}]).min_size == 2
+    assert architecture(positions=[{"attention": {"name": "nonlocal", "sub_sample": "none"}}]).min_size == 1
+
+
+def test_tile_invariance():
+    assert architecture(positions=[{"trunk": "gsau", "attention": "mlka"}]).tile_invariant
+    assert not architecture(positions=[{"trunk": "conv"}, {"trunk": "conv", "attention": "se"}]).tile_invariant
 
 
 def test_choice_is_a_name_or_a_table():

@@ -9,23 +9,46 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.profiling import count
+from srnas.profiling import count, reconcile
 from srnas.search_space import REGISTRY, InputError, build_block
-from srnas.search_space.blocks.mlka import ChannelLayerNorm
+from srnas.search_space.blocks.channel_norm import ChannelLayerNorm
+from srnas.search_space.blocks.repmb import RepMBConv
 from srnas.search_space.blocks.softpool import SoftPool2d
 
 CHANNELS = 24
+PSA_P = {"spatial_softmax": "product", "channel_up": "conv", "projection_bias": False}
+PSA_S = {"spatial_softmax": "value", "channel_up": "bottleneck", "projection_bias": False}
 CONFIGURATIONS = [
     *((info.name, {}) for info in REGISTRY.infos("trunk", "attention")),
     ("conv", {"activation": "leaky_relu"}),
+    ("conv1", {"kernel": 1, "activation": "leaky_relu"}),
+    ("dw", {"activation": "leaky_relu"}),
+    ("repmb", {"convolutions": 3, "gate": True, "start": "alive"}),
+    ("repmb", {"convolutions": 1, "gate": True}),
     ("lia", {"features": 4}),
+    ("lia_maxpool", {"features": 4}),
     ("aab", {"reduction": 8, "temperature": 1.0}),
-    ("psa_parallel", {"spatial_softmax": "product", "channel_up": "conv", "projection_bias": False}),
-    ("psa_sequential", {"spatial_softmax": "value", "channel_up": "bottleneck", "projection_bias": False}),
+    ("psa_parallel", PSA_P),
+    ("psa_sequential", PSA_S),
     ("cbam", {"reduction": 4, "pools": ["avg", "max", "lp", "lse"]}),
     ("cbam", {"spatial": False}),
+    ("se", {"reduction": 100}),
+    ("sk", {"norm": "batch", "groups": 8, "branches": 3, "min_hidden": 4}),
+    ("sk", {"form": "port", "reduction": 2, "min_hidden": 4}),
+    ("sk", {"form": "port", "norm": "batch", "groups": 4}),
+    ("nonlocal", {"sub_sample": "after", "scaled": False, "norm": "batch"}),
+    ("nonlocal", {"sub_sample": "none", "reduction": 3}),
+    ("stn", {"bound": 0.3, "features": 4}),
+    ("hard", {"form": "max", "window": 5}),
+    ("hard", {"form": "centre", "fraction": 0.3}),
 ]
 everywhere = pytest.mark.parametrize(("name", "options"), CONFIGURATIONS, ids=lambda value: str(value))
+# Constants added to all logits of a softmax cannot change it.
+SHIFT_INVARIANT = {
+    "psa_parallel": ["channel_query.bias"],
+    "psa_sequential": ["channel_query.bias"],
+    "nonlocal": ["key.bias"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +60,20 @@ def drawn(name, channels=CHANNELS, **options):
     """Return a block whose parameters all take part: none is left at an initialisation of zero."""
     block = build_block(name, channels, **options)
     for key, parameter in block.named_parameters():
-        # Positive biases keep every ReLU alive.
+        # Positive biases keep every ReLU alive, positive weights the sigmoid of ASR off its ends.
         nn.init.uniform_(parameter, 0.5, 1.0) if key.endswith("bias") else nn.init.normal_(parameter, std=0.1)
+    for norm in (m for m in block.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    return block
+
+
+def folded(block):
+    """Return the deploy form of a block; a second fold changes nothing."""
+    block = copy.deepcopy(block).eval()
+    for module in 2 * list(block.modules()):
+        if hasattr(module, "fold"):
+            module.fold()
     return block
 
 
@@ -48,21 +83,47 @@ def constant(conv, weight, bias=None):
         nn.init.constant_(conv.bias, bias)
 
 
-@everywhere
-@pytest.mark.parametrize(("height", "width"), [(7, 9), (13, 8), (20, 31)])
-def test_shape_is_kept(name, options, height, width):
-    x = torch.randn(2, CHANNELS, height, width)
-    assert drawn(name, **options)(x).shape == x.shape
+def sizes(name, options):
+    """Return the least, odd, and unequal heights and widths."""
+    cls = REGISTRY.block(name)
+    least = cls.constraint(cls.Config(**options)).min_size
+    return [(least, least), (least, 2 * least + 3), (13, 8), (20, 31)]
 
 
 @everywhere
-def test_every_parameter_gets_a_gradient(name, options):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shape_gradients_and_memory_formats(name, options, dtype):
     block = drawn(name, **options)
-    block(torch.randn(2, CHANNELS, 13, 15)).square().mean().backward()
-    dead = [key for key, parameter in block.named_parameters() if parameter.grad is None or not parameter.grad.any()]
-    # A constant added to all logits of a softmax cannot change it.
-    shift_invariant = {"psa_parallel": ["channel_query.bias"], "psa_sequential": ["channel_query.bias"]}
-    assert [key for key in dead if key not in shift_invariant.get(name, [])] == []
+    got_gradient = set()
+    for height, width in sizes(name, options):
+        x = torch.randn(2, CHANNELS, height, width)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            output = block(x)
+        assert output.shape == x.shape
+        assert output.isfinite().all()
+        # oneDNN as of torch 2.13 returns uninitialised memory as the bfloat16 weight gradient of a strided 3x3
+        # convolution over a map of width 1, which LIA has below 13 pixels.
+        if dtype == torch.bfloat16 and min(height, width) < 13:
+            continue
+        output.float().square().mean().backward()
+        got_gradient |= {key for key, p in block.named_parameters() if p.grad is not None and p.grad.any()}
+        assert all(p.grad is None or p.grad.isfinite().all() for p in block.parameters())
+        if dtype == torch.float32:
+            block.eval()
+            expected = block(x)
+            in_other_format = block.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+            torch.testing.assert_close(in_other_format, expected, rtol=1e-4, atol=1e-4)
+            block.train()
+    dead = {key for key, _ in block.named_parameters()} - got_gradient
+    assert dead <= set(SHIFT_INVARIANT.get(name, []))
+
+
+@everywhere
+def test_exports(name, options):
+    block = drawn(name, **options).eval()
+    x = torch.randn(1, CHANNELS, 13, 16)
+    exported = torch.export.export(block, (x,)).module()
+    torch.testing.assert_close(exported(x), block(x), rtol=1e-5, atol=1e-5)
 
 
 @everywhere
@@ -70,34 +131,37 @@ def test_every_parameter_gets_a_gradient(name, options):
 def test_autocast_stays_finite(name, options, dtype):
     block = drawn(name, **options)
     with torch.autocast("cpu", dtype):
-        output = block(10 * torch.randn(1, CHANNELS, 14, 14))
+        output = block(10 * torch.randn(2, CHANNELS, 14, 14))
     assert output.isfinite().all()
 
 
 @everywhere
-def test_folding_keeps_the_output(name, options):
-    block = drawn(name, **options)
-    for norm in (m for m in block.modules() if isinstance(m, nn.BatchNorm2d)):
-        nn.init.uniform_(norm.running_mean)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-    block.eval()
-    folded = copy.deepcopy(block)
-    for module in list(folded.modules()):
-        if hasattr(module, "fold"):
-            module.fold()
-            module.fold()
-    x = torch.randn(1, CHANNELS, 12, 15)
-    torch.testing.assert_close(folded(x), block(x), rtol=0, atol=1e-5)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_folding_keeps_the_output(name, options, memory_format):
+    block = drawn(name, **options).eval()
+    x = torch.randn(1, CHANNELS, 12, 15).to(memory_format=memory_format)
+    deployed = folded(block)
+    expected = block(x)
+    torch.testing.assert_close(deployed(x), expected, rtol=0, atol=1e-5 * max(1, expected.abs().max().item()))
+    assert not any(isinstance(m, (nn.BatchNorm2d, RepMBConv)) for m in deployed.modules())
 
 
 @everywhere
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (24, 31)])
-def test_macs_formula_equals_the_counter(name, options, height, width):
-    block = build_block(name, CHANNELS, **options)
-    counted = count(block, (1, CHANNELS, height, width))
-    assert counted.macs == type(block).macs(CHANNELS, height, width, type(block).Config(**options))
+def test_formulas_equal_the_counter(name, options, height, width):
+    cls = REGISTRY.block(name)
+    config = cls.Config(**options)
+    counted = count(folded(build_block(name, CHANNELS, **options)), (1, CHANNELS, height, width))
+    assert counted.macs == cls.macs(CHANNELS, height, width, config)
+    assert counted.params == cls.params(CHANNELS, config)
     assert counted.unknown == {}
+    assert cls.macs.__doc__.startswith("``")
+    assert cls.params.__doc__.startswith("``")
+
+
+@everywhere
+def test_three_counters_agree(name, options):
+    assert reconcile(folded(build_block(name, CHANNELS, **options)), (1, CHANNELS, 16, 19)).agrees
 
 
 @pytest.mark.parametrize("info", REGISTRY.infos(), ids=lambda info: info.name)
@@ -119,12 +183,18 @@ def test_facts_are_stated(info):
         ("mlka", 48, {}, 10 * 48**2 // 3 + 117 * 48),
         ("mlka", 180, {}, 129_060),
         ("psa_parallel", 32, {}, 2225),
-        ("psa_parallel", 32, dict(CONFIGURATIONS[-4][1]), 2080),
-        ("psa_sequential", 32, dict(CONFIGURATIONS[-3][1]), 1804),
+        ("psa_parallel", 32, PSA_P, 2080),
+        ("psa_sequential", 32, PSA_S, 1804),
         ("cbam", 64, {}, 680),
         ("cbam", 8, {}, 2 * 8 + 1 + 8 + 100),
         ("pa", 24, {}, 600),
         ("conv", 24, {}, 18 * 576 + 48),
+        ("lia_speed", 24, {}, 9 * 576 + 24),
+        ("lia_maxpool", 64, {}, 12640),
+        ("gsau", 48, {}, 9600),
+        ("lkat", 60, {}, 18900),
+        ("repmb", 64, {}, 2 * 172_480),
+        ("repmb", 64, {"gate": True}, 2 * 172_480 + 65),
     ],
 )
 def test_parameter_formulas(name, channels, options, params):
@@ -271,7 +341,7 @@ def test_channel_layer_norm_equals_torch():
 # --- PSA
 
 
-@pytest.mark.parametrize("options", [{}, *(dict(CONFIGURATIONS[i][1]) for i in (-4, -3))], ids=["paper", "p", "s"])
+@pytest.mark.parametrize("options", [{}, PSA_P, PSA_S], ids=["paper", "p", "s"])
 def test_psa_masks_are_a_half_without_signal(options):
     x = torch.randn(1, 8, 6, 5)
     for name, expected in (("psa_parallel", x), ("psa_sequential", x / 4)):
@@ -298,7 +368,7 @@ def test_psa_channel_mask_pools_where_the_query_points():
 
 def test_official_parallel_psa_has_a_nearly_constant_spatial_mask():
     # .5000 to .5246 was measured on the official module at 64x64.
-    mask = build_block("psa_parallel", 32, **CONFIGURATIONS[-4][1]).spatial_mask(torch.randn(1, 32, 64, 64))
+    mask = build_block("psa_parallel", 32, **PSA_P).spatial_mask(torch.randn(1, 32, 64, 64))
     assert mask.min() >= 0.5
     assert mask.max() < 0.55
 
@@ -359,7 +429,7 @@ def test_pixel_attention_closed_form():
         ("aab", 3, {}, "channels must be at least 4 for block 'aab', but got channels=3; use 4 or 5."),
         ("psa_parallel", 7, {}, "channels must be a multiple of 2 for block 'psa_parallel'"),
         ("psa_sequential", 12, {"channel_up": "bottleneck"}, "channels must be a multiple of 8"),
-        ("lai", 8, {}, "unknown block 'lai'. Did you mean 'lia'?"),
+        ("liia", 8, {}, "unknown block 'liia'. Did you mean 'lia'?"),
         ("lia", 8, {"featurs": 4}, "unknown key 'featurs'. Did you mean 'features'? Valid: features."),
         ("lia", 8, {"features": 0}, "block 'lia': input should be greater than or equal to 1, but got features=0."),
         ("cbam", 8, {"pools": ["mean"]}, "should be 'avg', 'max', 'lp' or 'lse', but got pools.0='mean'."),

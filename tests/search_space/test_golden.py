@@ -1,8 +1,9 @@
-"""Outputs, gradients and counts of the official implementations, reproduced.
+"""Outputs, gradients, deployed weights and counts of the official implementations, reproduced.
 
 The cases are data outside the repository: ``SRNAS_GOLDEN`` names their folder, ``../shared/golden`` is the default.
 """
 
+import copy
 import json
 import os
 from functools import cache
@@ -15,8 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.profiling import count
-from srnas.search_space import REGISTRY, Architecture, Position, build_block, convert_official
+from srnas.search_space import PUBLISHED, REGISTRY, Position, build_block, convert_official, published
+from srnas.search_space.blocks.repmb import OFFICIAL_NAMES, GateProjection, RepMBConv
 from srnas.search_space.blocks.softpool import SoftPool2d
+from srnas.search_space.blocks.stn import warp
+from srnas.search_space.official import rename
+from srnas.search_space.published import plainusr_block_names
 
 GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
 CASES = sorted(GOLDEN.glob("*.safetensors"))
@@ -27,6 +32,9 @@ OFFICIAL_PSA = {
         {"spatial_softmax": "value", "channel_up": "bottleneck", "projection_bias": False},
     ),
 }
+
+# Official networks and the published network whose names theirs follow.
+FAMILY = {"a2n": "a2n", "a2n_m": "a2n_m", "man": "man_tiny", "plainusr": "plainusr"}
 
 pytestmark = pytest.mark.skipif(not CASES, reason=f"no golden cases in '{GOLDEN}'")
 
@@ -44,64 +52,157 @@ class Tail(nn.Module):
         return self.tail(x) + F.interpolate(lr, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
 
-def a2n(constructor, attention):
-    positions = (Position(attention=attention),) * constructor["nb"]
-    return Architecture(
-        scale=constructor["scale"],
-        channels=constructor["nf"],
-        positions=positions,
-        end="conv",
-        long_skip=True,
-        tail={"name": "nearest_pa", "features": constructor["unf"]},
-    ).build()
+class OfficialRange(nn.Module):
+    """A network fed in the range of its authors; ours takes 0 to 1."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.architecture = network.architecture
+
+    def forward(self, lr):
+        return self.network(lr / self.architecture.input_range) * self.architecture.input_range
 
 
-def build(block, c):
-    """Return our module for an official block and its constructor, or ``None`` if it is not ours yet."""
-    if block == "softpool2d":
-        return SoftPool2d(**c)
-    if block == "lia":
-        return build_block("lia", c["channels"], features=c["f"])
-    if block in ("aab", "aab_m"):
-        return build_block(block, c["nf"], reduction=c["reduction"], temperature=c["t"])
-    if block == "mlka":
-        return build_block("mlka", c["n_feats"])
-    if block == "pa":
-        return build_block("pa", c["nf"])
-    if block in ("psa_parallel", "psa_sequential"):
-        return build_block(block, c["channel"])
-    if block in OFFICIAL_PSA:
-        name, options = OFFICIAL_PSA[block]
-        return build_block(name, c["inplanes"], **options)
-    if block == "cbam":
-        options = {"reduction": c["reduction_ratio"], "pools": c["pool_types"], "spatial": not c["no_spatial"]}
-        return build_block("cbam", c["gate_channels"], **options)
-    if block == "a2n_tail":
-        return Tail(c["nf"], c["scale"], c["unf"])
-    if block in ("a2n", "a2n_m"):
-        return a2n(c, "aab" if block == "a2n" else "aab_m")
+class Warp(nn.Module):
+    """The sampler of the spatial transformer alone."""
+
+    def __init__(self, mode, padding_mode, align_corners):
+        super().__init__()
+        assert (mode, align_corners) == ("bilinear", False)
+        self.padding_mode = padding_mode
+        self.register_buffer("identity", torch.eye(2, 3), persistent=False)
+
+    def forward(self, x, theta=None):
+        # Counting passes one input.
+        theta = self.identity.expand(x.shape[0], 2, 3) if theta is None else theta
+        return warp(x, theta, padding_mode=self.padding_mode)
+
+
+def a2n(name, c):
+    position = Position(attention="aab" if name == "a2n" else "aab_m")
+    tail = {"name": "nearest_pa", "features": c["unf"]}
+    fields = {"channels": c["nf"], "positions": (position,) * c["nb"], "tail": tail}
+    return OfficialRange(type(base := published(name, c["scale"]))(**{**dict(base), **fields}).build())
+
+
+def man(c):
+    base = published("man_tiny", c["scale"])
+    positions = base.positions[:1] * c["n_resblocks"]
+    return OfficialRange(type(base)(**{**dict(base), "channels": c["n_feats"], "positions": positions}).build())
+
+
+def plainusr(c):
+    widths = tuple(c["im_feat"])
+    for name in PUBLISHED:
+        network = published(name, c["scale"])
+        if tuple(dict.fromkeys(p.active or network.channels for p in network.positions)) == widths:
+            return OfficialRange(network.build().deploy())
     return None
 
 
-def convert(block, state_dict):
-    """Return our names for a whole official module."""
-    if block in ("a2n", "a2n_m"):
-        ours = {}
-        parts = {"conv_first.": "stem.", "trunk_conv.": "end."}
-        for key, tensor in state_dict.items():
-            if key.startswith("AAB_trunk."):
-                _, depth, rest = key.split(".", 2)
-                [(name, _)] = convert_official("aab", {rest: tensor}).items()
-                ours[f"body.{depth}.blocks.0.{name}"] = tensor
-            elif prefix := next((p for p in parts if key.startswith(p)), None):
-                ours[parts[prefix] + key.removeprefix(prefix)] = tensor
-            else:
-                [(name, _)] = convert_official("nearest_pa", {key: tensor}).items()
-                ours[f"tail.{name}"] = tensor
-        return ours
-    if block == "a2n_tail":
-        return {f"tail.{name}": tensor for name, tensor in convert_official("nearest_pa", state_dict).items()}
-    return convert_official(OFFICIAL_PSA[block][0] if block in OFFICIAL_PSA else block, state_dict)
+def plainusr_block(c, version):
+    attention = {"v1": None, "v3": "lia_speed"}.get(version, "lia")
+    trunk = {"convolutions": 3 if version == "v4" else 2, "gate": attention is not None}
+    parts = [build_block("repmb", c["n_feat"], **trunk)]
+    if attention:
+        parts.append(build_block(attention, c["n_feat"], **({"features": c["f"]} if attention == "lia" else {})))
+    return nn.Sequential(*parts)
+
+
+def sk(c):
+    if "group" in c:
+        # The prototxt states the width of the squeeze.
+        options = {"branches": c["M"], "groups": c["group"], "reduction": c["channels"], "min_hidden": c["d"]}
+        return build_block("sk", c["channels"], norm="batch", **options)
+    assert c.get("stride", 1) == 1
+    hidden = max(int(c["features"] / c["r"]), c["L"])
+    options = {"branches": c["M"], "groups": c["G"], "reduction": c["features"], "min_hidden": hidden}
+    return build_block("sk", c["features"], form="port", norm="batch", **options)
+
+
+def nonlocal_(c):
+    channels = c["in_channels"]
+    inner = c["inter_channels"] or max(1, channels // 2)
+    reduction = next(r for r in range(1, channels + 1) if max(1, channels // r) == inner)
+    sub_sample, norm = "after" if c["sub_sample"] else "none", "batch" if c["bn_layer"] else "none"
+    return build_block("nonlocal", channels, reduction=reduction, sub_sample=sub_sample, scaled=False, norm=norm)
+
+
+def build(block, c, source_class):
+    """Return our module for an official block and its constructor, or ``None`` if we have none."""
+    builders = {
+        "softpool2d": lambda: SoftPool2d(**c),
+        "lia": lambda: build_block("lia", c["channels"], features=c["f"]),
+        "lia_maxpool": lambda: build_block("lia_maxpool", c["channels"], features=c["f"]),
+        "lia_speed": lambda: build_block("lia_speed", c["channels"]),
+        "repmbconv": lambda: RepMBConv(c["n_feat"], "official"),
+        "pconv": lambda: GateProjection(c["n_feat"]),
+        "plainusr_block": lambda: plainusr_block(c, source_class[-2:]),
+        "aab": lambda: build_block("aab", c["nf"], reduction=c["reduction"], temperature=c["t"]),
+        "aab_m": lambda: build_block("aab_m", c["nf"], reduction=c["reduction"], temperature=c["t"]),
+        "mlka": lambda: build_block("mlka", c["n_feats"]),
+        "gsau": lambda: build_block("gsau", c["n_feats"]),
+        "mab": lambda: nn.Sequential(build_block("mlka", c["n_feats"]), build_block("gsau", c["n_feats"])),
+        "lkat": lambda: build_block("lkat", c["n_feats"]),
+        "pa": lambda: build_block("pa", c["nf"]),
+        "psa_parallel": lambda: build_block("psa_parallel", c["channel"]),
+        "psa_sequential": lambda: build_block("psa_sequential", c["channel"]),
+        **{
+            official: lambda name=name, options=options: build_block(name, c["inplanes"], **options)
+            for official, (name, options) in OFFICIAL_PSA.items()
+        },
+        "cbam": lambda: build_block(
+            "cbam",
+            c["gate_channels"],
+            reduction=c["reduction_ratio"],
+            pools=c["pool_types"],
+            spatial=not c["no_spatial"],
+        ),
+        "skconv_official": lambda: sk(c),
+        "skconv_ppplang": lambda: sk(c),
+        "nonlocal": lambda: nonlocal_(c),
+        "stn_warp": lambda: Warp(**c),
+        "a2n_tail": lambda: Tail(c["nf"], c["scale"], c["unf"]),
+        "a2n": lambda: a2n("a2n", c),
+        "a2n_m": lambda: a2n("a2n_m", c),
+        "man": lambda: man(c) if c["n_resgroups"] == 1 else None,
+        "plainusr": lambda: plainusr(c),
+    }
+    return builders[block]() if block in builders else None
+
+
+def convert(block, module, state_dict):
+    """Return our names for an official module."""
+    names = {
+        "repmbconv": lambda: OFFICIAL_NAMES,
+        "pconv": lambda: {"conv": "conv"},
+        "mab": lambda: {
+            f"{part}.{official}": f"{i}.{ours}"
+            for i, part in enumerate(("LKA", "LFE"))
+            for official, ours in module[i].info.official_names.items()
+        },
+        "plainusr_block": lambda: plainusr_block_names(
+            "", "", len(module[0].convolutions), module[1].info.name if len(module) > 1 else "none"
+        ),
+        "a2n_tail": lambda: {a: f"tail.{b}" for a, b in REGISTRY.tail("nearest_pa").info.official_names.items()},
+        **{
+            network: lambda: {
+                official: f"network.{ours}"
+                for official, ours in PUBLISHED[FAMILY[block]].official_names(module.architecture).items()
+            }
+            for network in FAMILY
+        },
+    }
+    if block not in names:
+        return convert_official(block_of(block), state_dict)
+    renamed = rename(names[block](), state_dict)
+    assert renamed.keys() == state_dict.keys()
+    return {ours: state_dict[official] for official, ours in renamed.items()}
+
+
+def block_of(official):
+    return "sk" if official.startswith("skconv") else OFFICIAL_PSA.get(official, (official,))[0]
 
 
 def read(path):
@@ -109,12 +210,17 @@ def read(path):
         return dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def load(metadata, tensors):
-    """Return our module with the official weights, in eval mode; skip what is not ours yet."""
-    block, constructor = metadata["block"], json.loads(metadata["constructor"])
-    module = build(block, constructor)
+def build_for(metadata):
+    """Return our module for a case; skip what the grammar does not hold."""
+    module = build(metadata["block"], json.loads(metadata["constructor"]), metadata["source_class"])
     if module is None:
-        pytest.skip(f"block '{block}' does not exist yet")
+        pytest.skip(f"nothing here is the official {metadata['block']} of {metadata['constructor']}")
+    return module
+
+
+def load(metadata, tensors):
+    """Return our module with the official weights, in eval mode."""
+    module = build_for(metadata)
     state_dict = {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
     if "checkpoint" in metadata:
         checkpoint = GOLDEN.parent / "checkpoints" / metadata["checkpoint"]
@@ -122,15 +228,26 @@ def load(metadata, tensors):
             pytest.skip(f"no official weights '{checkpoint}'")
         state_dict = torch.load(checkpoint, weights_only=True)
     if state_dict:
-        module.load_state_dict(convert(block, state_dict))
+        module.load_state_dict(convert(metadata["block"], module, state_dict))
     return module.eval()
+
+
+def folded(module):
+    """Return the deploy form of a module; a second fold changes nothing."""
+    if isinstance(module, RepMBConv):
+        return module.merge()
+    module = copy.deepcopy(module)
+    for part in 2 * list(module.modules()):
+        if hasattr(part, "fold"):
+            part.fold()
+    return module
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_output_and_gradients(path):
     metadata, tensors = read(path)
     module = load(metadata, tensors)
-    inputs = {name: tensors[name].requires_grad_() for name in ("input", "input_lr") if name in tensors}
+    inputs = {name: tensors[name].requires_grad_() for name in ("input", "input_lr", "theta") if name in tensors}
     output = module(*inputs.values())
     assert_within(output, tensors["output"], metadata, "")
     output.square().mean().backward()
@@ -138,6 +255,28 @@ def test_output_and_gradients(path):
         if f"grad_{name}" in tensors:
             prefix = "grad_" if name == "input" else f"grad_{name}_"
             assert_within(tensor.grad, tensors[f"grad_{name}"], metadata, prefix)
+
+
+DEPLOYED = [path for path in CASES if any(name.startswith("deploy.") for name in read(path)[1])]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.stem)
+def test_deployed_weights(path, memory_format):
+    metadata, tensors = read(path)
+    module = load(metadata, tensors)
+    deployed = folded(module)
+    expected = {name.removeprefix("deploy."): tensor for name, tensor in tensors.items() if name.startswith("deploy.")}
+    if metadata["block"] == "repmbconv":
+        expected = {name.removeprefix("conv."): tensor for name, tensor in expected.items()}
+    else:
+        expected = convert(metadata["block"], module, expected)
+    ours = deployed.state_dict()
+    assert ours.keys() == expected.keys()
+    for name in expected:
+        assert_within(ours[name], expected[name], metadata, "deploy_")
+    output = deployed(tensors["input"].to(memory_format=memory_format))
+    assert_within(output, tensors["output"], metadata, "")
 
 
 def assert_within(ours, expected, metadata, prefix):
@@ -156,17 +295,21 @@ def test_counts(path):
     metadata, _ = read(path)
     if path.stem not in counts() or metadata["block"] == "softpool2d":
         pytest.skip("no counts for this case")
-    expected = counts()[path.stem]
-    module = build(metadata["block"], json.loads(metadata["constructor"]))
-    if module is None:
-        pytest.skip(f"block '{metadata['block']}' does not exist yet")
+    module = build_for(metadata)
     if isinstance(module, Tail):
         module = module.tail
+    expected = counts()[path.stem]
+    assert_counted(module, expected, expected["input_per_sample"][0])
+    if "deploy" in expected:
+        assert_counted(folded(module), expected["deploy"], expected["input_per_sample"][0])
+
+
+def assert_counted(module, expected, channels):
     assert sum(p.numel() for p in module.parameters()) == expected["params"]
     sizes = {size.split()[0]: macs for size, macs in expected["macs"].items()}
     matmul = {size.split()[0]: macs for size, macs in expected.get("matmul_macs", {}).items()}
     for size, macs in sizes.items():
         height, width = map(int, size.split("x"))
-        counted = count(module, (1, expected["input_per_sample"][0], height, width))
+        counted = count(module, (1, channels, height, width))
         assert counted.macs == macs + matmul.get(size, 0), size
         assert not counted.unknown

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.search_space import Architecture, Position
+from srnas.search_space import REGISTRY, Architecture, InputError, Position
+from srnas.search_space.blocks.repmb import RepMBConv
 from srnas.search_space.network import PositionModule
 
 
@@ -26,23 +27,41 @@ def test_output_is_scaled(scale, tail, global_skip):
     assert network(torch.rand(2, 3, 9, 11)).shape == (2, 3, 9 * scale, 11 * scale)
 
 
-@pytest.mark.parametrize("tail", ["pixelshuffle", "nearest_pa"])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_a_network_starts_as_its_global_skip(tail, mode):
-    positions = [{"trunk": "conv", "attention": name} for name in ("lia", "mlka", "psa_parallel", "cbam", "none")]
-    network = build(tail=tail, global_skip=mode, positions=positions).eval()
-    lr = torch.rand(1, 3, 16, 16)
-    skip = F.interpolate(lr, scale_factor=2, mode=mode)
-    assert (network(lr) - skip).norm() / skip.norm() < 0.05
+TRUNKS = ["none", *(info.name for info in REGISTRY.infos("trunk"))]
+ATTENTIONS = ["none", *(info.name for info in REGISTRY.infos("attention"))]
 
 
-@pytest.mark.parametrize("attention", ["lia", "aab", "aab_m", "mlka", "psa_parallel", "psa_sequential", "cbam", "pa"])
-@pytest.mark.parametrize("position", [{"trunk": "conv"}, {"trunk": "conv", "order": "before"}, {}])
-def test_no_position_kills_or_blows_up_the_signal(attention, position):
-    body = nn.Sequential(*(PositionModule(Position(attention=attention, **position), 12) for _ in range(12))).eval()
+def relative_distance(network, lr):
+    skip = network.architecture.global_skip
+    expected = F.interpolate(lr, scale_factor=2, mode="nearest" if skip == "carriers" else skip)
+    return ((network(lr) - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("host", [{}, {"tail": "nearest_pa"}, {"input_range": 255, "mean_shift": "div2k"}])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "carriers"])
+@pytest.mark.parametrize("order", ["after", "before", "around"])
+def test_a_network_starts_as_its_global_skip(host, mode, order):
+    if mode == "carriers" and "tail" in host:
+        pytest.skip("this tail cannot carry the picture")
+    for trunk in TRUNKS[1:]:
+        for some in (ATTENTIONS[:12], ATTENTIONS[12:]):
+            positions = [{"trunk": trunk, "attention": attention, "order": order} for attention in some]
+            network = build(**host, global_skip=mode, end="lkat", long_skip=True, positions=positions).eval()
+            assert relative_distance(network, torch.rand(1, 3, 16, 16)) < 0.05
+
+
+@pytest.mark.parametrize("order", ["after", "before", "around"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_no_position_kills_or_blows_up_the_signal(trunk, attention, order):
+    if trunk == attention:
+        pytest.skip("no block")
+    position = Position(trunk=trunk, attention=attention, order=order)
+    body = nn.Sequential(*(PositionModule(position, 12) for _ in range(12))).eval()
     x = torch.randn(1, 12, 16, 16)
     gain = (body(x).norm() / x.norm()).item()
-    assert 0.5 < gain < 5
+    # Over 12 positions; a trunk that ends in a ReLU adds its mean every time.
+    assert 0.5 < gain < 15
 
 
 def test_orders_of_a_residual_position():
@@ -53,6 +72,69 @@ def test_orders_of_a_residual_position():
         names = [block.info.name for block in (first, second)]
         assert names == (["conv", "pa"] if order == "after" else ["pa", "conv"])
         torch.testing.assert_close(position(x), x + second(first(x)))
+
+
+def test_attention_around_a_trunk_is_two_blocks():
+    position = PositionModule(Position(trunk="conv", attention="lia", order="around"), 12)
+    head, trunk, tail = position.blocks
+    assert head is not tail
+    x = torch.randn(1, 12, 9, 9)
+    torch.testing.assert_close(position(x), x + tail(trunk(head(x))))
+
+
+def test_a_plain_position_adds_nothing():
+    position = PositionModule(Position(trunk="conv", attention="lia", residual=False), 12)
+    x = torch.randn(1, 12, 9, 9)
+    torch.testing.assert_close(position(x), position.blocks(x))
+
+
+def test_a_gate_on_a_trunk_that_passes_its_input_on_is_scaled():
+    position = PositionModule(Position(trunk="repmb", attention="lia"), 12)
+    x = torch.randn(1, 12, 9, 9)
+    torch.testing.assert_close(position(x), x + 0.1 * position.blocks(x))
+    assert PositionModule(Position(trunk="gsau", attention="mlka", order="before"), 12).scale is None
+
+
+def test_carriers_bring_the_picture_to_the_tail():
+    network = build(global_skip="carriers", positions=[{"trunk": "conv"}], end="conv", long_skip=True)
+    assert network.stem.out_channels == network.tail.last.in_channels == 15
+    assert network.end.out_channels == 12
+    with torch.no_grad():
+        for parameter in (*network.stem.parameters(), *network.tail.parameters()):
+            parameter.round_()
+    lr = torch.rand(1, 3, 5, 6)
+    assert torch.equal(network(lr), F.interpolate(lr, scale_factor=2, mode="nearest"))
+
+
+def test_input_range_and_mean_shift_are_inside_the_network():
+    torch.manual_seed(0)
+    plain = build(global_skip="bilinear", positions=[{"trunk": "conv"}])
+    torch.manual_seed(0)
+    wide = build(global_skip="bilinear", positions=[{"trunk": "conv"}], input_range=255, mean_shift="div2k")
+    wide.load_state_dict(plain.state_dict(), strict=False)
+    lr = torch.rand(1, 3, 6, 6)
+    mean = torch.tensor([0.4488, 0.4371, 0.4040])[:, None, None]
+    torch.testing.assert_close(wide(lr), plain(255 * (lr - mean)) / 255 + mean)
+    assert not any(p.requires_grad for p in (*wide.sub_mean.parameters(), *wide.add_mean.parameters()))
+    assert sum(p.numel() for p in wide.parameters()) - sum(p.numel() for p in plain.parameters()) == 24
+    wide.requires_grad_(False)
+    wide.requires_grad_(True)
+    assert not any(p.requires_grad for p in wide.sub_mean.parameters())
+
+
+def test_the_end_may_be_large_kernel_attention():
+    network = build(end="lkat", long_skip=True)
+    assert network.end.info.name == "lkat"
+
+
+def test_a_deployed_network_cannot_be_trained():
+    network = build(positions=[{"trunk": "repmb"}])
+    deployed = network.deploy()
+    assert not deployed.eval().training
+    for attempt in (deployed.train, deployed.requires_grad_, deployed.deploy().train):
+        with pytest.raises(InputError, match="must not be deployed when it is trained"):
+            attempt()
+    assert network.train().training
 
 
 def test_a_residual_block_alone_is_the_position():
@@ -101,14 +183,16 @@ def test_every_parameter_of_a_network_gets_a_gradient():
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_deploy_folds_freezes_and_keeps_the_output(memory_format):
-    network = build(positions=[{"trunk": "conv", "attention": "cbam"}, {"attention": "mlka"}])
+    repmb = {"name": "repmb", "gate": True, "start": "alive"}
+    positions = [{"trunk": "conv", "attention": "cbam"}, {"attention": "mlka"}, {"trunk": repmb, "attention": "lia"}]
+    network = build(positions=positions)
     for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.uniform_(norm.running_mean)
         nn.init.uniform_(norm.weight)
     deployed = network.deploy()
     x = torch.rand(1, 3, 12, 15).to(memory_format=memory_format)
     torch.testing.assert_close(deployed(x), network.eval()(x), rtol=0, atol=1e-5)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in deployed.modules())
+    assert not any(isinstance(m, (nn.BatchNorm2d, RepMBConv)) for m in deployed.modules())
     assert not any(p.requires_grad for p in deployed.parameters())
     torch.testing.assert_close(deployed.deploy()(x), deployed(x), rtol=0, atol=0)
     assert any(isinstance(m, nn.BatchNorm2d) for m in network.modules())

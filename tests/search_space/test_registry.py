@@ -68,5 +68,5 @@ def test_convert_official_lists_what_it_does_not_know():
     tensors = {name: torch.zeros(1) for name in ("body.0.weight", "extra.b", "extra.a", "body.00")}
     with pytest.raises(InputError, match=r"parameter of block 'lia', but got body\.00, extra\.a, extra\.b\."):
         convert_official("lia", tensors)
-    with pytest.raises(InputError, match="unknown block 'la'. Did you mean 'lia'"):
-        convert_official("la", {})
+    with pytest.raises(InputError, match="unknown block 'liia'. Did you mean 'lia'"):
+        convert_official("liia", {})

@@ -1,14 +1,26 @@
 """Search spaces: files, size, sampling, mutation, crossover, membership, human designs."""
 
 import random
+from typing import get_args
 
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srnas.search_space import Architecture, InputError, Position, SearchSpace, human_designs, space_names
-from srnas.search_space.space import SpaceFile
+from srnas.search_space import (
+    PUBLISHED,
+    REGISTRY,
+    Architecture,
+    Choice,
+    InputError,
+    Position,
+    SearchSpace,
+    human_designs,
+    published,
+    space_names,
+)
+from srnas.search_space.space_file import SpaceFile
 
 SPACES = {
     "tiny": SearchSpace.load("tiny", 2),
@@ -25,6 +37,23 @@ SPACES = {
         4,
         "awkward",
     ),
+    # Carriers need pixel shuffle: the choices depend on the tail.
+    "carriers": SearchSpace(
+        SpaceFile(
+            channels=(6,),
+            positions=1,
+            trunk=("conv", "gsau"),
+            attention=("pa", "mlka"),
+            order=("after", "around"),
+            residual=(True, False),
+            tail=("pixelshuffle", "nearest_pa"),
+            global_skip=("carriers", "nearest", "none"),
+        ),
+        2,
+        "carriers",
+    ),
+    "full": SearchSpace.load("full", 2),
+    "plainusr": SearchSpace.load("plainusr", 4),
     # No identity: exactly two positions.
     "rigid": SearchSpace(SpaceFile(channels=(6,), positions=2, trunk=("conv",), attention=("pa", "none")), 2, "rigid"),
 }
@@ -33,7 +62,7 @@ rngs = st.randoms(use_true_random=False)
 
 
 def test_shipped_spaces():
-    assert space_names() == ["mobile", "tiny"]
+    assert space_names() == ["a2n", "full", "man", "mobile", "plainusr", "tiny"]
 
 
 def test_size_by_enumeration():
@@ -46,6 +75,60 @@ def test_size_by_enumeration():
     alphabets = {c: sum(not p.is_identity for p in awkward.alphabet(c)) for c in (16, 18)}
     assert alphabets == {16: 6, 18: 8}
     assert awkward.size == sum(n**depth for n in alphabets.values() for depth in range(4))
+
+
+@pytest.mark.parametrize("name", ["carriers", "rigid"])
+def test_size_counts_distinct_networks(name):
+    space = SPACES[name]
+    rng = random.Random(0)
+    seen = {space.sample(rng) for _ in range(2000)}
+    assert len(seen) == space.size
+    assert len({architecture.key for architecture in seen}) == space.size
+
+
+def test_size_of_a_space_whose_residual_is_dead_in_part():
+    # Orders: 2. Residual: conv+pa and conv+mlka 2 each, gsau+pa 2, gsau+mlka 1. Hosts: 3 skips and 2.
+    assert SPACES["carriers"].size == 2 * (2 + 2 + 2 + 1) * 5
+
+
+def test_a_star_stands_for_every_block():
+    space = SearchSpace(SpaceFile(channels=(24,), positions=1, trunk=("*",), attention=("none", "*", "lia")), 2, "star")
+    trunks, attentions = ([c.name for c in choices] for choices in (space.content.trunk, space.content.attention))
+    assert trunks == [info.name for info in REGISTRY.infos("trunk")]
+    assert attentions == ["none", *(info.name for info in REGISTRY.infos("attention"))]
+
+
+def test_the_full_space_holds_every_block_and_host():
+    space = SPACES["full"]
+    blocks = {choice.name for choice in (*space.content.trunk, *space.content.attention)} - {"none"}
+    assert blocks == {info.name for info in REGISTRY.infos("trunk", "attention")}
+    assert space.content.tail == tuple(Choice(name=info.name) for info in reversed(REGISTRY.infos("tail")))
+    for gene in ("end", "global_skip", "input_range", "mean_shift"):
+        assert set(getattr(space.content, gene)) == set(get_args(Architecture.model_fields[gene].annotation))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("space", "networks"),
+    [
+        ("plainusr", {"plainusr_u", "plainusr_t", "plainusr_s", "plainusr_m", "plainusr", "plainusr_l"}),
+        ("a2n", {"a2n", "a2n_m"}),
+        ("man", {"man_tiny", "man_light", "man"}),
+        ("full", PUBLISHED.keys() - {"man_light", "man"}),
+    ],
+)
+def test_published_networks_are_seeds_of_their_neighbourhood(space, networks, scale):
+    space = SearchSpace.load(space, scale)
+    designs = human_designs(space)
+    assert designs.keys() & PUBLISHED.keys() == networks
+    assert list(designs)[: len(networks)] == [name for name in PUBLISHED if name in networks]
+    for name in networks:
+        network = published(name, scale)
+        assert designs[name] == network
+        assert space.suggest(optuna.trial.FixedTrial(space.params(network))) == network
+        mutant = space.mutate(network, random.Random(0))
+        assert mutant != network
+        assert space.contains(mutant)
 
 
 @everywhere
@@ -170,6 +253,11 @@ def test_load_a_file(tmp_path):
         ("channels = [8]\npositions = 2\nactive = [0.0]", "0 < active <= 1 must hold"),
         ("channels = [8]\npositions = 2\nattention = ['mlka']", "fit channels=8"),
         ("channels = []\npositions = 2", "at least 1 item"),
+        ("channels = [8]\npositions = 2\norder = ['both']", "should be 'after', 'before' or 'around'"),
+        (
+            "channels = [8]\npositions = 0\ntail = ['nearest_pa']\nglobal_skip = ['carriers']",
+            "no global skip that fits",
+        ),
         ("channels = [8]\npositions = 2\ntail = ['nearst_pa']", "unknown tail 'nearst_pa'. Did you mean 'nearest_pa'"),
     ],
 )

@@ -1,0 +1,113 @@
+"""Weights from a file: our own, in training or deploy form, or the official ones of a published network."""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from srnas.search_space.architecture import Architecture
+from srnas.search_space.errors import InputError
+from srnas.search_space.network import Network
+from srnas.search_space.official import rename
+from srnas.search_space.published import PUBLISHED
+
+# Where training scripts put the weights inside a file; the moving average first.
+_WRAPPERS = ("params_ema", "params", "state_dict")
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How well the tensors of a file fit a network under one naming."""
+
+    network: Network
+    tensors: dict[str, torch.Tensor]
+    unknown: tuple[str, ...]
+
+    @property
+    def problems(self) -> dict[str, list[str]]:
+        expected = self.network.state_dict()
+        shared = [name for name in self.tensors if name in expected]
+        return {
+            "missing": [name for name in expected if name not in self.tensors],
+            "unknown": [*self.unknown, *(name for name in self.tensors if name not in expected)],
+            "of another shape": [
+                f"{name} {tuple(self.tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+                for name in shared
+                if self.tensors[name].shape != expected[name].shape
+            ],
+        }
+
+    @property
+    def faults(self) -> int:
+        return sum(map(len, self.problems.values()))
+
+
+def load_network(architecture: Architecture, path: Path) -> Network:
+    """Build the network of an architecture with weights from a file, in eval mode.
+
+    The file holds our names, in training or deploy form, or the official names if the architecture is a published
+    network. No code of the file is run.
+
+    Args:
+        architecture: Of the network.
+        path: ``.safetensors``, or a file of ``torch.save``.
+
+    Returns:
+        The network in the form that the file holds.
+
+    Raises:
+        InputError: If the file cannot be read, a value is not finite, or names or shapes differ (all are listed).
+    """
+    tensors = _read(path)
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise InputError(f"all weights must be finite, but in '{path}' they are not in {_listed(bad)}.")
+    built = architecture.build().eval()
+    fits = [fit for network in (built, built.deploy()) for fit in _fits(network, architecture, tensors)]
+    best = min(fits, key=lambda fit: fit.faults)
+    if best.faults:
+        problems = "; ".join(f"{what}: {_listed(names)}" for what, names in best.problems.items() if names)
+        raise InputError(f"the weights of '{path}' must fit network {architecture}, but {problems}.")
+    best.network.load_state_dict(best.tensors)
+    return best.network
+
+
+def _fits(network: Network, architecture: Architecture, tensors: Mapping[str, torch.Tensor]) -> Iterable[_Fit]:
+    yield _Fit(network, dict(tensors), ())
+    for entry in PUBLISHED.values():
+        if entry.architecture(architecture.scale) == architecture:
+            names = rename(entry.official_names(architecture), tensors)
+            renamed = {ours: tensors[official] for official, ours in names.items()}
+            yield _Fit(network, renamed, tuple(name for name in tensors if name not in names))
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(f"a file of weights must exist, but got '{path}'.")
+    try:
+        data: Any = load_file(path) if path.suffix == ".safetensors" else _load(path)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(f"a file of weights must hold tensors and nothing that runs, but '{path}': {said}") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
+            data = data[wrapper]
+            break
+    if not isinstance(data, Mapping) or not all(isinstance(value, torch.Tensor) for value in data.values()):
+        raise InputError(f"a file of weights must hold a table of tensors, but '{path}' holds something else.")
+    return dict(data)
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
