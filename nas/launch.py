@@ -1,6 +1,5 @@
 """From what a user asks for to a running study: everything is checked before anything is written."""
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from srnas.leaderboard import Board, Store, StudyRecord, rank
 from srnas.nas.cache import ResultCache
 from srnas.nas.evaluation import evaluate_bicubic
 from srnas.nas.judging import Judge, Observer
-from srnas.nas.pairs import Pair, PatchSampler, make_pairs
+from srnas.nas.pairs import Pair, PatchSampler, least_side, make_pairs
 from srnas.nas.photos import PhotoSet, all_notes, embedded_photos, load_folder
 from srnas.nas.samplers import check_sampler
 from srnas.nas.settings import Budgets, StudySettings, digest
@@ -27,8 +26,6 @@ from srnas.profiling import (
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs, unknown_name
 from srnas.search_space.errors import parse
 
-# SSIM's window must fit into what is left of a held-out photograph.
-_SSIM_WINDOW = 11
 # Human designs are timed this briefly to fix the reference point.
 _BRIEF = replace(CPU_PROTOCOL, warmup_cap_s=0.5, max_rounds=12)
 
@@ -156,10 +153,9 @@ def _photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig
     train = load_folder(request.train) if request.train else embedded_photos("train")
     validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
     scale = request.scale
-    least = scale * max(space.min_size, math.ceil(_SSIM_WINDOW / scale) + 2)
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
-        validation.at_least(least, "the blocks and the SSIM window"),
+        validation.at_least(least_side(scale, space.min_size), "the blocks and the SSIM window"),
     )
 
 

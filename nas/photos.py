@@ -1,11 +1,11 @@
 """Photographs as 8-bit RGB: the embedded default set, or any folder of images."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -24,6 +24,9 @@ _EMBEDDED_HELD_OUT = ("astronaut", "china")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # What Pillow raises for a damaged file.
 _BROKEN = (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError)
+
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,26 +107,68 @@ def load_folder(folder: Path) -> PhotoSet:
     Raises:
         InputError: If there is no such folder, it holds no image, or an image cannot be decoded (all are named).
     """
+    photos, notes = _decode_all(find_images(folder), folder, lambda photo: photo)
+    return PhotoSet(folder.name or str(folder), photos, notes)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the files below ``folder`` that end as images do.
+
+    Raises:
+        InputError: If there is no such folder, or no such file in it.
+    """
     if not folder.is_dir():
         raise InputError(f"a folder of photographs must exist, but got '{folder}'.")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise InputError(f"folder '{folder}' must hold images ({', '.join(SUFFIXES)}), but it holds none.")
+    return paths
+
+
+def survey(paths: Sequence[Path], folder: Path) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Decode files below ``folder`` and return their heights and widths, with notes on their conversions.
+
+    Raises:
+        InputError: If an image cannot be decoded (all are named).
+    """
+    return _decode_all(paths, folder, lambda photo: (photo.pixels.shape[0], photo.pixels.shape[1]))
+
+
+def load_photo(path: Path, folder: Path) -> Photo:
+    """Decode one file below ``folder``, as :func:`load_folder` does.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    return _decode_all([path], folder, lambda photo: photo)[0][0]
+
+
+def _decode_all(
+    paths: Sequence[Path], folder: Path, keep: Callable[[Photo], Kept]
+) -> tuple[tuple[Kept, ...], tuple[str, ...]]:
+    """Return what ``keep`` takes of each photograph, and notes on the conversions."""
+
+    def decode(path: Path) -> tuple[str, Kept, list[str]] | str:
+        result = _decode(path, path.relative_to(folder).as_posix())
+        return result if isinstance(result, str) else (result[0].name, keep(result[0]), result[1])
+
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda path: _decode(path, path.relative_to(folder).as_posix()), paths))
+        results = list(pool.map(decode, paths))
     broken = [result for result in results if isinstance(result, str)]
     if broken:
-        raise InputError(f"every image must decode, but {_first(broken)}; repair or remove it.")
+        raise InputError(f"every image must decode, but {listed(broken)}; repair or remove it.")
     decoded = [result for result in results if not isinstance(result, str)]
     said: dict[str, list[str]] = {}
-    for photo, notes in decoded:
+    for name, _, notes in decoded:
         for note in notes:
-            said.setdefault(note, []).append(photo.name)
-    conversions = tuple(f"{folder.name}: {len(names)} {note} ({_first(names)})" for note, names in said.items())
-    return PhotoSet(folder.name or str(folder), tuple(photo for photo, _ in decoded), conversions)
+            said.setdefault(note, []).append(name)
+    where = folder.absolute().name
+    conversions = tuple(f"{where}: {len(names)} {note} ({listed(names)})" for note, names in said.items())
+    return tuple(kept for _, kept, _ in decoded), conversions
 
 
-def _first(names: Sequence[str], most: int = 3) -> str:
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -155,7 +200,7 @@ def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
         image, transparent = _flatten(image)
         notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
     if gray:
-        notes.append("gray, used as RGB and judged in gray values")
+        notes.append("gray, used as RGB")
     elif image.mode not in ("RGB", "P"):
         notes.append(f"{image.mode}, converted to RGB")
     return Photo(name, np.array(image.convert("RGB")), gray), notes
@@ -181,5 +226,5 @@ def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
     shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
     notes = [*train.notes, *held_out.notes]
     if shared:
-        notes.append(f"{len(shared)} held-out photographs are trained on ({_first(shared)}): their PSNR flatters")
+        notes.append(f"{len(shared)} held-out photographs are trained on ({listed(shared)}): their PSNR flatters")
     return notes

@@ -1,6 +1,7 @@
 """Weights from a file: our own, in training or deploy form, or the official ones of a published network."""
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A file of another pickle protocol either loads or fails with an error.
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _listed(names: list[str]) -> str:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from srnas.search_space.architecture import IMAGE_CHANNELS, NONE, Architecture, Choice, Position
 from srnas.search_space.errors import InputError
-from srnas.search_space.registry import REGISTRY, Block
+from srnas.search_space.registry import REGISTRY, Block, fold_all
 
 # With a global skip the convolutions beside it start this much smaller, so that the network starts as the skip.
 _BESIDE_SKIP_START = 0.01
@@ -66,7 +66,7 @@ class Network(nn.Module):
         self.architecture = architecture
         self.deployed = False
         channels = architecture.channels
-        carriers = IMAGE_CHANNELS if architecture.global_skip == "carriers" else 0
+        carriers = self.carriers = IMAGE_CHANNELS if architecture.global_skip == "carriers" else 0
         mean = torch.tensor(_MEANS.get(architecture.mean_shift, (0.0,) * IMAGE_CHANNELS)) * architecture.input_range
         shifts = architecture.mean_shift != NONE
         self.sub_mean = MeanShift(-mean) if shifts else nn.Identity()
@@ -97,10 +97,11 @@ class Network(nn.Module):
         whole = float(architecture.input_range)
         x = self.sub_mean(lr * whole if whole != 1 else lr)
         stem = self.stem(x)
-        features, carriers = stem.split([architecture.channels, stem.shape[1] - architecture.channels], dim=1)
+        features = stem[:, : architecture.channels] if self.carriers else stem
         body = self.end(self.body(features))
         body = body + features if architecture.long_skip else body
-        sr: torch.Tensor = self.tail(torch.cat([body, carriers], dim=1) if carriers.shape[1] else body)
+        body = torch.cat([body, stem[:, architecture.channels :]], dim=1) if self.carriers else body
+        sr: torch.Tensor = self.tail(body)
         mode = architecture.global_skip
         if mode in ("bilinear", "nearest"):
             corners = False if mode == "bilinear" else None
@@ -113,11 +114,7 @@ class Network(nn.Module):
 
         It cannot be trained. Deploying it again gives a copy.
         """
-        network = copy.deepcopy(self).eval()
-        for module in list(network.modules()):
-            fold = getattr(module, "fold", None)
-            if callable(fold):
-                fold()
+        network = fold_all(copy.deepcopy(self).eval())
         network.requires_grad_(False)
         network.deployed = True
         return network

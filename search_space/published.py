@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from srnas.search_space.architecture import NONE, Architecture, Choice, Position
+from srnas.search_space.architecture import NONE, Architecture, Choice, Position, check_scale
 from srnas.search_space.blocks.repmb import OFFICIAL_NAMES as REPMB_CONV_NAMES
 from srnas.search_space.errors import unknown_name
 from srnas.search_space.registry import REGISTRY
@@ -39,6 +39,7 @@ def published(name: str, scale: int) -> Architecture:
     Raises:
         InputError: If the name or the scale is unknown.
     """
+    check_scale(scale)
     if name not in PUBLISHED:
         raise unknown_name("network", name, PUBLISHED)
     return PUBLISHED[name].architecture(scale)

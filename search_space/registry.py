@@ -207,6 +207,18 @@ class Registry:
 REGISTRY = Registry()
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fold_all(module: Module) -> Module:
+    """Fold in place whatever in ``module`` can be folded, in eval mode, and return it."""
+    for part in list(module.modules()):
+        fold = getattr(part, "fold", None)
+        if callable(fold):
+            fold()
+    return module
+
+
 def import_all(package: ModuleType) -> None:
     """Import every module of ``package``, so that its blocks are registered."""
     for module in pkgutil.iter_modules(package.__path__):

@@ -1,15 +1,36 @@
-"""``srnas blocks``: what can be placed."""
+"""``srnas blocks``: what can be placed, and one block in full."""
 
-from typing import TYPE_CHECKING, Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Workspace, print_json
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Workspace, parse_size, print_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from srnas.search_space import BlockInfo
+    from srnas.search_space.graph import Step
 
 
-def blocks(workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
-    """List the blocks and tails with their options, constraints and papers."""
+def blocks(
+    name: Annotated[str | None, typer.Argument(help="Explain this block, and draw it.")] = None,
+    channels: Annotated[int, typer.Option(help="Channels at which the block is explained.")] = 48,
+    size: Annotated[str, typer.Option(help="HxW at which it is explained, in pixels.")] = "64x64",
+    svg: Annotated[
+        Path | None, typer.Option(help="Where to draw it \\[default: figures/block-NAME.svg in the workspace].")
+    ] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """List the blocks and tails with their options, constraints and papers; or explain one."""
+    if name is not None:
+        _explain(
+            name, channels, parse_size(size, "--size"), svg or workspace / "figures" / f"block-{name}.svg", as_json
+        )
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -24,8 +45,9 @@ def blocks(workspace: Workspace = DEFAULT_WORKSPACE, as_json: Json = False) -> N
     table.add_column("options, constraints", overflow="fold")
     table.add_column("paper", overflow="fold")
     for row in rows:
-        options = [f"{name}={value}" for name, value in row["options"].items()]
-        table.add_row(f"{row['block']}\n[dim]{row['role']}[/]", "\n".join(options + _constraints(row)), row["paper"])
+        options = [f"{key}={value}" for key, value in row["options"].items()]
+        dim = [f"[dim]{text}[/]" for text in _constraints(row)]
+        table.add_row(f"{row['block']}\n[dim]{row['role']}[/]", "\n".join(options + dim), row["paper"])
     Console().print(table)
 
 
@@ -53,4 +75,47 @@ def _constraints(row: dict[str, Any]) -> list[str]:
         (row["min_size_px"] > 1, f"input at least {row['min_size_px']}x{row['min_size_px']}"),
         (not row["tile_invariant"], "tiling changes its result"),
     )
-    return [f"[dim]{text}[/]" for holds, text in texts if holds]
+    return [text for holds, text in texts if holds]
+
+
+def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    said = Console(stderr=True)
+    with said.status("tracing"):
+        from srnas.nas.explanation import explain
+
+        explanation = explain(name, channels, *size)
+    explanation.draw(svg)
+    facts = {**_row(explanation.info), **explanation.facts(), "svg": str(svg)}
+    if as_json:
+        typer.echo(json.dumps({**facts, "graph": [step.__dict__ for step in explanation.steps]}, indent=2))
+        return
+    console = Console()
+    console.print(f"[bold]{name}[/], {explanation.info.role}")
+    console.print(explanation.summary, highlight=False, markup=False)
+    console.print()
+    for key in ("params", "macs"):
+        if f"{key}_formula" in facts:
+            formula = f"{facts[f'{key}_formula']}  =  {facts[key]:,} at C={channels}, {size[0]}x{size[1]}"
+            console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
+    constraints = ", ".join(_constraints(facts)) or "any channels, any size"
+    options = ", ".join(f"{key}={value}" for key, value in facts["options"].items()) or "none"
+    for key, text in (("options", options), ("constraints", constraints), ("paper", facts["paper"]), ("drawn", svg)):
+        console.print(f"{key:<12}{text}", highlight=False, markup=False, soft_wrap=True)
+    console.print(_graph_table("Operators", explanation.steps))
+    if explanation.deployed != explanation.steps:
+        console.print(_graph_table("Operators when deployed", explanation.deployed))
+
+
+def _graph_table(title: str, steps: "tuple[Step, ...]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head, justify in (("", "right"), ("module", "left"), ("operator", "left"), ("of", "left"), ("result", "left")):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for number, step in enumerate(steps):
+        result = " x ".join(map(str, step.shape))
+        table.add_row(str(number), step.module, step.operator, escape(", ".join(step.inputs)), result)
+    return table

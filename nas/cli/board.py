@@ -9,7 +9,7 @@ from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Workspace, print_json
 
 
 def leaderboard(
-    study: Annotated[str | None, typer.Option(help="Name of the study [default: the newest].")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")] = None,
     figures: Annotated[Path | None, typer.Option(help="Write the front as PNG and HTML into this folder.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,

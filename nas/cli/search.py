@@ -18,18 +18,18 @@ _SHOWN = 5
 
 
 def search(
-    space: Annotated[str, typer.Option(help="tiny, mobile, or the path of a TOML file.")] = "tiny",
+    space: Annotated[str, typer.Option(help="A space of 'srnas space list', or the path of a TOML file.")] = "tiny",
     scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
     trials: Annotated[int, typer.Option(help="Total number of candidates of the study.")] = 24,
-    study: Annotated[str | None, typer.Option(help="Name of the study [default: SPACE-xSCALE].")] = None,
-    train: Annotated[Path | None, typer.Option(help="Folder of training photographs [default: embedded].")] = None,
-    val: Annotated[Path | None, typer.Option(help="Folder of held-out photographs [default: embedded].")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: SPACE-xSCALE].")] = None,
+    train: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
+    val: Annotated[Path | None, typer.Option(help="Folder of held-out photographs \\[default: embedded].")] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.")] = "tpe",
     seed: Annotated[int, typer.Option(help="Of proposals, weights and patches.")] = 0,
     device: Device = "auto",
     threads: Threads = 1,
     latency_input: Annotated[
-        str | None, typer.Option(help="HxW of the low-resolution input that is timed [default: by space].")
+        str | None, typer.Option(help="HxW of the low-resolution input that is timed \\[default: by space].")
     ] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="Train no candidate slower than this.")] = None,
     max_params_k: Annotated[float | None, typer.Option(help="... with more thousands of parameters.")] = None,

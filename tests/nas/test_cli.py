@@ -53,8 +53,15 @@ OPTIONS = {
         "--max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations --learning-rate --workspace --json"
     ),
     "leaderboard": "--study --figures --workspace --json",
+    "evaluate": (
+        "--data --network --scale --checkpoint --trial --study --lr --save --device --threads --workspace --json"
+    ),
+    "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
     "profile block": "--channels --size --device --threads --workspace --json",
-    "blocks": "--workspace --json",
+    "blocks": "--channels --size --svg --workspace --json",
+    "networks": "--scale --json",
+    "space list": "--json",
+    "space show": "--scale --json",
     "ui": "--port --workspace",
 }
 
@@ -78,7 +85,7 @@ def test_help_is_there_and_imports_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("search", "leaderboard", "profile", "blocks", "ui"))
+    assert all(command in done.stdout for command in ("search", "leaderboard", "evaluate", "networks", "ui"))
 
 
 def test_search_prints_the_front_and_where_things_are(search, workspace):
@@ -252,7 +259,7 @@ def test_other_settings(search):
     [
         (["leaderboard", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
         (["ui", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
-        (["profile", "block", "lai"], "unknown block 'lai'. Did you mean 'lia'?"),
+        (["profile", "block", "liaa"], "unknown block 'liaa'. Did you mean 'lia'?"),
         (["profile", "block", "mlka", "--channels", "32"], "channels must be a multiple of 3 for block 'mlka'"),
         (["profile", "block", "lia", "--size", "4x4"], "height and width must be at least 7 for block 'lia'"),
         (["profile", "block", "lia", "--size", "x"], "--size must be HEIGHTxWIDTH"),

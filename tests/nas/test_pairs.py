@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
 from srnas.nas.imresize import imresize
-from srnas.nas.pairs import Pair, PatchSampler, make_pairs, to_image, to_tensor
-from srnas.nas.photos import Photo, PhotoSet
+from srnas.nas.pairs import Pair, PatchSampler, load_pairs, make_pairs, to_image, to_tensor
+from srnas.nas.photos import Photo, PhotoSet, load_folder
 from srnas.search_space import InputError
 
 CPU = torch.device("cpu")
@@ -164,3 +165,105 @@ def test_image_is_clamped_and_rounded_to_the_nearest():
     assert image.dtype == np.uint8
     assert image.shape == (1, 6, 3)
     np.testing.assert_array_equal(image[0, :, 0], [0, 0, 1, 254, 255, 255])
+
+
+def write(folder, **images):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in images.items():
+        PillowImage.fromarray(image).save(folder / f"{name}.png")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a folder of two photographs in ``HR``."""
+    folder = tmp_path / "Set2"
+    write(folder / "HR", a=noise(51, 65, 1), b=noise(48, 60, 2))
+    return folder
+
+
+def halves(seed=0):
+    """LR images of the photographs above that have nothing to do with them."""
+    return {"a": noise(25, 32, seed), "b": noise(24, 30, seed + 1)}
+
+
+def test_photographs_of_a_folder_are_reduced(data):
+    for folder in (data, data / "HR"):
+        found = load_pairs(folder, 2)
+        assert (found.name, found.lr, found.folders) == (folder.name, "imresize", (data / "HR",))
+        assert found.notes == (f"{folder.name}: reduced by 2 with MATLAB's bicubic imresize",)
+        for pair, expected in zip(found.pairs, make_pairs(load_folder(data / "HR"), 2), strict=True):
+            assert pair.name == expected.name
+            np.testing.assert_array_equal(pair.lr, expected.lr)
+            np.testing.assert_array_equal(pair.hr, expected.hr)
+
+
+LR_FOLDERS = ["LR_bicubic/X2", "LR/x2", "LR_bicubic_X2", "LRx2", "LR_x2", "X2", "LR_bicubic", "LR"]
+
+
+@pytest.mark.parametrize("place", LR_FOLDERS)
+@pytest.mark.parametrize("suffix", ["", "x2", "_X2"])
+def test_lr_images_beside_hr(data, place, suffix):
+    write(data / place, **{name + suffix: image for name, image in halves().items()})
+    (data / "LR").mkdir(exist_ok=True)
+    write(data / "LR_unknown" / "X2", a=noise(17, 21))
+    found = load_pairs(data, 2)
+    assert (found.lr, found.folders) == (str(data / place), (data / "HR", data / place))
+    assert found.notes == ()
+    for pair, (name, lr) in zip(found.pairs, halves().items(), strict=True):
+        assert pair.name == f"{name}.png"
+        np.testing.assert_array_equal(pair.lr, lr)
+        # Cropped to a multiple of the scale.
+        assert pair.hr.shape == (2 * lr.shape[0], 2 * lr.shape[1], 3)
+
+
+def test_the_first_place_is_taken(data):
+    for seed, place in enumerate(reversed(LR_FOLDERS)):
+        write(data / place, **halves(10 * seed))
+        np.testing.assert_array_equal(load_pairs(data, 2).pairs[0].lr, halves(10 * seed)["a"])
+
+
+def test_a_named_lr_folder(data, tmp_path):
+    write(data / "LR", **halves())
+    write(tmp_path / "mine", **halves(7), c=noise(8, 8))
+    for folder in (data, data / "HR"):
+        found = load_pairs(folder, 2, lr=tmp_path / "mine")
+        np.testing.assert_array_equal(found.pairs[1].lr, halves(7)["b"])
+        assert found.notes == ("mine: 1 images have no photograph",)
+
+
+def test_all_mismatches_are_listed(data):
+    write(data / "HR", c=noise(40, 40), d=noise(40, 40))
+    write(data / "LR", a=noise(25, 33), b=halves()["b"], d=noise(20, 20))
+    PillowImage.fromarray(noise(20, 20)).save(data / "LR" / "d.jpg")
+    with pytest.raises(InputError) as raised:
+        load_pairs(data, 2)
+    assert str(raised.value) == (
+        f"photographs of 'Set2' must have LR images of 1/2 of their size in '{data / 'LR'}', but "
+        "several files are 'd', 'a.png' needs 32x25 and has 33x25, 'c.png' has none; give another --lr or --scale."
+    )
+
+
+def test_small_photographs_are_left_out_and_said(data):
+    write(data / "HR", c=noise(15, 90))
+    note = "Set2: left out 1 of 3 photographs below 16x16 pixels (the blocks and the SSIM window)"
+    assert load_pairs(data, 2).notes[0] == note
+    write(data / "LR", **halves())
+    found = load_pairs(data, 2)
+    assert (len(found.pairs), found.notes) == (2, (note,))
+    assert len(load_pairs(data, 2, min_size=25).pairs) == 1
+    with pytest.raises(InputError, match="must be at least 52x52 pixels"):
+        load_pairs(data, 2, min_size=26)
+
+
+def test_conversions_are_said(data):
+    PillowImage.fromarray(noise(40, 40)[..., 0]).save(data / "HR" / "c.png")
+    found = load_pairs(data, 2)
+    assert [pair.gray for pair in found.pairs] == [False, False, True]
+    assert "1 gray, used as RGB" in found.notes[0]
+
+
+@pytest.mark.parametrize("missing", [{"data": "none"}, {"lr": "none"}])
+def test_folders_must_exist(data, tmp_path, missing):
+    given = {"data": data, "scale": 2} | {key: tmp_path / name for key, name in missing.items()}
+    with pytest.raises(InputError, match="a folder of photographs must exist"):
+        load_pairs(**given)

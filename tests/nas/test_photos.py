@@ -270,7 +270,7 @@ def test_gray(tmp_path, suffix):
     photo, notes = load_one(tmp_path)
     np.testing.assert_array_equal(photo.pixels, values[..., None].repeat(3, 2))
     assert photo.gray
-    assert notes == (f"{tmp_path.name}: 1 gray, used as RGB and judged in gray values (a.{suffix})",)
+    assert notes == (f"{tmp_path.name}: 1 gray, used as RGB (a.{suffix})",)
 
 
 def test_bilevel_is_gray(tmp_path):
@@ -284,9 +284,7 @@ def test_conversions_are_noted_together(tmp_path):
     for name in "abcde":
         save(tmp_path / f"{name}.png", noise()[..., 0] if name != "c" else noise())
     notes = load_folder(tmp_path).notes
-    assert notes == (
-        f"{tmp_path.name}: 4 gray, used as RGB and judged in gray values (a.png, b.png, d.png and 1 more)",
-    )
+    assert notes == (f"{tmp_path.name}: 4 gray, used as RGB (a.png, b.png, d.png and 1 more)",)
 
 
 # EXIF 2.3, tag 0x0112: which side of the scene row 0 and column 0 of the file are.

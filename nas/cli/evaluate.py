@@ -1,0 +1,163 @@
+"""``srnas evaluate``: PSNR and SSIM of a trained network on photographs."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace
+from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, image_bar, print_notes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from srnas.nas.assessment import ImageScores, OnImage
+    from srnas.nas.pairs import PairSet
+    from srnas.nas.sources import Source
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")],
+    network: NetworkName = None,
+    scale: Scale = None,
+    checkpoint: Checkpoint = None,
+    trial: Trial = None,
+    study: Study = None,
+    lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: beside HR, or reduced].")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets as PNG here.")] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Score a trained network on photographs, beside bicubic upscaling.
+
+    Without LR images (in LR_bicubic/X4, LR/X4, LRx4, X4 or LR beside HR) photographs are reduced with bicubic imresize.
+    Gray photographs are judged as RGB, as publications do, but for a trial in gray values, as its study does.
+    """
+    from rich.console import Console
+
+    said = Console(stderr=True)
+    with said.status("loading"):
+        from srnas.nas.assessment import assess
+        from srnas.nas.output import check_folder
+        from srnas.nas.pairs import load_pairs
+        from srnas.nas.sources import SourceRequest, load_source
+        from srnas.profiling import cpu_threads, resolve_device, resolve_threads
+
+        where, threads = resolve_device(device), resolve_threads(threads)
+        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        architecture = source.architecture
+        pairs = load_pairs(data, architecture.scale, lr=lr, min_size=architecture.min_size)
+        if trial is None:
+            pairs = pairs.as_rgb()
+        if save:
+            check_folder(save, pairs.folders)
+    print_notes(said, pairs.notes)
+    with cpu_threads(threads), image_bar(said) as bar:
+        task = bar.add_task("evaluating", total=len(pairs.pairs))
+        on_image = _on_image(source, pairs, save, lambda: bar.update(task, advance=1))
+        scores = assess(source.network.to(where), pairs.pairs, where, on_image)
+    if as_json:
+        typer.echo(json.dumps(_plain(source, pairs, scores), indent=2, allow_nan=False))
+        return
+    Console().print(_table(source, pairs, scores))
+    if save:
+        Console().print(f"sheets  {save}", soft_wrap=True, highlight=False)
+
+
+def _on_image(source: "Source", pairs: "PairSet", save: Path | None, on_done: Callable[[], None]) -> "OnImage":
+    from PIL import Image
+
+    from srnas.nas.metrics import Image as Pixels
+    from srnas.nas.output import output_names, save_png
+    from srnas.nas.pairs import Pair
+    from srnas.nas.sheet import draw_sheet
+
+    names = output_names([pair.name for pair in pairs.pairs]) if save else {}
+
+    def write(pair: Pair, sr: Pixels, scores: "ImageScores") -> None:
+        if save:
+            path = save / names[pair.name]
+            save_png(Image.fromarray(sr), path)
+            sheet = draw_sheet(pair, sr, source.architecture.scale, source.label, scores)
+            save_png(sheet, path.with_name(f"{path.stem}.sheet.png"))
+        on_done()
+
+    return write
+
+
+def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> dict[str, Any]:
+    from srnas.nas.assessment import mean_scores
+
+    mean = mean_scores(scores)
+    plain = {
+        "network": source.label,
+        "architecture": source.architecture.to_dict(),
+        "architecture_key": source.architecture.key,
+        "checkpoint": str(source.checkpoint),
+        "scale": source.architecture.scale,
+        "data": pairs.name,
+        "lr": pairs.lr,
+        "images": [{"image": one.image, **_numbers(one)} for one in scores],
+        "mean": _numbers(mean),
+        "bicubic": {"psnr_y_db": _finite(mean.bicubic_psnr_y_db), "ssim_y": mean.bicubic_ssim_y},
+    }
+    return plain | ({"kept_fraction": mean.kept_fraction} if mean.kept_fraction else {})
+
+
+def _numbers(scores: "ImageScores") -> dict[str, Any]:
+    numbers = {
+        "psnr_y_db": _finite(scores.psnr_y_db),
+        "ssim_y": scores.ssim_y,
+        "bicubic_psnr_y_db": _finite(scores.bicubic_psnr_y_db),
+        "bicubic_ssim_y": scores.bicubic_ssim_y,
+        "gain_db": _finite(scores.gain_db),
+    }
+    return numbers | ({"kept_fraction": scores.kept_fraction} if scores.kept_fraction else {})
+
+
+def _finite(value: float) -> float | None:
+    """PSNR of equal images is infinite, which JSON does not know."""
+    return value if math.isfinite(value) else None
+
+
+def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from srnas.nas.assessment import mean_scores
+
+    scale, mean = source.architecture.scale, mean_scores(scores)
+    reduced = "bicubic imresize" if pairs.lr == "imresize" else f"'{pairs.lr}'"
+    kept = ", ".join(f"{position} {share:.3f}" for position, share in mean.kept_fraction.items())
+    caption = f"PSNR in dB and SSIM of Y, {scale} pixels shaved; LR images: {reduced}; gain over bicubic upscaling." + (
+        f" Hard attention keeps of the pixels: {kept}." if kept else ""
+    )
+    table = Table(
+        title=escape(f"{source.label}, x{scale}, on '{pairs.name}'"),
+        caption=escape(caption),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("image", overflow="fold")
+    for heading in ("PSNR-Y", "bicubic", "gain", "SSIM-Y", "bicubic"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in scores:
+        table.add_row(escape(one.image), *_cells(one))
+    table.add_section()
+    table.add_row(f"mean of {len(scores)}", *_cells(mean), style="bold")
+    return table
+
+
+def _cells(scores: "ImageScores") -> tuple[str, ...]:
+    return (
+        f"{scores.psnr_y_db:.3f}",
+        f"{scores.bicubic_psnr_y_db:.3f}",
+        f"{scores.gain_db:+.3f}",
+        f"{scores.ssim_y:.4f}",
+        f"{scores.bicubic_ssim_y:.4f}",
+    )

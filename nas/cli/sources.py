@@ -1,0 +1,36 @@
+"""Options that name a trained network, shared by the commands that use one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+NetworkName = Annotated[
+    str | None, typer.Option("--network", help="A published network, or the path of an architecture as JSON.")
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Its weights: .safetensors, or a file of torch.save.")
+]
+Trial = Annotated[int | None, typer.Option("--trial", help="Instead of both: a trained trial of a study.")]
+Study = Annotated[str | None, typer.Option("--study", help="The trial's study \\[default: the newest].")]
+Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]
+
+
+def print_notes(said: "Console", notes: "tuple[str, ...] | list[str]") -> None:
+    """Print what was said on the way, as a search does."""
+    from rich.markup import escape
+
+    for note in notes:
+        said.print(escape(note), style="yellow" if note.startswith("warning") else "dim", highlight=False)
+
+
+def image_bar(said: "Console") -> "Progress":
+    """Return a bar of images, gone when they are done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=said, transient=True)

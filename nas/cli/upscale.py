@@ -1,0 +1,141 @@
+"""``srnas upscale``: larger photographs from a trained network."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, Workspace
+from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, image_bar, print_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from srnas.nas.upscaling import Upscaler
+
+
+def upscale(
+    given: Annotated[Path, typer.Argument(metavar="IN", help="A photograph, or a folder of photographs.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="PNG file or folder \\[default: IN_x4.png or IN_x4].")
+    ] = None,
+    network: NetworkName = None,
+    scale: Scale = None,
+    checkpoint: Checkpoint = None,
+    trial: Trial = None,
+    study: Study = None,
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Side of tiles in low-resolution pixels \\[default: where exact].")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    device: Device = "auto",
+    threads: Threads = 1,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Upscale a photograph, or every photograph of a folder, to 8-bit RGB PNG.
+
+    Large images are cut into overlapping tiles where that does not change the result.
+    """
+    from rich.console import Console
+
+    said = Console(stderr=True)
+    with said.status("loading"):
+        from srnas.nas.output import check_folder
+        from srnas.nas.sources import SourceRequest, load_source
+        from srnas.nas.upscaling import Upscaler
+        from srnas.profiling import cpu_threads, resolve_device, resolve_threads
+
+        where, threads = resolve_device(device), resolve_threads(threads)
+        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        upscaler = Upscaler(source.network.to(where), where, tile)
+        folder = given if given.is_dir() else given.parent
+        outputs = _outputs(given, out, source.architecture.scale)
+        notes = [*_leave_existing(outputs, overwrite), *_survey(outputs, folder, upscaler)]
+        for parent in {output.parent for output in outputs.values()}:
+            check_folder(parent, [given] if given.is_dir() else [])
+    print_notes(said, notes)
+    with cpu_threads(threads):
+        _run(outputs, folder, upscaler, said)
+
+
+def _outputs(given: Path, out: Path | None, scale: int) -> dict[Path, Path]:
+    """Return where the output of each photograph goes."""
+    from srnas.nas.output import output_names
+    from srnas.nas.photos import find_images
+    from srnas.search_space import InputError
+
+    if given.is_dir():
+        paths = find_images(given)
+        out = out or given.absolute().with_name(f"{given.absolute().name}_x{scale}")
+        names = output_names([path.relative_to(given).as_posix() for path in paths])
+        return {path: out / names[path.relative_to(given).as_posix()] for path in paths}
+    if not given.is_file():
+        raise InputError(f"a photograph or a folder of photographs must exist, but got '{given}'.")
+    name = f"{given.stem}_x{scale}.png"
+    out = given.with_name(name) if out is None else out / name if out.is_dir() else out
+    if out.suffix.lower() != ".png":
+        raise InputError(f"OUT must end in .png, since PNG is what is written, but got '{out}'.")
+    if out.resolve() == given.resolve():
+        raise InputError(f"OUT must be another file than IN, but both are '{given}'.")
+    return {given: out}
+
+
+def _leave_existing(outputs: dict[Path, Path], overwrite: bool) -> list[str]:
+    """Take what exists out of ``outputs``, and return what there is to say about it."""
+    from srnas.nas.photos import listed
+    from srnas.search_space import InputError
+
+    existing = {path: output for path, output in outputs.items() if not overwrite and output.exists()}
+    names = listed([str(output) for output in existing.values()])
+    if existing and len(existing) == len(outputs):
+        raise InputError(f"an output must not exist yet, but {names} {_do(existing)}; --overwrite replaces files.")
+    for path in existing:
+        del outputs[path]
+    return [f"left as they are, since they exist: {names}; --overwrite replaces files"] if existing else []
+
+
+def _do(existing: "Mapping[Path, Path]") -> str:
+    return "do" if len(existing) > 1 else "does"
+
+
+def _survey(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler") -> list[str]:
+    """Decode every photograph once before any is upscaled, and return what there is to say."""
+    from srnas.nas.photos import listed, survey
+    from srnas.search_space import InputError
+
+    sizes, notes = survey(list(outputs), folder)
+    least = upscaler.min_size
+    small = [f"'{p.name}' is {w}x{h}" for p, (h, w) in zip(outputs, sizes, strict=True) if min(h, w) < least]
+    if small:
+        raise InputError(
+            f"photographs must be at least {least}x{least} pixels for this network's blocks, but {listed(small)}; "
+            "remove them or use another network."
+        )
+    return [*notes, *upscaler.notes(sizes)]
+
+
+def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", said: "Console") -> None:
+    from PIL import Image
+    from rich.console import Console
+
+    from srnas.nas.output import save_png
+    from srnas.nas.photos import load_photo
+    from srnas.nas.upscaling import inference_errors
+
+    with image_bar(said) as bar:
+        task = bar.add_task("upscaling", total=len(outputs))
+        for done, (path, output) in enumerate(outputs.items()):
+            lr = load_photo(path, folder).pixels
+            with inference_errors(path.name, "give a smaller --tile"):
+                sr = upscaler.upscale(lr, partial(_show, bar, task, done))
+            save_png(Image.fromarray(sr), output)
+            sizes = " -> ".join("x".join(map(str, image.shape[1::-1])) for image in (lr, sr))
+            Console().print(f"{output}  {sizes}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _show(bar: "Progress", task: "TaskID", done: int, share: float) -> None:
+    bar.update(task, completed=done + share)

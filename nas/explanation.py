@@ -1,0 +1,95 @@
+"""One block in full: its equation, its sizes with their formulas, its operators, and a drawing."""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from srnas.nas.diagram import draw_block
+from srnas.profiling import count
+from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block
+from srnas.search_space.graph import Step, operator_graph
+from srnas.search_space.registry import fold_all
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a block computes at a stated input.
+
+    Attributes:
+        info: Its facts.
+        summary: Equation and behaviour, from its documentation.
+        params: Number of parameters of the deploy form.
+        macs: Its multiply-accumulates at the stated input.
+        formulas: Of both, where the block states them.
+        steps: Its operators while training.
+        deployed: Its operators when deployed.
+        around: A small network that holds it.
+    """
+
+    info: BlockInfo
+    summary: str
+    params: int
+    macs: int
+    formulas: dict[str, str]
+    steps: tuple[Step, ...]
+    deployed: tuple[Step, ...]
+    around: Architecture
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"summary": self.summary, "params": self.params, "macs": self.macs, **self.formulas}
+
+    def draw(self, path: Path) -> None:
+        """Write the drawing as SVG."""
+        draw_block(self.info.name, self.around, self.steps, path)
+
+
+def explain(name: str, channels: int, height: int, width: int) -> Explanation:
+    """Explain a registered block or tail at an input of ``channels x height x width``.
+
+    Raises:
+        InputError: If the name is unknown, or the block cannot take this input.
+    """
+    is_tail = name in {info.name for info in REGISTRY.infos("tail")}
+    module: nn.Module
+    if is_tail:
+        tail = REGISTRY.tail(name)
+        module, cls, formulas = tail(channels, 2, tail.Config()), tail, {}
+    else:
+        module = build_block(name, channels)
+        cls = type(module)
+        block = REGISTRY.block(name)
+        block.info.constraint.check_size(name, height, width)
+        formulas = {
+            f"{thing.__name__}_formula": _documentation(thing).rstrip(".") for thing in (block.params, block.macs)
+        }
+    deployed = fold_all(copy.deepcopy(module).eval())
+    counts = count(deployed, (1, channels, height, width))
+    return Explanation(
+        info=cls.info,
+        summary=_documentation(cls),
+        params=counts.params,
+        macs=counts.macs,
+        formulas=formulas,
+        steps=operator_graph(module, channels, height, width),
+        deployed=operator_graph(deployed, channels, height, width),
+        around=_around(cls.info, channels),
+    )
+
+
+def _around(info: BlockInfo, channels: int) -> Architecture:
+    fields: dict[str, Any] = {"scale": 2, "channels": channels, "end": "conv", "long_skip": True}
+    if info.role == "tail":
+        return Architecture.from_dict({**fields, "tail": info.name, "positions": [{"trunk": "conv"}]})
+    position = {"trunk": info.name} if info.role == "trunk" else {"trunk": "conv", "attention": info.name}
+    return Architecture.from_dict({**fields, "positions": [position]})
+
+
+def _documentation(thing: object) -> str:
+    """Return the documentation of ``thing``, unwrapped and without the marks of code."""
+    paragraphs = (inspect.getdoc(thing) or "").replace("``", "").split("\n\n")
+    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -1,0 +1,136 @@
+"""A trained network from what a user names: a published network, a file, or a trial of a study."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+
+from srnas.leaderboard import TrialRecord
+from srnas.nas.cache import ResultCache
+from srnas.nas.launch import load_board
+from srnas.nas.study import storage_url, stored_settings
+from srnas.search_space import Architecture, InputError, Network
+from srnas.search_space.checkpoints import load_network
+from srnas.search_space.published import PUBLISHED, published
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What a user names: ``network``, ``scale`` and ``checkpoint``, or ``trial``, ``study`` and ``workspace``.
+
+    Attributes:
+        network: A published network, or the path of an architecture as JSON.
+        checkpoint: File of its weights.
+        scale: Upscaling factor; may be omitted where the architecture states it.
+        trial: Number of a trained trial.
+        study: Its study; ``None`` takes the newest.
+        workspace: Folder of the study.
+    """
+
+    network: str | None = None
+    checkpoint: Path | None = None
+    scale: int | None = None
+    trial: int | None = None
+    study: str | None = None
+    workspace: Path = Path()
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A trained network.
+
+    Attributes:
+        network: In deploy form, on the CPU.
+        label: What it is called.
+        checkpoint: Where its weights are from.
+    """
+
+    network: Network
+    label: str
+    checkpoint: Path
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the network was built from."""
+        return self.network.architecture
+
+
+def load_source(request: SourceRequest) -> Source:
+    """Return the network that ``request`` names.
+
+    Raises:
+        InputError: If it names none or more than one, or what it names does not exist or does not fit.
+    """
+    _check(request)
+    if request.trial is not None:
+        architecture, label, checkpoint = _of_trial(request, request.trial)
+    else:
+        assert request.network is not None
+        assert request.checkpoint is not None
+        architecture, label = _of_network(request.network, request.scale)
+        checkpoint = request.checkpoint
+    if request.scale not in (None, architecture.scale):
+        raise InputError(f"--scale must be {architecture.scale}, that of {label}, but got --scale {request.scale}.")
+    return Source(load_network(architecture, checkpoint).deploy(), label, checkpoint)
+
+
+def _check(request: SourceRequest) -> None:
+    if (request.network is None) == (request.trial is None):
+        given = "neither" if request.network is None else "both"
+        raise InputError(f"one of --network (with --checkpoint) and --trial must be given, but got {given}.")
+    if request.trial is None and request.checkpoint is None:
+        raise InputError(
+            f"--network must come with --checkpoint, the file of its weights, but got '{request.network}'."
+        )
+    if request.trial is None and request.study is not None:
+        raise InputError(f"--study belongs to --trial, but got --study {request.study} with --network.")
+    if request.trial is not None and request.checkpoint is not None:
+        raise InputError("--trial brings its own weights, but got --checkpoint too; give the one or the other.")
+
+
+def _of_network(network: str, scale: int | None) -> tuple[Architecture, str]:
+    path = Path(network)
+    if network not in PUBLISHED and (path.suffix == ".json" or path.is_file()):
+        return _read(path), path.stem
+    if scale is None and network in PUBLISHED:
+        raise InputError(f"--scale must be given for the published network '{network}'.")
+    return published(network, scale or 2), network
+
+
+def _read(path: Path) -> Architecture:
+    if not path.is_file():
+        raise InputError(f"a file of an architecture must exist, but got '{path}'.")
+    try:
+        return Architecture.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InputError) as error:
+        raise InputError(f"'{path}' must hold an architecture, but {error}") from None
+
+
+def _of_trial(request: SourceRequest, number: int) -> tuple[Architecture, str, Path]:
+    name = load_board(request.workspace, request.study).study.name
+    record = _record(request.workspace, name, number)
+    architecture = record.genotype
+    weights = ResultCache(request.workspace / "cache", record.protocol).weights(architecture.key)
+    if not weights.is_file():
+        ended = record.state.replace("_", " ") + (f" ({record.reason})" if record.reason else "")
+        raise InputError(
+            f"trial {number} of study '{name}' must have weights, but it is {ended} and '{weights}' does not exist; "
+            "choose a trained trial."
+        )
+    return architecture, f"trial {number} of '{name}'", weights
+
+
+def _record(workspace: Path, study: str, number: int) -> TrialRecord:
+    if stored_settings(workspace, study) is None:
+        raise InputError(f"workspace '{workspace}' must hold the file of study '{study}', but it does not.")
+    storage = RDBStorage(storage_url(workspace, study), skip_table_creation=True)
+    trials = optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
+    records = {trial.number: trial.user_attrs["record"] for trial in trials if "record" in trial.user_attrs}
+    if number not in records:
+        between = f"between {min(records)} and {max(records)}" if records else "not there yet"
+        raise InputError(
+            f"study '{study}' must hold trial {number}, but its judged trials are {between}; "
+            "'srnas leaderboard' lists them."
+        )
+    return TrialRecord.model_validate_json(records[number])

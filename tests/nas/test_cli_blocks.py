@@ -1,0 +1,192 @@
+"""``srnas blocks``, ``networks`` and ``space``; and a block of one's own, in one file."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from srnas.nas.cli import app
+from srnas.search_space import PUBLISHED, REGISTRY, InputError, SearchSpace, space_names
+
+GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
+COUNTS = GOLDEN / "counts.json"
+EVERY_BLOCK = [info.name for info in REGISTRY.infos()]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", EVERY_BLOCK)
+def test_every_block_is_explained_and_drawn(name, tmp_path):
+    svg = tmp_path / "deep" / "block.svg"
+    facts = json.loads(run("blocks", name, "--channels", 24, "--size", "16x20", "--svg", svg, "--json"))
+    assert facts["paper"].count("https://") == 1
+    assert facts["graph"][0] == {"module": "", "operator": "input", "inputs": [], "shape": [24, 16, 20]}
+    if facts["role"] != "tail":
+        assert facts["graph"][-1]["shape"] == [24, 16, 20]
+        assert facts["params"] == REGISTRY.block(name).params(24)
+        assert facts["params_formula"]
+        assert facts["macs_formula"]
+    drawn = ElementTree.parse(svg).getroot()
+    assert drawn.tag.endswith("svg")
+    texts = "".join(drawn.itertext())
+    assert f"block {name}, 24 x 16 x 20" in texts
+    assert f": {name}" in texts
+
+
+def test_an_explanation_in_words(tmp_path):
+    text = run("blocks", "lia", "--workspace", tmp_path)
+    for part in (
+        "x * upsample(sigmoid(importance(x))) * sigmoid(x[:, 0])",
+        "10 C f + 9 f^2 + 2 f + C  =  10,064 at C=48",
+        "input at least 7x7, tiling changes its result",
+        "https://arxiv.org/abs/2409.13435",
+        "conv 3x3, 16 to 16, stride 2",
+        "upsample_bilinear2d 64x64",
+    ):
+        assert part in text
+    assert (tmp_path / "figures" / "block-lia.svg").is_file()
+    assert "Operators when deployed" not in text
+
+
+def test_a_block_that_folds_shows_both_forms(tmp_path):
+    text = run("blocks", "repmb", "--workspace", tmp_path, "--channels", 8)
+    _, _, deployed = text.partition("Operators when deployed")
+    assert deployed.count("conv 3x3, 8 to 8") == 2
+    assert "sigmoid" not in deployed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["blocks", "liaa"], "unknown block 'liaa'. Did you mean 'lia'?"),
+        (["blocks", "mlka", "--channels", "32"], "channels must be a multiple of 3"),
+        (["blocks", "lia", "--size", "6x9"], "must be at least 7 for block 'lia', but got 6x9"),
+        (["networks", "plainusr_z"], "unknown network 'plainusr_z'. Did you mean"),
+        (["networks", "--scale", "5"], "scale must be one of 2, 3, 4"),
+        (["space", "show", "tinny"], "unknown space 'tinny'. Did you mean 'tiny'"),
+        (["space", "show", "tiny", "--scale", "9"], "scale must be one of 2, 3, 4"),
+    ],
+)
+def test_bad_input(arguments, message, tmp_path):
+    with pytest.raises(InputError) as error:
+        CliRunner().invoke(app, [*arguments], catch_exceptions=False, env={"SRNAS_WORKSPACE": str(tmp_path)})
+    assert message in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_drawing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="must be writable"):
+        run("blocks", "se", "--svg", tmp_path / "file" / "block.svg")
+
+
+def test_networks_as_json_equal_the_counts():
+    rows = json.loads(run("networks", "plainusr_u", "a2n_m", "man_tiny", "--json"))
+    assert [(row["network"], row["scale"]) for row in rows] == [
+        (name, scale) for name in ("plainusr_u", "a2n_m", "man_tiny") for scale in (2, 3, 4)
+    ]
+    if not COUNTS.is_file():
+        pytest.skip(f"no counts '{COUNTS}'")
+    for row in rows:
+        expected = json.loads(COUNTS.read_text())["networks"][f"{row['network']}_x{row['scale']}"]
+        sizes = {(size["lr_height"], size["lr_width"]): size for size in [row, *row["other_sizes"]]}
+        assert row["params"] == expected["params"]
+        assert sizes[256, 256]["macs"] == expected["macs_lr256x256"]
+        for size in expected["macs_output1280x720"]:
+            assert sizes[size["lr_h"], size["lr_w"]]["macs"] == size["macs"]
+        if "train_form" in expected:
+            assert row["train_params"] == expected["train_form"]["params"]
+            assert sizes[256, 256]["train_macs"] == expected["train_form"]["macs_lr256x256"]
+
+
+def test_networks_as_a_table():
+    text = run("networks", "plainusr_s", "--scale", 4)
+    for cell in ("plainusr_s", "x4", "320x180", "68,612", "3.68", "18.1", "243,153"):
+        assert cell in text
+
+
+def test_spaces():
+    rows = json.loads(run("space", "list", "--json"))
+    assert [row["space"] for row in rows] == space_names()
+    assert "plainusr_u" not in run("space", "list")
+    [facts] = json.loads(run("space", "show", "plainusr", "--scale", 3, "--json"))
+    assert facts["networks"] == SearchSpace.load("plainusr", 3).size
+    assert list(facts["designs"]) == [name for name in PUBLISHED if name.startswith("plainusr")]
+    text = run("space", "show", "tiny")
+    for part in ("1,425,347,364 distinct networks at x2", "12, 18, 24", "lia(features=4)", "EDSR-like", "patch=24"):
+        assert part in text
+
+
+BLOCK = '''
+"""Halving: everything times one half, after a 1x1 convolution.
+
+Reference: none, an example (https://example.org).
+"""
+
+import torch
+from torch import nn
+
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
+
+
+@REGISTRY.register(BlockInfo(name="halving", role="attention", paper="Example, https://example.org"))
+class Halving(Block):
+    """``conv1x1(x) / 2``, shape kept."""
+
+    def __init__(self, channels: int, config: BlockConfig = BlockConfig()) -> None:
+        super().__init__(channels, config)
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Halve ``x``, ``(B, C, H, W)``."""
+        return self.conv(x) / 2
+
+    @classmethod
+    def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:
+        """``C^2 + C``."""
+        return channels**2 + channels
+
+    @classmethod
+    def macs(cls, channels: int, height: int, width: int, config: BlockConfig = BlockConfig()) -> int:
+        """``C^2 H W``."""
+        return channels**2 * height * width
+'''
+
+
+@pytest.mark.slow
+def test_a_block_is_one_file(tmp_path):
+    """One file in a folder, and the block is in the space, the counts and the tables."""
+    (tmp_path / "halving.py").write_text(BLOCK)
+    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path), "SRNAS_WORKSPACE": str(tmp_path / "ws")}
+
+    def srnas(*arguments):
+        command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "halving" in [row["block"] for row in json.loads(srnas("blocks", "--json"))]
+    [space] = json.loads(srnas("space", "show", "full", "--json"))
+    assert "halving" in space["choices"]["attention"]
+    explained = json.loads(srnas("blocks", "halving", "--channels", "12", "--size", "8x9", "--json"))
+    assert (explained["params"], explained["macs"]) == (156, 12 * 12 * 72)
+    [profiled] = json.loads(srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9", "--json"))
+    assert profiled["macs"] == 12 * 12 * 72
+    assert profiled["counters_agree"]
+    assert "halving" in srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9")
+
+
+def test_a_folder_of_blocks_must_exist(tmp_path):
+    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path / "none")}
+    command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", "blocks"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "SRNAS_BLOCKS must name folders of block files" in result.stderr
+    assert "Traceback" not in result.stderr
