@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from srnas.nas.diagram import draw_block
 from srnas.profiling import count
 from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block
 from srnas.search_space.graph import Step, operator_graph
-from srnas.search_space.registry import fold_all
+from srnas.search_space.registry import Block, Tail, fold_all
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,13 @@ def explain(name: str, channels: int, height: int, width: int) -> Explanation:
         InputError: If the name is unknown, or the block cannot take this input.
     """
     is_tail = name in {info.name for info in REGISTRY.infos("tail")}
-    module: nn.Module
+    module: Block | Tail
     if is_tail:
         tail = REGISTRY.tail(name)
-        module, cls, formulas = tail(channels, 2, tail.Config()), tail, {}
+        module, formulas = tail(channels, 2, tail.Config()), {}
     else:
-        module = build_block(name, channels)
-        cls = type(module)
         block = REGISTRY.block(name)
+        module = build_block(name, channels)
         block.info.constraint.check_size(name, height, width)
         formulas = {
             f"{thing.__name__}_formula": _documentation(thing).rstrip(".") for thing in (block.params, block.macs)
@@ -70,14 +67,14 @@ def explain(name: str, channels: int, height: int, width: int) -> Explanation:
     deployed = fold_all(copy.deepcopy(module).eval())
     counts = count(deployed, (1, channels, height, width))
     return Explanation(
-        info=cls.info,
-        summary=_documentation(cls),
+        info=module.info,
+        summary=_documentation(type(module)),
         params=counts.params,
         macs=counts.macs,
         formulas=formulas,
         steps=operator_graph(module, channels, height, width),
         deployed=operator_graph(deployed, channels, height, width),
-        around=_around(cls.info, channels),
+        around=_around(module.info, channels),
     )
 
 

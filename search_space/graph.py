@@ -78,11 +78,12 @@ def _shape(node: Any) -> tuple[int, ...]:
 
 
 def _describe(node: torch.fx.Node, name: str) -> str:
-    x, *rest = node.args
+    arguments: list[Any] = [*node.args]
+    x, rest = arguments[0] if arguments else None, arguments[1:]
     if name == "conv2d":
         return _describe_conv(node)
     if name == "linear":
-        outputs, inputs = node.args[1].meta["val"].shape  # type: ignore[union-attr]
+        outputs, inputs = rest[0].meta["val"].shape
         return f"linear {inputs} to {outputs}"
     if name in ("batch_norm", "layer_norm"):
         return name

@@ -52,7 +52,7 @@ class SpaceFile(BaseModel):
     tail: tuple[Choice, ...] = Field(default=(Choice(name="pixelshuffle"),), min_length=1)
     global_skip: tuple[GlobalSkip, ...] = Field(default=("bilinear",), min_length=1)
     input_range: tuple[InputRange, ...] = Field(default=(1,), min_length=1)
-    mean_shift: tuple[MeanShift, ...] = Field(default=(NONE,), min_length=1)
+    mean_shift: tuple[MeanShift, ...] = Field(default=("none",), min_length=1)
     defaults: SpaceDefaults = SpaceDefaults()
 
     @field_validator("trunk", "attention")

@@ -104,12 +104,13 @@ class PolarizedAttention(Block):
         ``n (3/2 C + 3) + C`` (``bottleneck``).
         """
         half, narrow = channels // 2, channels // 8
-        up = half * channels
+        up: int = half * channels
         if config.channel_up == "conv_ln":
             up += 3 * channels
         elif config.channel_up == "bottleneck":
             up = narrow * (half + channels + 3) + channels
-        return 3 * half * channels + channels + (3 * half + 1) * config.projection_bias + up
+        biases = 3 * half + 1 if config.projection_bias else 0
+        return 3 * half * channels + channels + biases + up
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Any = Config()) -> int:
