@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from srnas.search_space import BlockInfo
     from srnas.search_space.graph import Step
 
+_TILED = "tiling changes its result"
+
 
 def blocks(
     name: Annotated[str | None, typer.Argument(help="Explain this block, and draw it.")] = None,
@@ -46,7 +48,7 @@ def blocks(
     table.add_column("paper", overflow="fold")
     for row in rows:
         options = [f"{key}={value}" for key, value in row["options"].items()]
-        dim = [f"[dim]{text}[/]" for text in _constraints(row)]
+        dim = [f"[dim]{text}[/]" for text in (*_constraints(row), *([] if row["tile_invariant"] else [_TILED]))]
         table.add_row(f"{row['block']}\n[dim]{row['role']}[/]", "\n".join(options + dim), row["paper"])
     Console().print(table)
 
@@ -73,7 +75,6 @@ def _constraints(row: dict[str, Any]) -> list[str]:
         (row["channels_multiple"] > 1, f"channels a multiple of {row['channels_multiple']}"),
         (row["channels_multiple"] == 1 < row["min_channels"], f"channels at least {row['min_channels']}"),
         (row["min_size_px"] > 1, f"input at least {row['min_size_px']}x{row['min_size_px']}"),
-        (not row["tile_invariant"], "tiling changes its result"),
     )
     return [text for holds, text in texts if holds]
 
@@ -101,7 +102,9 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
             console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
     constraints = ", ".join(_constraints(facts)) or "any channels, any size"
     options = ", ".join(f"{key}={value}" for key, value in facts["options"].items()) or "none"
-    for key, text in (("options", options), ("constraints", constraints), ("paper", facts["paper"]), ("drawn", svg)):
+    tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED.removeprefix("tiling ")
+    lines = {"options": options, "constraints": constraints, "tiling": tiling, "paper": facts["paper"], "drawn": svg}
+    for key, text in lines.items():
         console.print(f"{key:<12}{text}", highlight=False, markup=False, soft_wrap=True)
     console.print(_graph_table("Operators", explanation.steps))
     if explanation.deployed != explanation.steps:

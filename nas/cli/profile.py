@@ -36,10 +36,11 @@ def block(
     with said.status("counting and timing"):
         from srnas.profiling import measure_latency, reconcile, resolve_device, resolve_threads
         from srnas.search_space import build_block
+        from srnas.search_space.registry import fold_all
 
         shape = (1, channels, *parse_size(size, "--size"))
         where = resolve_device(device)
-        built = {name: build_block(name, channels).eval().to(where) for name in dict.fromkeys(names)}
+        built = {name: fold_all(build_block(name, channels).eval()).to(where) for name in dict.fromkeys(names)}
         counted = {name: reconcile(module, shape) for name, module in built.items()}
         timed, profile = measure_latency(built, shape, where, threads=resolve_threads(threads))
     rows = [_row(name, counted[name], timed[name], profile) for name in built]
@@ -91,7 +92,7 @@ def _print(rows: list[dict[str, Any]], profile: "DeviceProfile", shape: tuple[in
 
     console = Console()
     counts = Table(
-        title=f"Counts at {shape[1]} channels, {shape[2]}x{shape[3]}",
+        title=f"Counts of the deploy form at {shape[1]} channels, {shape[2]}x{shape[3]}",
         caption=f"{MACS_DEFINITION}. fvcore adds normalisation and interpolation, ptflops adds biases; 'agree': the "
         "three match to the unit with that.",
     )

@@ -47,7 +47,8 @@ def test_an_explanation_in_words(tmp_path):
     for part in (
         "x * upsample(sigmoid(importance(x))) * sigmoid(x[:, 0])",
         "10 C f + 9 f^2 + 2 f + C  =  10,064 at C=48",
-        "input at least 7x7, tiling changes its result",
+        "constraints input at least 7x7\n",
+        "tiling      changes its result",
         "https://arxiv.org/abs/2409.13435",
         "conv 3x3, 16 to 16, stride 2",
         "upsample_bilinear2d 64x64",
