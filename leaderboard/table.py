@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from srnas.leaderboard.ranking import Board
+from srnas.search_space import PUBLISHED
 
 _STATES = {"complete": "", "over_budget": "over budget", "out_of_memory": "out of memory"}
 
@@ -61,9 +62,12 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 
 
 def _name(row: "pd.Series[object]") -> str:
-    notes = (row["design"], _STATES.get(str(row["state"]), str(row["state"])), row["reason"], row["latency_flags"])
+    """Return the architecture, or the name of the published network that it is, and what there is to say."""
+    design = str(row["design"])
+    name, design = (design, "published") if design in PUBLISHED else (str(row["architecture"]), design)
+    notes = (design, _STATES.get(str(row["state"]), str(row["state"])), row["reason"], row["latency_flags"])
     said = ", ".join(str(note) for note in notes if note)
-    return escape(str(row["architecture"])) + (f"\n[dim]{escape(said)}[/]" if said else "")
+    return escape(name) + (f"\n[dim]{escape(said)}[/]" if said else "")
 
 
 def _number(value: object, digits: int, sign: str) -> str:

@@ -62,7 +62,9 @@ def explain(name: str, channels: int, height: int, width: int) -> Explanation:
         module = build_block(name, channels)
         block.info.constraint.check_size(name, height, width)
         formulas = {
-            f"{thing.__name__}_formula": _documentation(thing).rstrip(".") for thing in (block.params, block.macs)
+            f"{name}_formula": _documentation(getattr(block, name)).rstrip(".")
+            for name in ("params", "macs")
+            if getattr(block, name).__func__ is not getattr(Block, name).__func__
         }
     deployed = fold_all(copy.deepcopy(module).eval())
     counts = count(deployed, (1, channels, height, width))

@@ -90,7 +90,7 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
             return AlreadyComplete(settings.name, stored[1], load_board(request.workspace, settings.name))
     else:
         _check_feasible(settings, space, device)
-    for note in (f"space '{space.name}' holds {space.size:,} networks", *all_notes(*photos)):
+    for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*photos)):
         observer.on_note(note)
     with study_lock(request.workspace, settings.name):
         store = Store(request.workspace)

@@ -12,18 +12,25 @@ from srnas.nas.photos import listed
 from srnas.search_space import InputError
 
 
-def output_names(names: Sequence[str]) -> dict[str, str]:
+def output_names(names: Sequence[str], suffixes: Sequence[str] = (".png",)) -> dict[str, str]:
     """Return the name of the PNG file for each image of a folder.
 
+    Args:
+        names: Of the images.
+        suffixes: Of all files that are written for an image; the first is that of its output.
+
     Raises:
-        InputError: If two images differ in their suffix only.
+        InputError: If a file would be written for two images.
     """
-    found = {name: PurePosixPath(name).with_suffix(".png").as_posix() for name in names}
-    counts = Counter(found.values())
-    twins = [name for name, output in found.items() if counts[output] > 1]
+    files = {name: [PurePosixPath(name).with_suffix(suffix).as_posix() for suffix in suffixes] for name in names}
+    counts = Counter(file for written in files.values() for file in written)
+    twins = [name for name, written in files.items() if any(counts[file] > 1 for file in written)]
     if twins:
-        raise InputError(f"images must differ in more than their suffix, but got {listed(twins)}; rename or move some.")
-    return found
+        raise InputError(
+            f"images must differ in more than their suffix, but the outputs of {listed(twins)} would be one file; "
+            "rename or move some."
+        )
+    return {name: written[0] for name, written in files.items()}
 
 
 def check_folder(folder: Path, sources: Iterable[Path]) -> None:

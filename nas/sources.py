@@ -95,7 +95,7 @@ def _of_network(network: str, scale: int | None) -> tuple[Architecture, str]:
         return _read(path), path.stem
     if scale is None and network in PUBLISHED:
         raise InputError(f"--scale must be given for the published network '{network}'.")
-    return published(network, scale or 2), network
+    return published(network, 2 if scale is None else scale), network
 
 
 def _read(path: Path) -> Architecture:

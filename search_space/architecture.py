@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
 from srnas.search_space.errors import InputError, parse
-from srnas.search_space.registry import REGISTRY, Block, Constraint
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, Constraint
 
 if TYPE_CHECKING:
     from srnas.search_space.network import Network
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 SCALES = (2, 3, 4)
 NONE = "none"
+EVERY_BLOCK = "*"
 IMAGE_CHANNELS = 3
 
 Order = Literal["after", "before", "around"]
@@ -55,9 +56,21 @@ class Choice(BaseModel):
     def _to_name_or_table(self) -> Any:
         return self.name if not self.options else {"name": self.name, **dict(self.options)}
 
+    @model_validator(mode="after")
+    def _refuse_options_of_nothing(self) -> Self:
+        if self.options and self.name in (NONE, EVERY_BLOCK):
+            raise InputError(f"'{self.name}' takes no options, but got {', '.join(k for k, _ in self.options)}.")
+        return self
+
     def resolved(self, config_class: type[BaseModel]) -> "Choice":
         """Return the canonical form: options checked against ``config_class``, defaults dropped, sorted."""
-        config = parse(config_class, dict(self.options), f"block '{self.name}'")
+        return self._with(parse(config_class, dict(self.options), f"block '{self.name}'"))
+
+    def at(self, channels: int) -> "Choice":
+        """Return the choice that stands for all which build the same block on ``channels``."""
+        return self if self.name == NONE else self._with(self.block.canonical(self.config, channels))
+
+    def _with(self, config: BaseModel) -> "Choice":
         kept = config.model_dump(exclude_defaults=True)
         return Choice(name=self.name, options=tuple(sorted(kept.items())))
 
@@ -67,9 +80,14 @@ class Choice(BaseModel):
         return REGISTRY.block(self.name)
 
     @property
+    def config(self) -> BlockConfig:
+        """The options, with defaults."""
+        return self.block.Config(**dict(self.options))
+
+    @property
     def constraint(self) -> Constraint:
         """What the block needs of its input under these options."""
-        return self.block.constraint(self.block.Config(**dict(self.options)))
+        return self.block.constraint(self.config)
 
     def __str__(self) -> str:
         if not self.options:
@@ -81,7 +99,7 @@ def _plain(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-_NO_BLOCK = Choice(name=NONE)
+NO_BLOCK = Choice(name=NONE)
 
 
 class Position(BaseModel):
@@ -101,8 +119,8 @@ class Position(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trunk: Choice = _NO_BLOCK
-    attention: Choice = _NO_BLOCK
+    trunk: Choice = NO_BLOCK
+    attention: Choice = NO_BLOCK
     order: Order = "after"
     active: int | None = Field(default=None, ge=1)
     residual: bool = True
@@ -111,7 +129,7 @@ class Position(BaseModel):
     @classmethod
     def _resolve(cls, choice: Choice, info: Any) -> Choice:
         if choice.name == NONE:
-            return _NO_BLOCK
+            return NO_BLOCK
         return choice.resolved(REGISTRY.block(choice.name, info.field_name).Config)
 
     @model_validator(mode="after")
@@ -159,14 +177,22 @@ class Position(BaseModel):
             return 0.0
         return _SCALE_START if self.trunk.name == NONE or self.trunk.block.info.residual else None
 
-    def check(self, channels: int) -> None:
-        """Raise ``InputError`` unless the position can stand in a body of ``channels``."""
+    def at(self, channels: int) -> "Position":
+        """Return the canonical form in a body of ``channels``.
+
+        Raises:
+            InputError: If the position cannot stand there.
+        """
         if self.active is not None and self.active > channels:
             raise InputError(
                 f"active <= channels must hold, but got (active={self.active}, channels={channels}); lower active."
             )
+        width = self.active or channels
         for choice in self.choices:
-            choice.constraint.check_channels(choice.name, self.active or channels)
+            choice.constraint.check_channels(choice.name, width)
+        active = None if self.is_identity or width == channels else width
+        trunk, attention = self.trunk.at(width), self.attention.at(width)
+        return self.model_copy(update={"trunk": trunk, "attention": attention, "active": active})
 
     def __str__(self) -> str:
         text = "+".join(map(str, self.choices)) or NONE
@@ -213,16 +239,9 @@ class Architecture(BaseModel):
 
     @model_validator(mode="after")
     def _canonical(self) -> Self:
-        """Drop identity positions and full active widths; check what is left."""
-        kept = []
-        for position in self.positions:
-            if position.is_identity:
-                continue
-            if position.active == self.channels:
-                position = position.model_copy(update={"active": None})
-            position.check(self.channels)
-            kept.append(position)
-        object.__setattr__(self, "positions", tuple(kept))
+        """Drop identity positions, and bring the others into their canonical form."""
+        kept = tuple(position.at(self.channels) for position in self.positions if not position.is_identity)
+        object.__setattr__(self, "positions", kept)
         check_skip(self.global_skip, self.tail)
         return self
 
@@ -267,7 +286,7 @@ class Architecture(BaseModel):
     @property
     def tile_invariant(self) -> bool:
         """Whether upscaling in overlapping tiles gives what upscaling the whole image gives."""
-        blocks = (c.block.info.tile_invariant for position in self.positions for c in position.choices)
+        blocks = (c.block.tile_invariant(c.config) for position in self.positions for c in position.choices)
         return all(blocks) and REGISTRY.tail(self.tail.name).info.tile_invariant
 
     def build(self) -> "Network":

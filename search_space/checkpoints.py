@@ -1,6 +1,5 @@
 """Weights from a file: our own, in training or deploy form, or the official ones of a published network."""
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from srnas.search_space.architecture import Architecture
@@ -19,7 +17,7 @@ from srnas.search_space.published import PUBLISHED
 
 # Where training scripts put the weights inside a file; the moving average first.
 _WRAPPERS = ("params_ema", "params", "state_dict")
-_LISTED = 8
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def load_network(architecture: Architecture, path: Path) -> Network:
     """Build the network of an architecture with weights from a file, in eval mode.
 
     The file holds our names, in training or deploy form, or the official names if the architecture is a published
-    network. No code of the file is run.
+    network. No code of the file is run. A file does not tell its scale where the shapes are equal (A2N x2 and x3).
 
     Args:
         architecture: Of the network.
@@ -68,12 +66,12 @@ def load_network(architecture: Architecture, path: Path) -> Network:
     tensors = _read(path)
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
-        raise InputError(f"all weights must be finite, but in '{path}' they are not in {_listed(bad)}.")
+        raise InputError(f"all weights must be finite, but in '{path}' they are not in {', '.join(bad)}.")
     built = architecture.build().eval()
     fits = [fit for network in (built, built.deploy()) for fit in _fits(network, architecture, tensors)]
     best = min(fits, key=lambda fit: fit.faults)
     if best.faults:
-        problems = "; ".join(f"{what}: {_listed(names)}" for what, names in best.problems.items() if names)
+        problems = "; ".join(f"{what}: {', '.join(names)}" for what, names in best.problems.items() if names)
         raise InputError(f"the weights of '{path}' must fit network {architecture}, but {problems}.")
     best.network.load_state_dict(best.tensors)
     return best.network
@@ -91,26 +89,34 @@ def _fits(network: Network, architecture: Architecture, tensors: Mapping[str, to
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(f"a file of weights must exist, but got '{path}'.")
-    try:
-        data: Any = load_file(path) if path.suffix == ".safetensors" else _load(path)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise InputError(f"a file of weights must hold tensors and nothing that runs, but '{path}': {said}") from None
+    data = _parse(path)
     for wrapper in _WRAPPERS:
         if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
             data = data[wrapper]
             break
-    if not isinstance(data, Mapping) or not all(isinstance(value, torch.Tensor) for value in data.values()):
-        raise InputError(f"a file of weights must hold a table of tensors, but '{path}' holds something else.")
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) and _is_plain(data[key]) for key in data):
+        raise InputError(f"a file of weights must hold a table of names and real dense tensors, but '{path}' does not.")
     return dict(data)
 
 
-def _load(path: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # A file of another pickle protocol either loads or fails with an error.
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_meta)
+        and value.dtype in _DTYPES
+    )
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+def _parse(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A file of another pickle protocol either loads or fails with an error.
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged file can make the unpickler fail in any way.
+        said = str(error).partition("\n")[0]
+        raise InputError(
+            f"a file of weights must hold tensors and nothing that runs, but '{path}': {type(error).__name__} {said}"
+        ) from None

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -59,8 +59,9 @@ def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """Return the dotted keys that are valid at ``path``."""
     inner: type[BaseModel] = model
     for part in path:
-        annotation = inner.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        inner = annotation
+        if isinstance(part, int):
+            continue
+        annotation: Any = inner.model_fields[part].annotation
+        candidates = (annotation, *get_args(annotation))
+        inner = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     return [".".join([*map(str, path), field]) for field in inner.model_fields]

@@ -87,13 +87,14 @@ def _describe(node: torch.fx.Node, name: str) -> str:
         return f"linear {inputs} to {outputs}"
     if name in ("batch_norm", "layer_norm"):
         return name
-    if name in ("mean", "amax", "sum") and isinstance(rest[0], list) and _rank(x) == 4:
-        return f"{name} over {', '.join(_AXES[axis] for axis in rest[0])}"
+    if name in ("mean", "amax", "sum") and rest and isinstance(rest[0], list) and _rank(x) == 4:
+        return f"{name} over {', '.join(_axis(axis) for axis in rest[0])}"
     if name in ("cat", "softmax", "chunk", "split", "unbind", "stack"):
         return name
     if name == "slice":
-        axis, start, end = rest
-        return f"slice {_AXES[axis]}[{start}:{end if end < 2**31 else ''}]"
+        axis, start, end, step = (*rest, *(0, None, None, 1)[len(rest) :])
+        bounds = ["" if bound is None or abs(bound) > 2**31 else str(bound) for bound in (start, end)]
+        return f"slice {_axis(axis)}[{':'.join([*bounds, *([str(step)] if step != 1 else [])])}]"
     if name.endswith("_pool2d") and len(rest) > 1:
         return f"{name} {_short(rest[0])}, stride {_short(rest[1])}"
     values = [_short(value) for value in rest if value is not None and not isinstance(value, (bool, torch.fx.Node))]
@@ -113,6 +114,10 @@ def _describe_conv(node: torch.fx.Node) -> str:
         if set(arguments.get(option, ())) - {1}:
             text += f", {option} {arguments[option][0]}"
     return text if arguments.get("bias") is not None else f"{text}, no bias"
+
+
+def _axis(axis: int) -> str:
+    return _AXES.get(axis, f"axis {axis}")
 
 
 def _rank(node: Any) -> int:

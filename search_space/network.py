@@ -44,7 +44,7 @@ class PositionModule(nn.Module):
 
 
 def _build(choice: Choice, channels: int) -> Block:
-    return choice.block(channels, choice.block.Config(**dict(choice.options)))
+    return choice.block(channels, choice.config)
 
 
 class MeanShift(nn.Conv2d):

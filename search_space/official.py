@@ -34,10 +34,14 @@ def convert_official(block: str, state_dict: Mapping[str, torch.Tensor]) -> dict
 
 
 def rename(prefixes: Mapping[str, str], names: Mapping[str, object]) -> dict[str, str]:
-    """Return our name for every official name that one of ``prefixes`` begins, by the longest such prefix."""
-    renamed = {}
+    """Return our name for every official name that one of ``prefixes`` begins, by the longest such prefix.
+
+    No two names are renamed alike: of those that would be, the first is renamed.
+    """
+    renamed: dict[str, str] = {}
     for name in names:
         prefix = max((p for p in prefixes if name == p or name.startswith(p + ".")), key=len, default=None)
-        if prefix is not None:
-            renamed[name] = prefixes[prefix] + name[len(prefix) :]
+        ours = None if prefix is None else prefixes[prefix] + name[len(prefix) :]
+        if ours is not None and ours not in renamed.values():
+            renamed[name] = ours
     return renamed

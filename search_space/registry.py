@@ -1,9 +1,13 @@
 """What a block is, and the registry in which each block file enters its class."""
 
 import importlib
+import importlib.util
 import pkgutil
+import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -19,7 +23,7 @@ Role = Literal["trunk", "attention", "tail"]
 class BlockConfig(BaseModel):
     """The options of a block; every field is a choice with the paper's value as its default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class BlockInfo:
         role: Where it can stand: as trunk or attention of a position, or as the tail of a host.
         paper: Authors, title, venue and link.
         constraint: What it needs of its input with default options.
-        tile_invariant: Whether an interior pixel's output is independent of pixels beyond a fixed reach.
+        tile_invariant: Whether, with default options, an interior pixel's output is independent of pixels beyond a
+            fixed reach.
         residual: Whether it passes its input on by itself, so that a position need not add it.
         unbounded: Whether its output grows faster than its input: a product of activations that nothing bounds.
         official_names: Prefixes of official parameter names and ours.
@@ -107,6 +112,16 @@ class Block(nn.Module):
     def constraint(cls, config: BlockConfig) -> Constraint:
         """Return the constraint under these options."""
         return cls.info.constraint
+
+    @classmethod
+    def tile_invariant(cls, config: BlockConfig) -> bool:
+        """Return whether, under these options, no pixel depends on pixels beyond a fixed reach."""
+        return cls.info.tile_invariant
+
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Return the options that stand for all which build the same block on ``channels``."""
+        return config
 
     @classmethod
     def params(cls, channels: int, config: Any = None) -> int:
@@ -223,6 +238,26 @@ def import_all(package: ModuleType) -> None:
     """Import every module of ``package``, so that its blocks are registered."""
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def import_folder(folder: str) -> None:
+    """Run every Python file of ``folder``, so that the blocks in it are registered.
+
+    Raises:
+        InputError: If there is no such folder, or a file fails (a name that is taken among others).
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"SRNAS_BLOCKS must name folders of block files, but got '{folder}', which is none.")
+    for path in sorted(Path(folder).glob("*.py")):
+        name = f"srnas_blocks_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # It is the user's code.
+            raise InputError(f"'{path}' must register its blocks, but {type(error).__name__}: {error}") from error
 
 
 def build_block(name: str, channels: int, **options: Any) -> Block:

@@ -3,10 +3,12 @@
 import itertools
 import random
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import cache, cached_property
 from typing import Any, Protocol
 
 from srnas.search_space.architecture import (
+    NO_BLOCK,
     NONE,
     Architecture,
     Choice,
@@ -20,7 +22,6 @@ from srnas.search_space.space_file import SpaceDefaults, SpaceFile, read_space
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
 _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
-_NO_BLOCK = Choice(name=NONE)
 
 
 class Trial(Protocol):
@@ -76,6 +77,11 @@ class SearchSpace:
         choices = [c for c in (*self.content.trunk, *self.content.attention) if c.name != NONE]
         return max((choice.constraint.min_size for choice in choices), default=1)
 
+    @property
+    def size_text(self) -> str:
+        """The size, in words short enough for a line."""
+        return f"{self.size:,}" if self.size < 10**12 else f"{Decimal(self.size):.2e}"
+
     @cached_property
     def size(self) -> int:
         """The number of distinct networks (not of genotypes: identity positions and dead choices count once)."""
@@ -93,7 +99,7 @@ class SearchSpace:
     @property
     def has_identity(self) -> bool:
         """Whether a position may stay empty."""
-        return _NO_BLOCK in self.content.trunk and _NO_BLOCK in self.content.attention
+        return NO_BLOCK in self.content.trunk and NO_BLOCK in self.content.attention
 
     def _blocks(self, channels: int) -> int:
         """Return the number of distinct positions that hold a block and fit ``channels``."""
@@ -119,9 +125,8 @@ class SearchSpace:
             if blocks in (None, (trunk.name, attention.name)):
                 fitting = _position(trunk, attention, fraction, channels)
                 if fitting is not None:
-                    active = fitting.active
-                    position = Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active)
-                    found[position] = None
+                    canonical = fitting.model_dump(exclude={"order", "residual"})
+                    found[Position(**canonical, order=order, residual=residual)] = None
         return tuple(found)
 
     def skips(self, tail: Choice) -> list[GlobalSkip]:
@@ -132,7 +137,7 @@ class SearchSpace:
         """Sample an architecture through an Optuna trial; it always meets every constraint.
 
         A gene with one choice is no parameter. Where a number of channels or an active width excludes blocks, the
-        parameter carries the width in its name, since Optuna fixes the choices of a name.
+        parameter carries the width, and what else excludes, in its name, since Optuna fixes the choices of a name.
         """
         content = self.content
         host: dict[str, Any] = {}
@@ -146,9 +151,10 @@ class SearchSpace:
         positions = []
         for depth in range(content.positions):
             prefix = f"p{depth:02d}."
-            trunk = self._suggest(trial, prefix + "trunk", content.trunk)
-            fractions = [f for f in content.active if self._fits(trunk, channels, f)]
-            fraction = self._suggest(trial, prefix + "active", content.active, fractions, f"@{channels}")
+            trunks = [t for t in content.trunk if self._fractions(t, channels)]
+            trunk = self._suggest(trial, prefix + "trunk", content.trunk, trunks, f"@{channels}")
+            fractions = self._fractions(trunk, channels)
+            fraction = self._suggest(trial, prefix + "active", content.active, fractions, f"@{channels},{trunk}")
             width = _width(channels, fraction)
             attentions = [a for a in content.attention if _position(trunk, a, fraction, channels)]
             attention = self._suggest(trial, prefix + "attention", content.attention, attentions, f"@{width}")
@@ -157,8 +163,10 @@ class SearchSpace:
             positions.append(Position(trunk=trunk, attention=attention, order=order, residual=residual, active=width))
         return Architecture(scale=self.scale, positions=tuple(positions), **host)
 
-    def _fits(self, trunk: Choice, channels: int, fraction: float) -> bool:
-        return any(_position(trunk, a, fraction, channels) for a in self.content.attention)
+    def _fractions(self, trunk: Choice, channels: int) -> list[float]:
+        """Return the active fractions at which ``trunk`` and some attention block fit."""
+        content = self.content
+        return [f for f in content.active if any(_position(trunk, a, f, channels) for a in content.attention)]
 
     @staticmethod
     def _suggest(
@@ -177,13 +185,13 @@ class SearchSpace:
         Raises:
             InputError: If the space does not contain it.
         """
-        if not self.contains(architecture):
-            raise InputError(f"space '{self.name}' must contain the architecture, but got {architecture}.")
         recorder = _Recorder(self._genes(architecture))
         assert self.suggest(recorder) == architecture
         return recorder.params
 
     def _genes(self, architecture: Architecture) -> dict[str, Any]:
+        if not self.contains(architecture):
+            raise InputError(f"space '{self.name}' must contain the architecture, but got {architecture}.")
         content, channels = self.content, architecture.channels
         genes = {gene: _label(getattr(architecture, gene)) for gene in _HOST_GENES}
         missing = content.positions - len(architecture.positions)
@@ -191,7 +199,10 @@ class SearchSpace:
             fraction = next(f for f in content.active if _same_width(position, f, channels))
             order = position.order if position.order in content.order else content.order[0]
             residual = position.residual if position.residual in content.residual else content.residual[0]
-            values = (position.trunk, position.attention, order, residual, fraction)
+            width = position.active or channels
+            trunk = next(c for c in content.trunk if c.at(width) == position.trunk)
+            attention = next(c for c in content.attention if c.at(width) == position.attention)
+            values = (trunk, attention, order, residual, fraction)
             genes |= {f"p{depth:02d}.{g}": _label(v) for g, v in zip(_POSITION_GENES, values, strict=True)}
         return genes
 
@@ -208,8 +219,11 @@ class SearchSpace:
         return all(self._has(position, architecture.channels) for position in set(architecture.positions))
 
     def _has(self, position: Position, channels: int) -> bool:
-        content = self.content
-        if position.trunk not in content.trunk or position.attention not in content.attention:
+        content, width = self.content, position.active or channels
+        if not all(
+            any(choice.at(width) == wanted for choice in choices if choice.name == wanted.name)
+            for wanted, choices in ((position.trunk, content.trunk), (position.attention, content.attention))
+        ):
             return False
         canonical = (
             Position(trunk=position.trunk, attention=position.attention, order=order, residual=residual)
@@ -252,15 +266,10 @@ def _same_width(position: Position, fraction: float, channels: int) -> bool:
 @cache
 def _position(trunk: Choice, attention: Choice, fraction: float, channels: int) -> Position | None:
     """Return the position of these blocks, or ``None`` if it violates a constraint."""
-    width = _width(channels, fraction)
-    identity = trunk.name == NONE and attention.name == NONE
-    active = None if identity or width == channels else width
-    position = Position(trunk=trunk, attention=attention, active=active)
     try:
-        position.check(channels)
+        return Position(trunk=trunk, attention=attention, active=_width(channels, fraction)).at(channels)
     except InputError:
         return None
-    return position
 
 
 def _fit(global_skip: GlobalSkip, tail: Choice) -> bool:

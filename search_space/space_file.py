@@ -3,15 +3,13 @@
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from srnas.search_space.architecture import NONE, Choice, End, GlobalSkip, InputRange, MeanShift, Order
+from srnas.search_space.architecture import EVERY_BLOCK, NONE, Choice, End, GlobalSkip, InputRange, MeanShift, Order
 from srnas.search_space.errors import InputError, parse, unknown_name
 from srnas.search_space.registry import REGISTRY
-
-_EVERY_BLOCK = "*"
 
 
 class SpaceDefaults(BaseModel):
@@ -40,7 +38,7 @@ class SpaceFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = ""
-    channels: tuple[int, ...] = Field(min_length=1)
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     positions: int = Field(ge=0, le=99)
     trunk: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
     attention: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
@@ -60,7 +58,7 @@ class SpaceFile(BaseModel):
     def _resolve(cls, choices: tuple[Choice, ...], info: Any) -> tuple[Choice, ...]:
         found: dict[Choice, None] = {}
         for choice in choices:
-            if choice.name == _EVERY_BLOCK:
+            if choice.name == EVERY_BLOCK:
                 found |= dict.fromkeys(Choice(name=block.name) for block in REGISTRY.infos(info.field_name))
             elif choice.name == NONE:
                 found[choice] = None
@@ -91,7 +89,7 @@ def read_space(name: str) -> tuple[str, SpaceFile]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"a space file must exist, but got '{name}'.")
-        text, title = path.read_text(encoding="utf-8"), path.stem
+        text, title = _read(path), path.stem
     elif name in space_names():
         text, title = (files(__package__) / "spaces" / f"{name}.toml").read_text(encoding="utf-8"), name
     else:
@@ -101,6 +99,13 @@ def read_space(name: str) -> tuple[str, SpaceFile]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"space file '{name}' must be TOML, but: {error}") from None
     return title, parse(SpaceFile, data, f"space '{name}'")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"space file '{path}' must be readable text in UTF-8, but: {error}") from None
 
 
 def space_names() -> list[str]:

@@ -1,6 +1,5 @@
 """The ``srnas`` command. Heavy imports happen inside the commands."""
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -32,23 +31,19 @@ app.command("ui")(ui.ui)
 def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
-    for folder in filter(None, os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep)):
-        if not os.path.isdir(folder):
-            _fail(f"SRNAS_BLOCKS must name folders of block files, but got '{folder}', which is none.")
     try:
         app()
     except (ValueError, RuntimeError) as error:
-        from srnas.profiling import DeviceBusyError
-        from srnas.search_space import InputError
-
-        if not isinstance(error, (InputError, DeviceBusyError)):
+        if not _is_expected(error):
             raise
-        _fail(str(error))
+        print(f"srnas: error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
 
 
-def _fail(text: str) -> NoReturn:
-    print(f"srnas: error: {text}", file=sys.stderr)  # noqa: T201
-    sys.exit(2)
+def _is_expected(error: Exception) -> bool:
+    """Whether the message is meant for the user; the classes are not imported, since that may be what failed."""
+    classes = (("srnas.search_space.errors", "InputError"), ("srnas.profiling.lease", "DeviceBusyError"))
+    return any(isinstance(error, getattr(sys.modules.get(module), name, ())) for module, name in classes)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

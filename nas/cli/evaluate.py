@@ -77,14 +77,14 @@ def _on_image(source: "Source", pairs: "PairSet", save: Path | None, on_done: Ca
     from srnas.nas.pairs import Pair
     from srnas.nas.sheet import draw_sheet
 
-    names = output_names([pair.name for pair in pairs.pairs]) if save else {}
+    names = output_names([pair.name for pair in pairs.pairs], (".png", ".sheet.png")) if save else {}
 
     def write(pair: Pair, sr: Pixels, scores: "ImageScores") -> None:
         if save:
             path = save / names[pair.name]
             save_png(Image.fromarray(sr), path)
             sheet = draw_sheet(pair, sr, source.architecture.scale, source.label, scores)
-            save_png(sheet, path.with_name(f"{path.stem}.sheet.png"))
+            save_png(sheet, path.with_suffix(".sheet.png"))
         on_done()
 
     return write

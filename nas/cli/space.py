@@ -30,7 +30,7 @@ def list_spaces(as_json: Json = False) -> None:
     for head in ("space", "networks", "description"):
         table.add_column(head, justify="right" if head == "networks" else "left", no_wrap=head != "description")
     for space in spaces:
-        table.add_row(space.name, _count(space.size), space.content.description)
+        table.add_row(space.name, space.size_text, space.content.description)
     Console().print(table)
 
 
@@ -64,7 +64,7 @@ def show(
         return
     console = Console()
     console.print(f"[bold]{space.name}[/]: {space.content.description}", highlight=False)
-    console.print(f"{_count(space.size)} distinct networks at x{scale}; inputs of at least {space.min_size} pixels")
+    console.print(f"{space.size_text} distinct networks at x{scale}; inputs of at least {space.min_size} pixels")
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -92,7 +92,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _count(size: int) -> str:
-    return f"{size:,}" if size < 10**12 else f"{size:.2e}"

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from srnas.search_space.registry import import_all
+from srnas.search_space.registry import import_all, import_folder
 
-__path__.extend(folder for folder in os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep) if folder)
 import_all(sys.modules[__name__])
+for _folder in filter(None, os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep)):
+    import_folder(_folder)

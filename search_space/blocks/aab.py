@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from srnas.search_space.blocks.squeeze import canonical_reduction, squeezed
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
 _PAPER = "Chen et al., Attention in Attention Network, 2021, https://arxiv.org/abs/2104.09497"
@@ -61,7 +62,7 @@ class AAB(Block):
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
-        hidden = channels // config.reduction
+        hidden = squeezed(channels, config.reduction)
         self.temperature = config.temperature
         self.project_in = _conv(channels, 1)
         self.squeeze = nn.Linear(channels, hidden, bias=False)
@@ -79,6 +80,12 @@ class AAB(Block):
         assert isinstance(config, AAB.Config)
         return Constraint(min_channels=config.reduction)
 
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Reductions to the same width are one."""
+        assert isinstance(config, AAB.Config)
+        return config.model_copy(update={"reduction": canonical_reduction(channels, config.reduction, 4)})
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""
         inner = F.leaky_relu(self.project_in(x), _SLOPE)
@@ -93,13 +100,13 @@ class AAB(Block):
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:
         """``(30 + k^2) C^2 + C + C r + 2 r`` with the plain branch's kernel k and r = C / reduction."""
-        hidden = channels // config.reduction
+        hidden = squeezed(channels, config.reduction)
         return (30 + cls.plain_kernel**2) * channels**2 + channels + hidden * (channels + 2)
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``(30 + k^2) C^2 H W + C r + 2 r`` with the plain branch's kernel k and r = C / reduction."""
-        hidden = channels // config.reduction
+        hidden = squeezed(channels, config.reduction)
         per_pixel = (30 + cls.plain_kernel**2) * channels**2
         return per_pixel * height * width + hidden * (channels + 2)
 

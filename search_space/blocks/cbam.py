@@ -9,11 +9,13 @@ Deviation: the channel gate keeps at least one hidden unit where C < reduction (
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from srnas.search_space.blocks.conv_norm import ConvNorm
+from srnas.search_space.blocks.squeeze import canonical_reduction, squeezed
+from srnas.search_space.errors import InputError
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 Pool = Literal["avg", "max", "lp", "lse"]
@@ -26,29 +28,21 @@ def _pool(x: torch.Tensor, kind: Pool) -> torch.Tensor:
     if kind == "max":
         return x.amax((-2, -1))
     if kind == "lp":
-        return x.square().sum((-2, -1)).sqrt()
+        # The gradient of the root is not finite at 0.
+        return x.square().sum((-2, -1)).clamp(min=torch.finfo(torch.float32).tiny).sqrt()
     return x.flatten(2).logsumexp(-1)
 
 
-class SpatialGate(nn.Module):
-    """``x * sigmoid(bn(conv7x7([max_c, mean_c])))``; batch norm folds into the convolution."""
+class SpatialGate(ConvNorm):
+    """``x * sigmoid(norm(conv7x7([max_c, mean_c])))`` with batch norm."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(1, momentum=0.01)
+        super().__init__(nn.Conv2d(2, 1, 7, padding=3, bias=False), batch_norm=True, momentum=0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
-        gate: torch.Tensor = self.norm(self.conv(pooled)).sigmoid()
-        return x * gate
-
-    def fold(self) -> None:
-        """Replace convolution and batch norm by one convolution; a second call changes nothing."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
+        return x * super().forward(pooled).sigmoid()
 
 
 @REGISTRY.register(
@@ -75,13 +69,26 @@ class CBAM(Block):
         pools: tuple[Pool, ...] = Field(default=("avg", "max"), min_length=1)
         spatial: bool = True
 
+        @field_validator("pools")
+        @classmethod
+        def _sort(cls, pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+            if len(set(pools)) < len(pools):
+                raise InputError(f"pools must differ, but got pools={pools}; name each once.")
+            return tuple(sorted(pools))
+
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
-        hidden = max(1, channels // config.reduction)
+        hidden = squeezed(channels, config.reduction)
         self.pools = config.pools
         self.squeeze = nn.Linear(channels, hidden)
         self.expand = nn.Linear(hidden, channels)
         self.spatial = SpatialGate() if config.spatial else nn.Identity()
+
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Reductions to the same width are one."""
+        assert isinstance(config, CBAM.Config)
+        return config.model_copy(update={"reduction": canonical_reduction(channels, config.reduction, 16)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
@@ -92,11 +99,11 @@ class CBAM(Block):
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:
         """``2 C h + h + C``, h = max(1, C / reduction), and 99 for the spatial gate."""
-        hidden = max(1, channels // config.reduction)
+        hidden = squeezed(channels, config.reduction)
         return 2 * channels * hidden + hidden + channels + 99 * config.spatial
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``2 C h`` per pool, h = max(1, C / reduction), and ``98 H W`` for the spatial gate."""
-        hidden = max(1, channels // config.reduction)
+        hidden = squeezed(channels, config.reduction)
         return 2 * channels * hidden * len(config.pools) + 98 * height * width * config.spatial

@@ -16,7 +16,8 @@ class ChannelLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise ``x``, ``(B, C, H, W)``, with the biased variance."""
-        centred = x - x.mean(1, keepdim=True)
+        """Normalise ``x``, ``(B, C, H, W)``, with the biased variance, in float32 under any autocast."""
+        values = x.float()
+        centred = values - values.mean(1, keepdim=True)
         normed = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)

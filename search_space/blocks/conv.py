@@ -11,6 +11,14 @@ from torch import nn
 
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
+Activation = Literal["relu", "leaky_relu"]
+SLOPE = 0.05
+
+
+def make_activation(name: Activation) -> nn.Module:
+    """Return ReLU, or LeakyReLU with PlainUSR's slope."""
+    return nn.ReLU(inplace=True) if name == "relu" else nn.LeakyReLU(SLOPE, inplace=True)
+
 
 @REGISTRY.register(
     BlockInfo(
@@ -25,12 +33,12 @@ class Conv(Block):
     class Config(BlockConfig):
         """``activation``: ``relu`` (EDSR) or ``leaky_relu`` with slope 0.05 (PlainUSR)."""
 
-        activation: Literal["relu", "leaky_relu"] = "relu"
+        activation: Activation = "relu"
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.LeakyReLU(0.05, inplace=True)
+        self.activation = make_activation(config.activation)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from srnas.search_space.blocks.conv import Activation, make_activation
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
@@ -26,12 +27,12 @@ class SingleConv(Block):
         """``kernel`` of the convolution; ``activation``: ``relu``, or ``leaky_relu`` with slope 0.05."""
 
         kernel: Literal[3, 1] = 3
-        activation: Literal["relu", "leaky_relu"] = "relu"
+        activation: Activation = "relu"
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
         self.conv = nn.Conv2d(channels, channels, config.kernel, padding=config.kernel // 2)
-        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.LeakyReLU(0.05, inplace=True)
+        self.activation = make_activation(config.activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform ``x``, ``(B, C, H, W)``."""

@@ -6,11 +6,10 @@ Reference: Howard et al., "MobileNets: Efficient Convolutional Neural Networks f
 Deviation: no batch norm, and no activation between a depthwise convolution and its 1x1, whose bias serves both.
 """
 
-from typing import Literal
-
 import torch
 from torch import nn
 
+from srnas.search_space.blocks.conv import Activation, make_activation
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
@@ -32,12 +31,12 @@ class DepthwiseSeparable(Block):
     class Config(BlockConfig):
         """``activation``: ``relu``, or ``leaky_relu`` with slope 0.05."""
 
-        activation: Literal["relu", "leaky_relu"] = "relu"
+        activation: Activation = "relu"
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
         self.first = _separable(channels)
-        self.activation = nn.ReLU(inplace=True) if config.activation == "relu" else nn.LeakyReLU(0.05, inplace=True)
+        self.activation = make_activation(config.activation)
         self.second = _separable(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

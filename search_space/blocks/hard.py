@@ -30,15 +30,13 @@ def _central(size: int, fraction: float) -> tuple[int, int, int]:
         name="hard",
         role="attention",
         paper="Bengio et al., Straight-through estimator, 2013, https://arxiv.org/abs/1308.3432",
-        tile_invariant=False,
         residual=True,
     )
 )
 class HardAttention(Block):
     """``x + gamma * m * conv3x3(x)`` with m in {0, 1} of shape ``(B, 1, H, W)``, shape kept.
 
-    Skipped pixels are still computed: no compute is saved. Declared not to be tile-invariant because of the
-    ``centre`` form, which moves with the tile; the other two are local.
+    Skipped pixels are still computed: no compute is saved. The rectangle of the ``centre`` form moves with the tile.
     """
 
     class Config(BlockConfig):
@@ -74,6 +72,12 @@ class HardAttention(Block):
         # A bias cannot change where the maximum is.
         self.logit = None if config.form == "centre" else nn.Conv2d(channels, 1, 1, bias=config.form == "threshold")
         self.gamma = nn.Parameter(torch.full((channels, 1, 1), 0.1))
+
+    @classmethod
+    def tile_invariant(cls, config: BlockConfig) -> bool:
+        """All forms but ``centre`` look at a neighbourhood."""
+        assert isinstance(config, HardAttention.Config)
+        return config.form != "centre"
 
     def mask(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(B, 1, H, W)`` of zeros and ones; its gradient is that of the sigmoid of the logit."""

@@ -5,7 +5,8 @@ Reference: Wang et al., "Non-local Neural Networks", CVPR 2018 (https://arxiv.or
 The official code pools x before the key and value convolutions and scales the logits: the defaults here. The common
 PyTorch port pools after them and does not scale: ``sub_sample="after", scaled=False``.
 
-Deviation: batch norm after the last convolution is left out by default. The affinity matrix is never larger than a
+Deviation: batch norm after the last convolution is left out by default, and the other convolutions start as PyTorch
+starts them (officially with a standard deviation of 0.01). The affinity matrix is never larger than a
 budget: above it the queries are processed in chunks, with the same result.
 """
 
@@ -15,9 +16,10 @@ import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
+from srnas.search_space.blocks.conv_norm import ConvNorm
+from srnas.search_space.blocks.squeeze import canonical_reduction, squeezed
 from srnas.search_space.errors import InputError
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
@@ -43,9 +45,9 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torc
             "phi.0": "key",
             "g": "value",
             "g.0": "value",
-            "W": "project_out",
-            "W.0": "project_out",
-            "W.1": "norm",
+            "W": "project_out.conv",
+            "W.0": "project_out.conv",
+            "W.1": "project_out.norm",
         },
     )
 )
@@ -76,7 +78,7 @@ class NonLocal(Block):
 
         def inner(self, channels: int) -> int:
             """Return the width of query, key and value."""
-            return max(1, channels // self.reduction)
+            return squeezed(channels, self.reduction)
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
@@ -86,9 +88,9 @@ class NonLocal(Block):
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, inner, 1)
-        self.project_out = nn.Conv2d(inner, channels, 1)
-        self.norm: nn.Module = nn.BatchNorm2d(channels) if config.norm == "batch" else nn.Identity()
-        for parameter in (self.norm if config.norm == "batch" else self.project_out).parameters():
+        self.project_out = ConvNorm(nn.Conv2d(inner, channels, 1), config.norm == "batch")
+        last = self.project_out.norm if config.norm == "batch" else self.project_out.conv
+        for parameter in last.parameters():
             nn.init.zeros_(parameter)
 
     @classmethod
@@ -96,6 +98,15 @@ class NonLocal(Block):
         """Sub-sampling needs at least one window."""
         assert isinstance(config, NonLocal.Config)
         return Constraint(min_size=1 if config.sub_sample == "none" else _POOL)
+
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Reductions to the same width are one; a width of 1 has nothing to scale."""
+        assert isinstance(config, NonLocal.Config)
+        reduction = canonical_reduction(channels, config.reduction, 2)
+        return config.model_copy(
+            update={"reduction": reduction, "scaled": config.scaled or config.inner(channels) == 1}
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""
@@ -109,7 +120,7 @@ class NonLocal(Block):
             query.flatten(2).transpose(1, 2), key.flatten(2), value.flatten(2).transpose(1, 2)
         )
         attended = attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[-2:])
-        refined: torch.Tensor = self.norm(self.project_out(attended))
+        refined: torch.Tensor = self.project_out(attended)
         return x + refined
 
     def _attend_in_budget(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -135,12 +146,6 @@ class NonLocal(Block):
         else:
             attended = [_attend(chunk, key, value) for chunk in chunks]
         return torch.cat(attended, dim=1)
-
-    def fold(self) -> None:
-        """Replace the last convolution and batch norm by one convolution; a second call changes nothing."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.project_out = fuse_conv_bn_eval(self.project_out, self.norm)
-            self.norm = nn.Identity()
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from srnas.search_space.blocks.conv import SLOPE
 from srnas.search_space.blocks.lia import PAPER
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
@@ -21,7 +22,6 @@ Start = Literal["alive", "official"]
 
 _EXPANSION = 2
 _SQUEEZE = 4
-_SLOPE = 0.05
 _VECTOR_START = 0.1
 # Of one RepMBConv.
 OFFICIAL_NAMES = {
@@ -87,7 +87,7 @@ class RepMBConv(nn.Module):
         bias = middle_bias + torch.einsum("omhw,m->o", middle, first_bias)
         weight = torch.einsum("om,mchw->ochw", last[..., 0, 0], spatial)
         _add_identity(weight)
-        return _convolution(weight, last[..., 0, 0] @ bias + last_bias, like=self.reduce)
+        return _convolution(weight, last[..., 0, 0] @ bias + last_bias, like=self.spatial)
 
 
 class GateProjection(nn.Module):
@@ -125,7 +125,10 @@ def _add_identity(weight: torch.Tensor) -> None:
 
 
 def _convolution(weight: torch.Tensor, bias: torch.Tensor, like: nn.Conv2d) -> nn.Conv2d:
+    """Return a 3x3 convolution with the device, type and memory format of ``like``."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device=like.weight.device, dtype=like.weight.dtype)
+    if not like.weight.is_contiguous():
+        conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     conv.weight.copy_(weight)
     assert conv.bias is not None
     conv.bias.copy_(bias)
@@ -160,7 +163,7 @@ class RepMB(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform ``x``, ``(B, C, H, W)``."""
         for index, convolution in enumerate(self.convolutions):
-            x = convolution(F.leaky_relu(x, _SLOPE) if index else x)
+            x = convolution(F.leaky_relu(x, SLOPE) if index else x)
         transformed: torch.Tensor = self.gate(x)
         return transformed
 

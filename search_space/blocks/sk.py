@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from srnas.search_space.blocks.conv_norm import ConvNorm
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
 # The official names contain the number of groups and the dilation; the port's, the index of the branch.
@@ -23,23 +23,11 @@ _OFFICIAL_GROUPS = (1, 2, 4, 8, 16, 32, 64)
 _NAMED_BRANCHES = 4
 
 
-class _ConvNormReLU(nn.Module):
-    """``relu(norm(conv(x)))``; batch norm folds into the convolution."""
-
-    def __init__(self, conv: nn.Conv2d, batch_norm: bool) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm: nn.Module = nn.BatchNorm2d(conv.out_channels) if batch_norm else nn.Identity()
+class _ConvNormReLU(ConvNorm):
+    """``relu(norm(conv(x)))``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        activated: torch.Tensor = self.norm(self.conv(x)).relu()
-        return activated
-
-    def fold(self) -> None:
-        """Replace convolution and batch norm by one convolution; a second call changes nothing."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
+        return super().forward(x).relu()
 
 
 def _dilation_suffix(index: int) -> str:
@@ -126,6 +114,18 @@ class SK(Block):
         """The groups must divide C."""
         assert isinstance(config, SK.Config)
         return Constraint(config.groups, config.groups)
+
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Of reduction and least width, which give one width d, the defaults are kept where they give it too."""
+        assert isinstance(config, SK.Config)
+        default, hidden = SK.Config(), config.hidden(channels)
+        if default.hidden(channels) == hidden:
+            same = {"reduction": default.reduction, "min_hidden": default.min_hidden}
+        else:
+            fits = channels // default.reduction <= hidden
+            same = {"reduction": default.reduction if fits else channels, "min_hidden": hidden}
+        return config.model_copy(update=same)
 
     def weights(self, pooled: torch.Tensor) -> torch.Tensor:
         """Return ``(B, M, C)``, which sum to 1 over the M branches, for the pooled sum ``(B, C)``."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from srnas.search_space.blocks.squeeze import canonical_reduction, squeezed
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
@@ -38,9 +39,15 @@ class SpatialFromChannel(Block):
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
-        hidden = max(1, channels // config.reduction)
+        hidden = squeezed(channels, config.reduction)
         self.squeeze = nn.Linear(channels, hidden)
         self.expand = nn.Linear(hidden, channels)
+
+    @classmethod
+    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
+        """Reductions to the same width are one."""
+        assert isinstance(config, SpatialFromChannel.Config)
+        return config.model_copy(update={"reduction": canonical_reduction(channels, config.reduction, 16)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
@@ -50,10 +57,10 @@ class SpatialFromChannel(Block):
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:
         """``2 C h + h + C``, h = max(1, C / reduction)."""
-        hidden = max(1, channels // config.reduction)
+        hidden = squeezed(channels, config.reduction)
         return 2 * channels * hidden + hidden + channels
 
     @classmethod
     def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
         """``2 C h``, h = max(1, C / reduction)."""
-        return 2 * channels * max(1, channels // config.reduction)
+        return 2 * channels * squeezed(channels, config.reduction)

@@ -163,31 +163,84 @@ class Halving(Block):
 '''
 
 
-@pytest.mark.slow
-def test_a_block_is_one_file(tmp_path):
-    """One file in a folder, and the block is in the space, the counts and the tables."""
-    (tmp_path / "halving.py").write_text(BLOCK)
-    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path), "SRNAS_WORKSPACE": str(tmp_path / "ws")}
+TRUNK = """
+from torch import nn
+
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
+
+
+@REGISTRY.register(BlockInfo(name="seventh", role="trunk", paper="Example", constraint=Constraint(8, 8)))
+class Seventh(Block):
+    def __init__(self, channels, config=BlockConfig()):
+        super().__init__(channels, config)
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        return self.conv(x - x.mean())[:, ::1] + self.conv(x)[..., ::2, :].amax()
+"""
+
+
+@pytest.fixture
+def srnas(tmp_path):
+    """Return a function that runs the command with a folder of own blocks."""
+    (tmp_path / "own").mkdir()
+    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path / "own"), "SRNAS_WORKSPACE": str(tmp_path / "ws")}
 
     def srnas(*arguments):
         command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    assert "halving" in [row["block"] for row in json.loads(srnas("blocks", "--json"))]
-    [space] = json.loads(srnas("space", "show", "full", "--json"))
+    return srnas
+
+
+@pytest.mark.slow
+def test_a_block_is_one_file(srnas, tmp_path):
+    """One file in a folder, and the block is in the space, the counts and the tables."""
+    (tmp_path / "own" / "lia.py").write_text(BLOCK)
+    assert "halving" in [row["block"] for row in json.loads(srnas("blocks", "--json").stdout)]
+    [space] = json.loads(srnas("space", "show", "full", "--json").stdout)
     assert "halving" in space["choices"]["attention"]
-    explained = json.loads(srnas("blocks", "halving", "--channels", "12", "--size", "8x9", "--json"))
+    explained = json.loads(srnas("blocks", "halving", "--channels", "12", "--size", "8x9", "--json").stdout)
     assert (explained["params"], explained["macs"]) == (156, 12 * 12 * 72)
-    [profiled] = json.loads(srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9", "--json"))
+    [profiled] = json.loads(srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9", "--json").stdout)
     assert profiled["macs"] == 12 * 12 * 72
     assert profiled["counters_agree"]
-    assert "halving" in srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9")
+    assert "halving" in srnas("profile", "block", "halving", "--channels", "12", "--size", "8x9").stdout
 
 
-def test_a_folder_of_blocks_must_exist(tmp_path):
-    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path / "none")}
-    command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", "blocks"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert "SRNAS_BLOCKS must name folders of block files" in result.stderr
-    assert "Traceback" not in result.stderr
+@pytest.mark.slow
+def test_a_trunk_with_a_constraint_is_one_file_too(srnas, tmp_path):
+    (tmp_path / "own" / "seventh.py").write_text(TRUNK)
+    [space] = json.loads(srnas("space", "show", "full", "--json").stdout)
+    assert "seventh" in space["choices"]["trunk"]
+    done = srnas("blocks", "seventh")
+    assert done.returncode == 0, done.stderr
+    assert "slice H[::2]" in done.stdout
+    assert "Return the closed form" not in done.stdout
+    code = (
+        "import random; from srnas.search_space import SearchSpace; space = SearchSpace.load('full', 2)\n"
+        "seen = [space.sample(random.Random(seed)) for seed in range(60)]\n"
+        "assert any(p.trunk.name == 'seventh' for a in seen for p in a.positions)\n"
+    )
+    environment = {**os.environ, "SRNAS_BLOCKS": str(tmp_path / "own")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "SRNAS_BLOCKS must name folders of block files"),
+        ("class:", "must register its blocks, but SyntaxError"),
+        (BLOCK.replace('name="halving"', 'name="lia"'), "block names must be unique, but 'lia' is already registered"),
+    ],
+    ids=["no folder", "no Python", "a taken name"],
+)
+def test_what_is_wrong_with_own_blocks_is_said(srnas, tmp_path, content, message):
+    if content is None:
+        (tmp_path / "own").rmdir()
+    else:
+        (tmp_path / "own" / "mine.py").write_text(content)
+    done = srnas("blocks")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

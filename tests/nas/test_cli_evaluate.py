@@ -5,6 +5,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -124,6 +125,17 @@ def test_gray_photographs_are_judged_as_publications_do(run, local, held_out_fol
     in_gray_values = evaluate_bicubic(load_pairs(folder, 2).pairs, 2).mean_psnr_y_db
     # Y of BT.601 spans 219 of the 255 gray values.
     assert found["bicubic"]["psnr_y_db"] - in_gray_values == pytest.approx(20 * math.log10(255 / 219))
+
+
+def test_no_sheet_overwrites_an_output(run, local, held_out_folder, tmp_path):
+    folder = tmp_path / "twins"
+    folder.mkdir()
+    for name in ("a.png", "a.sheet.png"):
+        shutil.copy(next(held_out_folder.iterdir()), folder / name)
+    code, _, err = run("evaluate", *local, "--data", folder, "--save", tmp_path / "out")
+    assert code == 2
+    assert "the outputs of a.png, a.sheet.png would be one file" in err.replace("\n", " ")
+    assert run("evaluate", *local, "--data", folder)[0] == 0
 
 
 def test_equal_images_have_no_number_in_json(run, local, tmp_path):
@@ -314,7 +326,7 @@ def test_images_must_be_large_enough_for_the_blocks(run, grid, mixed):
         (["none.png"], "a photograph or a folder of photographs must exist, but got 'none.png'."),
         (["a.png", "a.png"], "OUT must be another file than IN, but both are 'a.png'."),
         (["a.png", "b.jpg"], "OUT must end in .png, since PNG is what is written, but got 'b.jpg'."),
-        (["twins"], "images must differ in more than their suffix, but got a.jpg, a.png; rename or move some."),
+        (["twins"], "but the outputs of a.jpg, a.png would be one file; rename or move some."),
         (["empty"], "folder 'empty' must hold images"),
     ],
 )

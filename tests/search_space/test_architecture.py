@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srnas.search_space import Architecture, Choice, InputError, Position, SearchSpace
+from srnas.search_space import REGISTRY, Architecture, Choice, InputError, Position, SearchSpace
 from srnas.search_space.architecture import check_scale
 
 MOBILE = SearchSpace.load("mobile", 3)
@@ -106,6 +106,42 @@ def test_key_is_pinned():
     assert a.key == "82f508706a9a"
 
 
+@pytest.mark.parametrize(
+    ("channels", "first", "second"),
+    [
+        (24, {"name": "cbam", "reduction": 13}, "cbam"),
+        (4, {"name": "cbam", "reduction": 4}, "cbam"),
+        (24, {"name": "cbam", "pools": ["max", "avg"]}, "cbam"),
+        (24, {"name": "cbam", "reduction": 9}, {"name": "cbam", "reduction": 12}),
+        (15, {"name": "se", "reduction": 8}, "se"),
+        (24, {"name": "spatial_from_channel", "reduction": 20}, "spatial_from_channel"),
+        (11, {"name": "aab", "reduction": 5}, "aab"),
+        (24, {"name": "sk", "reduction": 8}, "sk"),
+        (24, {"name": "sk", "reduction": 2, "min_hidden": 12}, {"name": "sk", "min_hidden": 12}),
+        (64, {"name": "sk", "reduction": 1}, {"name": "sk", "reduction": 8, "min_hidden": 64}),
+        (64, {"name": "sk", "reduction": 32, "min_hidden": 1}, {"name": "sk", "reduction": 64, "min_hidden": 2}),
+        (3, {"name": "nonlocal", "scaled": False}, "nonlocal"),
+        (9, {"name": "nonlocal", "reduction": 5}, {"name": "nonlocal", "reduction": 9}),
+    ],
+)
+def test_options_that_build_the_same_block_are_one(channels, first, second):
+    a, b = (
+        architecture(channels=channels, positions=[{"trunk": "conv", "attention": attention}])
+        for attention in (first, second)
+    )
+    assert a == b
+    assert a.key == b.key
+    shapes = []
+    for choice in (first, second):
+        choice = Choice.model_validate(choice).resolved(REGISTRY.block(Choice.model_validate(choice).name).Config)
+        module = choice.block(channels, choice.config)
+        shapes.append({name: tuple(tensor.shape) for name, tensor in module.state_dict().items()})
+    assert shapes[0] == shapes[1]
+    if not isinstance(second, str):
+        return
+    assert a.positions[0].attention == Choice(name=second)
+
+
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
 def test_round_trip(rng):
@@ -134,6 +170,8 @@ def test_is_frozen():
         ({"globalskip": "none"}, "unknown key 'globalskip'. Did you mean 'global_skip'?"),
         ({"tail": "nearest_pa", "global_skip": "carriers"}, "but got tail='nearest_pa'; use pixelshuffle."),
         ({"input_range": 2}, "input should be 1 or 255, but got input_range=2."),
+        ({"positions": [{"trunk": "conv", "ordr": "after"}]}, "Did you mean 'positions.0.order'?"),
+        ({"positions": [{"trunk": {"name": "none", "activation": "relu"}}]}, "'none' takes no options, but got"),
         ({"schema": 9}, "schema must be 1, but got schema=9"),
         ({"channels": None}, "should be a valid integer, but got channels=None"),
     ],

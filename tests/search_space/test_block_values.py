@@ -226,7 +226,7 @@ def test_nonlocal_is_an_identity_at_the_start(norm, training):
 def test_nonlocal_without_affinity_adds_the_mean_of_the_values(sub_sample):
     block = silent("nonlocal", 1, sub_sample=sub_sample)
     nn.init.ones_(block.value.weight)
-    nn.init.ones_(block.project_out.weight)
+    nn.init.ones_(block.project_out.conv.weight)
     x = torch.randn(1, 1, 4, 6)
     values = x if sub_sample == "none" else F.max_pool2d(x, 2)
     torch.testing.assert_close(block(x), x + values.mean())
@@ -238,7 +238,7 @@ def test_nonlocal_pools_before_or_after_the_convolutions():
     for sub_sample in ("after", "before"):
         block = silent("nonlocal", 1, sub_sample=sub_sample)
         nn.init.constant_(block.value.weight, -1.0)
-        nn.init.ones_(block.project_out.weight)
+        nn.init.ones_(block.project_out.conv.weight)
         outputs.append(block(x) - x)
     # The maximum of -x is minus the minimum.
     torch.testing.assert_close(outputs[0], F.max_pool2d(-x, 2).mean().expand_as(x))

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,24 @@ def test_official_names_and_back(tmp_path, name, deployed):
     assert_same_output(load_network(architecture, tmp_path / "w.pth"), network)
 
 
+def test_a_name_that_is_claimed_twice_is_listed(tmp_path):
+    # Deployed, the attention stands at body.3, while training at body.4; a file has one of them.
+    architecture = published("plainusr_s", 2)
+    network = architecture.build().deploy()
+    names = {ours: official for official, ours in PUBLISHED["plainusr_s"].official_names(architecture).items()}
+    official = {}
+    for key, tensor in network.state_dict().items():
+        prefix = max((p for p in names if key.startswith(p + ".")), key=len)
+        official[names[prefix] + key[len(prefix) :]] = tensor
+    official = {key.replace("body.4.", "body.3."): tensor for key, tensor in official.items()}
+    torch.save(official, tmp_path / "w.pth")
+    assert load_network(architecture, tmp_path / "w.pth").deployed
+    stray = {"block1.body.4.body.0.weight": torch.zeros(4, 32, 1, 1)}
+    torch.save(official | stray, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"unknown: block1\.body\.4\.body\.0\.weight\."):
+        load_network(architecture, tmp_path / "w.pth")
+
+
 def weights(**changes):
     state_dict = drawn(ARCHITECTURE).state_dict()
     return {name: tensor for name, tensor in (state_dict | changes).items() if tensor is not None}
@@ -91,10 +110,16 @@ def weights(**changes):
             lambda: weights(**{"stem.bias": torch.zeros(9)}),
             ["of another shape: stem.bias (9,) instead of (8,)"],
         ),
-        (lambda: {}, ["missing: stem.weight, stem.bias", "more"]),
+        (lambda: {}, ["missing: stem.weight, stem.bias", "tail.last.bias"]),
+        (lambda: weights(**{f"extra{i}": torch.zeros(1) for i in range(30)}), [f"extra{i}" for i in range(30)]),
         (lambda: weights(**{"stem.bias": torch.full((8,), float("nan"))}), ["must be finite", "stem.bias"]),
-        (lambda: [torch.zeros(1)], ["must hold a table of tensors"]),
-        (lambda: {"params": 3}, ["must hold a table of tensors"]),
+        (lambda: [torch.zeros(1)], ["must hold a table of names and real dense tensors"]),
+        (lambda: {"params": 3}, ["must hold a table of names and real dense tensors"]),
+        (lambda: {0: torch.zeros(1)}, ["must hold a table of names and real dense tensors"]),
+        (lambda: weights(**{"stem.bias": torch.zeros(8, dtype=torch.complex64)}), ["names and real dense tensors"]),
+        (lambda: weights(**{"stem.bias": torch.zeros(8).to_sparse()}), ["names and real dense tensors"]),
+        (lambda: weights(**{"stem.bias": torch.zeros(8, device="meta")}), ["names and real dense tensors"]),
+        (lambda: weights(**{"stem.bias": torch.zeros(8).to(torch.float8_e4m3fn)}), ["names and real dense tensors"]),
     ],
 )
 def test_what_does_not_fit_is_listed(tmp_path, content, messages):
@@ -127,6 +152,23 @@ def test_damaged_files(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match="must hold tensors and nothing that runs"):
         load_network(ARCHITECTURE, tmp_path / name)
+
+
+def test_flipped_bytes_of_an_old_file_are_an_error_or_weights(tmp_path):
+    torch.save(weights(), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "w.pth").read_bytes()
+    refused = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[rng.randrange(2000)] ^= 1 << rng.randrange(8)
+        (tmp_path / "w.pth").write_bytes(damaged)
+        try:
+            load_network(ARCHITECTURE, tmp_path / "w.pth")
+        except InputError:
+            refused += 1
+    assert refused > 10
 
 
 def test_a_truncated_file(tmp_path):

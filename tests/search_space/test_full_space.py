@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from srnas.profiling import count
@@ -38,6 +39,22 @@ def test_random_architectures(start):
             deployed = network.deploy()
             torch.testing.assert_close(deployed(lr), network(lr), rtol=0, atol=1e-5)
         assert count(deployed, tuple(lr.shape)).unknown == {}
+        assert_folds_where_every_branch_counts(architecture, lr)
+
+
+@torch.no_grad()
+def assert_folds_where_every_branch_counts(architecture, lr):
+    """Compare both forms of some of the positions, with no scale or branch left at zero and no skip beside them."""
+    plain = architecture.to_dict()
+    plain |= {"positions": plain.get("positions", [])[:4], "global_skip": "none", "input_range": 1}
+    network = Architecture.from_dict(plain).build().eval()
+    for parameter in network.parameters():
+        if len(parameter.unique()) == 1:
+            nn.init.constant_(parameter, 0.3)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_mean)
+    expected = network(lr)
+    torch.testing.assert_close(network.deploy()(lr), expected, rtol=0, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
 def assert_starts_as_its_skip(architecture, network, lr):

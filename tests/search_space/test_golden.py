@@ -22,6 +22,7 @@ from srnas.search_space.blocks.softpool import SoftPool2d
 from srnas.search_space.blocks.stn import warp
 from srnas.search_space.official import rename
 from srnas.search_space.published import plainusr_block_names
+from srnas.search_space.registry import fold_all
 
 GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
 CASES = sorted(GOLDEN.glob("*.safetensors"))
@@ -97,7 +98,7 @@ def plainusr(c):
     for name in PUBLISHED:
         network = published(name, c["scale"])
         if tuple(dict.fromkeys(p.active or network.channels for p in network.positions)) == widths:
-            return OfficialRange(network.build().deploy())
+            return OfficialRange(network.build())
     return None
 
 
@@ -130,7 +131,7 @@ def nonlocal_(c):
 
 
 def build(block, c, source_class):
-    """Return our module for an official block and its constructor, or ``None`` if we have none."""
+    """Return our module for an official block and its constructor, or ``None`` if the grammar does not hold it."""
     builders = {
         "softpool2d": lambda: SoftPool2d(**c),
         "lia": lambda: build_block("lia", c["channels"], features=c["f"]),
@@ -169,7 +170,7 @@ def build(block, c, source_class):
         "man": lambda: man(c) if c["n_resgroups"] == 1 else None,
         "plainusr": lambda: plainusr(c),
     }
-    return builders[block]() if block in builders else None
+    return builders[block]()
 
 
 def convert(block, module, state_dict):
@@ -210,17 +211,19 @@ def read(path):
         return dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def build_for(metadata):
+def build_for(metadata, training=False):
     """Return our module for a case; skip what the grammar does not hold."""
     module = build(metadata["block"], json.loads(metadata["constructor"]), metadata["source_class"])
     if module is None:
         pytest.skip(f"nothing here is the official {metadata['block']} of {metadata['constructor']}")
+    if metadata["block"] == "plainusr" and not training:
+        module.network = module.network.deploy()
     return module
 
 
 def load(metadata, tensors):
     """Return our module with the official weights, in eval mode."""
-    module = build_for(metadata)
+    module = build_for(metadata, training=any("expand_conv" in name for name in tensors))
     state_dict = {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
     if "checkpoint" in metadata:
         checkpoint = GOLDEN.parent / "checkpoints" / metadata["checkpoint"]
@@ -234,13 +237,7 @@ def load(metadata, tensors):
 
 def folded(module):
     """Return the deploy form of a module; a second fold changes nothing."""
-    if isinstance(module, RepMBConv):
-        return module.merge()
-    module = copy.deepcopy(module)
-    for part in 2 * list(module.modules()):
-        if hasattr(part, "fold"):
-            part.fold()
-    return module
+    return module.merge() if isinstance(module, RepMBConv) else fold_all(fold_all(copy.deepcopy(module)))
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -1,10 +1,12 @@
 """Search spaces: files, size, sampling, mutation, crossover, membership, human designs."""
 
+import itertools
 import random
 from typing import get_args
 
 import optuna
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +77,62 @@ def test_size_by_enumeration():
     alphabets = {c: sum(not p.is_identity for p in awkward.alphabet(c)) for c in (16, 18)}
     assert alphabets == {16: 6, 18: 8}
     assert awkward.size == sum(n**depth for n in alphabets.values() for depth in range(4))
+
+
+@pytest.mark.parametrize("channels", [16, 24])
+def test_equal_blocks_of_the_full_space_are_one_choice(channels):
+    """No two distinct choices of a space build the same module at any width."""
+    full = SPACES["full"].content
+    for width in {max(1, round(channels * fraction)) for fraction in full.active}:
+        modules = {}
+        for choice in {c.at(width) for c in (*full.trunk, *full.attention) if fits(c, width)}:
+            torch.manual_seed(0)
+            block = choice.block(width, choice.config).eval()
+            for parameter in block.parameters():
+                torch.nn.init.normal_(parameter)
+            x = torch.randn(1, width, 8, 9, generator=torch.Generator().manual_seed(1))
+            modules[choice] = block(x)
+        for (first, a), (second, b) in itertools.combinations(modules.items(), 2):
+            if first.name == second.name != "repmb":
+                assert not torch.equal(a, b), (str(first), str(second), width)
+
+
+def fits(choice, width):
+    return choice.name != "none" and choice.constraint.allows(width)
+
+
+def test_trunks_that_do_not_fit_a_width_are_not_suggested():
+    # repmb needs 2 channels: it does not fit 5 % of 16, and no width of 1.
+    for channels, active in (((16,), (0.05,)), ((1, 16), (1.0,)), ((1, 40), (1.0, 0.05))):
+        content = SpaceFile(
+            channels=channels, positions=2, trunk=("conv", "repmb"), attention=("none", "pa"), active=active
+        )
+        space = SearchSpace(content, 2, "narrow")
+        rng = random.Random(0)
+        seen = {space.sample(rng) for _ in range(400)}
+        assert all(space.contains(a) for a in seen)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(30):
+            space.suggest(study.ask())
+
+
+def test_mutation_and_crossover_need_members():
+    space, outside = SPACES["rigid"], Architecture(scale=2, channels=7)
+    with pytest.raises(InputError, match="space 'rigid' must contain the architecture"):
+        space.mutate(outside, random.Random(0))
+    with pytest.raises(InputError, match="space 'rigid' must contain the architecture"):
+        space.cross_over(space.sample(random.Random(0)), outside, random.Random(0))
+
+
+def test_size_in_words():
+    assert SPACES["tiny"].size_text == "1,425,347,364"
+    huge = SearchSpace(
+        SpaceFile(channels=(48,), positions=99, trunk=("none", "*"), attention=("none", "*"), residual=(True, False)),
+        2,
+        "huge",
+    )
+    exponent = len(str(huge.size)) - 1
+    assert huge.size_text == f"{str(huge.size)[0]}{huge.size_text[1:4]}e+{exponent}"
 
 
 @pytest.mark.parametrize("name", ["carriers", "rigid"])
@@ -253,6 +311,8 @@ def test_load_a_file(tmp_path):
         ("channels = [8]\npositions = 2\nactive = [0.0]", "0 < active <= 1 must hold"),
         ("channels = [8]\npositions = 2\nattention = ['mlka']", "fit channels=8"),
         ("channels = []\npositions = 2", "at least 1 item"),
+        ("channels = [0]\npositions = 2", "greater than or equal to 1"),
+        ("channels = [8]\npositions = 2\ntrunk = [{name = '*', kernel = 1}]", "'*' takes no options, but got kernel"),
         ("channels = [8]\npositions = 2\norder = ['both']", "should be 'after', 'before' or 'around'"),
         (
             "channels = [8]\npositions = 0\ntail = ['nearest_pa']\nglobal_skip = ['carriers']",
@@ -265,6 +325,12 @@ def test_bad_files_are_explained(tmp_path, text, message):
     with pytest.raises(InputError) as error:
         SearchSpace.load(write(tmp_path, text), 2)
     assert message in str(error.value)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"channels = [8] # \xff")
+    with pytest.raises(InputError, match="must be readable text in UTF-8"):
+        SearchSpace.load(str(tmp_path / "mine.toml"), 2)
 
 
 def test_unknown_spaces(tmp_path):
