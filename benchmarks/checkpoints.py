@@ -1,10 +1,10 @@
 """Official weights in our networks: PSNR-Y and SSIM-Y beside the values that the official code gives.
 
-``--checkpoints`` is a folder of weights with a ``checkpoints.json``, whose ``files`` state for each its name, SHA-256,
-network, scale, and the metrics per test set. ``--data`` is a folder of test sets, each with a folder ``HR`` that is
-reduced with MATLAB's bicubic ``imresize``. Inference is on whole images, in float32, on one thread of a CPU. As in the
-official evaluation, a gray photograph (``bridge`` of Set14) is judged as RGB: in its gray values the mean PSNR of Set14
-is 0.094 dB lower.
+``--checkpoints`` is a folder of weights with a ``checkpoints.json``, whose ``files`` state for each its ``file``, its
+``sha256``, ``network`` (``PlainUSR-S``, ...), ``scale``, and the ``metrics`` (``psnr``, ``ssim``) per test set.
+``--data`` is a folder of test sets, each with a folder ``HR`` that is reduced with MATLAB's bicubic ``imresize``.
+Inference is on whole images, in float32, on one thread of a CPU. As in the official evaluation, a gray
+photograph (``bridge`` of Set14) is judged as RGB: in its gray values the mean PSNR of Set14 is 0.094 dB lower.
 
 Run it with ``python benchmarks/checkpoints.py --checkpoints FOLDER --data FOLDER``. The exit code is 1 if a difference
 exceeds 0.01 dB or 0.0002.
@@ -96,6 +96,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["Set5", "Set14", "BSD100"], help="names of test sets")
     parser.add_argument("--only", default="", help="only files whose name contains this")
     options = parser.parse_args()
+    for path in (options.checkpoints / "checkpoints.json", *(options.data / name / "HR" for name in options.sets)):
+        if not path.exists():
+            parser.error(f"'{path}' must exist")
     torch.set_num_threads(1)
     print(
         f"{'file':<24} {'set':<8} {'PSNR-Y':>8} {'official':>9} {'diff':>7}   {'SSIM-Y':>8} {'official':>9} {'diff':>8}"

@@ -5,7 +5,7 @@ from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.ranking import Board, rank
 from srnas.leaderboard.record import Quality, Rung, Sizes, State, StudyRecord, TrialRecord
 from srnas.leaderboard.store import Store
-from srnas.leaderboard.table import board_table
+from srnas.leaderboard.table import board_summary, board_table
 
 __all__ = [
     "Board",
@@ -16,6 +16,7 @@ __all__ = [
     "Store",
     "StudyRecord",
     "TrialRecord",
+    "board_summary",
     "board_table",
     "hypervolume",
     "non_dominated",

@@ -61,13 +61,30 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     return table
 
 
+def board_summary(board: Board) -> str:
+    """Return the front in a sentence, or why there is none."""
+    front, states = board.front, board.rows["state"]
+    if not front.empty:
+        return (
+            f"Front of {len(front)}, best {front['gain_db'].max():+.2f} dB over bicubic, hypervolume "
+            f"{board.hypervolume:.3f} dB x ln(ms) against ({board.study.reference_psnr_y_db:.2f} dB, "
+            f"{board.study.reference_latency_ms:.1f} ms)."
+        )
+    if (states == "over_budget").any():
+        near = board.rows["latency_stable_ms"].min()
+        fastest = f"; the fastest takes {near:.2f} ms" if math.isfinite(near) else ""
+        return f"No candidate was finished within the budgets{fastest}."
+    return "No candidate was finished; the table says why."
+
+
 def _name(row: "pd.Series[object]") -> str:
     """Return the architecture, or the name of the published network that it is, and what there is to say."""
     design = str(row["design"])
     name, design = (design, "published") if design in PUBLISHED else (str(row["architecture"]), design)
     notes = (design, _STATES.get(str(row["state"]), str(row["state"])), row["reason"], row["latency_flags"])
     said = ", ".join(str(note) for note in notes if note)
-    return escape(name) + (f"\n[dim]{escape(said)}[/]" if said else "")
+    # Lines are broken between positions.
+    return escape(name.replace("|", "| ")) + (f"\n[dim]{escape(said)}[/]" if said else "")
 
 
 def _number(value: object, digits: int, sign: str) -> str:

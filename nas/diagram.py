@@ -108,7 +108,7 @@ def _draw_asides(axes: Axes, x: float, asides: Sequence[tuple[int, int]]) -> Non
     reach = {first: max(last for source, last in asides if source == first) for first, _ in asides}
     lanes: list[list[int]] = []
     for first in sorted(reach, key=lambda row: reach[row] - row):
-        lane = next((lane for lane in lanes if all(reach[r] <= first or reach[first] <= r for r in lane)), None)
+        lane = next((lane for lane in lanes if all(reach[r] < first or reach[first] < r for r in lane)), None)
         if lane is None:
             lanes.append(lane := [])
         lane.append(first)

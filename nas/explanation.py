@@ -2,13 +2,14 @@
 
 import copy
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from srnas.nas.diagram import draw_block
 from srnas.profiling import count
-from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block
+from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block, unknown_name
 from srnas.search_space.graph import Step, operator_graph
 from srnas.search_space.registry import Block, Tail, fold_all
 
@@ -37,6 +38,17 @@ class Explanation:
     deployed: tuple[Step, ...]
     around: Architecture
 
+    @property
+    def options(self) -> list[str]:
+        """Each option with its default and, where they are few, all its values."""
+        cls = REGISTRY.tail(self.info.name) if self.info.role == "tail" else REGISTRY.block(self.info.name)
+        texts = []
+        for name, field in cls.Config.model_fields.items():
+            values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            others = [str(value) for value in values if value != field.default]
+            texts.append(f"{name}={field.default}" + (f" (or {', '.join(others)})" if others else ""))
+        return texts
+
     def facts(self) -> dict[str, Any]:
         """Return plain data."""
         return {"summary": self.summary, "params": self.params, "macs": self.macs, **self.formulas}
@@ -52,9 +64,11 @@ def explain(name: str, channels: int, height: int, width: int) -> Explanation:
     Raises:
         InputError: If the name is unknown, or the block cannot take this input.
     """
-    is_tail = name in {info.name for info in REGISTRY.infos("tail")}
+    infos = {info.name: info for info in REGISTRY.infos()}
+    if name not in infos:
+        raise unknown_name("block", name, infos)
     module: Block | Tail
-    if is_tail:
+    if infos[name].role == "tail":
         tail = REGISTRY.tail(name)
         module, formulas = tail(channels, 2, tail.Config()), {}
     else:
@@ -89,6 +103,7 @@ def _around(info: BlockInfo, channels: int) -> Architecture:
 
 
 def _documentation(thing: object) -> str:
-    """Return the documentation of ``thing``, unwrapped and without the marks of code."""
-    paragraphs = (inspect.getdoc(thing) or "").replace("``", "").split("\n\n")
+    """Return the documentation of ``thing`` itself, unwrapped and without the marks of code."""
+    text = re.sub(r":\w+:`([^`]*)`", r"\1", inspect.cleandoc(thing.__doc__ or "")).replace("``", "")
+    paragraphs = text.split("\n\n")
     return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -102,7 +102,9 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
         search = Search(request.workspace, settings, space)
 
         def make_record() -> StudyRecord:
-            observer.on_note("timing the human designs, whose slowest fixes the reference point of the hypervolume")
+            if settings.budgets.max_latency_ms is None:
+                timed = "human designs, whose slowest" if human_designs(space) else "smallest network, which"
+                observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
             return _study_record(settings, space, validation, photos[1].name, device)
 
         record = search.prepare(make_record)

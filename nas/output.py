@@ -33,6 +33,14 @@ def output_names(names: Sequence[str], suffixes: Sequence[str] = (".png",)) -> d
     return {name: written[0] for name, written in files.items()}
 
 
+def check_new(paths: Sequence[Path]) -> None:
+    """Raise ``InputError`` if any of these files exists."""
+    existing = [str(path) for path in paths if path.exists()]
+    if existing:
+        verb = "do" if len(existing) > 1 else "does"
+        raise InputError(f"an output must not exist yet, but {listed(existing)} {verb}; --overwrite replaces files.")
+
+
 def check_folder(folder: Path, sources: Iterable[Path]) -> None:
     """Make an output folder, and see that it can be written and holds no source.
 
@@ -58,7 +66,7 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: If it cannot be written; a file that was there is left as it is.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside

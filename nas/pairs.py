@@ -82,6 +82,12 @@ class PairSet:
         """Return the same pairs, of which gray ones are judged as RGB."""
         return replace(self, pairs=tuple(replace(pair, gray=False) for pair in self.pairs))
 
+    def noting_gray(self) -> "PairSet":
+        """Return the same pairs, with a note if some are judged in gray values."""
+        gray = sum(pair.gray for pair in self.pairs)
+        note = f"{self.name}: {gray} judged in gray values, as the study judges them"
+        return replace(self, notes=(*self.notes, note)) if gray else self
+
 
 def load_pairs(data: Path, scale: int, *, lr: Path | None = None, min_size: int = 1) -> PairSet:
     """Read photographs and their LR images, or reduce the photographs.

@@ -72,7 +72,7 @@ class PhotoSet:
             height, width = max((photo.pixels.shape[:2] for photo in self.photos), key=min)
             raise InputError(
                 f"photographs of '{self.name}' must be at least {side}x{side} pixels ({what}), but the largest of "
-                f"{len(self.photos)} is {width}x{height}; give larger photographs or a smaller patch."
+                f"{len(self.photos)} is {width}x{height}; give larger photographs."
             )
         dropped = len(self.photos) - len(kept)
         if not dropped:

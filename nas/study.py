@@ -28,6 +28,7 @@ from srnas.leaderboard import (
     write_png,
 )
 from srnas.nas.judging import Judge
+from srnas.nas.output import writing
 from srnas.nas.samplers import make_sampler
 from srnas.nas.settings import StudySettings
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
@@ -204,11 +205,15 @@ def _on_front(records: list[TrialRecord]) -> bool:
 
 
 def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:
-    """Write the front as PNG and HTML into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the front as PNG and HTML into ``folder``.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
     png, page = folder / f"{board.study.name}.png", folder / f"{board.study.name}.html"
-    write_png(board, png)
-    write_html(board, page)
+    for path, write in ((png, write_png), (page, write_html)):
+        with writing(path) as aside:
+            write(board, aside)
     return png, page
 
 

@@ -116,7 +116,7 @@ def _parse(path: Path) -> Any:
             warnings.simplefilter("ignore")  # A file of another pickle protocol either loads or fails with an error.
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # A damaged file can make the unpickler fail in any way.
-        said = str(error).partition("\n")[0]
         raise InputError(
-            f"a file of weights must hold tensors and nothing that runs, but '{path}': {type(error).__name__} {said}"
+            f"a file of weights must hold tensors and nothing that runs, but '{path}' is damaged, holds code, or is no "
+            f"such file ({type(error).__name__})."
         ) from None

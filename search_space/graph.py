@@ -92,7 +92,8 @@ def _describe(node: torch.fx.Node, name: str) -> str:
     if name in ("cat", "softmax", "chunk", "split", "unbind", "stack"):
         return name
     if name == "slice":
-        axis, start, end, step = (*rest, *(0, None, None, 1)[len(rest) :])
+        padded: list[Any] = [*rest, *(None, None, 1)[len(rest) - 1 :]]
+        axis, start, end, step = padded
         bounds = ["" if bound is None or abs(bound) > 2**31 else str(bound) for bound in (start, end)]
         return f"slice {_axis(axis)}[{':'.join([*bounds, *([str(step)] if step != 1 else [])])}]"
     if name.endswith("_pool2d") and len(rest) > 1:

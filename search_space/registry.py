@@ -206,6 +206,8 @@ class Registry:
     def block(self, name: str, *roles: Role) -> type[Block]:
         """Return a trunk or attention class; an unknown name raises ``InputError`` with the nearest valid one."""
         cls = self._classes.get(name)
+        if cls is not None and issubclass(cls, Tail):
+            raise InputError(f"a block must be a trunk or an attention block, but '{name}' is a tail.")
         if cls is None or not issubclass(cls, Block) or (roles and cls.info.role not in roles):
             kind = roles[0] if len(roles) == 1 else "block"
             raise unknown_name(kind, name, (i.name for i in self.infos(*(roles or ("trunk", "attention")))))
@@ -244,7 +246,8 @@ def import_folder(folder: str) -> None:
     """Run every Python file of ``folder``, so that the blocks in it are registered.
 
     Raises:
-        InputError: If there is no such folder, or a file fails (a name that is taken among others).
+        InputError: If there is no such folder, or a file fails (a name that is taken among others), or registers a
+            block that changes the shape.
     """
     if not Path(folder).is_dir():
         raise InputError(f"SRNAS_BLOCKS must name folders of block files, but got '{folder}', which is none.")
@@ -254,10 +257,24 @@ def import_folder(folder: str) -> None:
         assert spec is not None
         assert spec.loader is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        known = {info.name for info in REGISTRY.infos()}
         try:
             spec.loader.exec_module(module)
+            for info in REGISTRY.infos("trunk", "attention"):
+                if info.name not in known:
+                    _check_shape(info)
         except Exception as error:  # It is the user's code.
             raise InputError(f"'{path}' must register its blocks, but {type(error).__name__}: {error}") from error
+
+
+def _check_shape(info: BlockInfo) -> None:
+    """Raise ``ValueError`` unless the block keeps the shape of its input, tried on tensors without data."""
+    step, least = info.constraint.channels_multiple, info.constraint.min_channels
+    shape = (1, -(-max(least, 12) // step) * step, info.constraint.min_size + 4, info.constraint.min_size + 5)
+    with torch.device("meta"), torch.no_grad():
+        given = tuple(build_block(info.name, shape[1]).eval()(torch.empty(shape)).shape)
+    if given != shape:
+        raise ValueError(f"block '{info.name}' must keep the shape of its input, but makes {given} of {shape}.")
 
 
 def build_block(name: str, channels: int, **options: Any) -> Block:

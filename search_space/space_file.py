@@ -31,8 +31,8 @@ class SpaceDefaults(BaseModel):
 class SpaceFile(BaseModel):
     """The content of a space's TOML file; every list is a set of choices.
 
-    ``"*"`` among trunks or attention blocks stands for every registered one with its default options; ``active`` holds
-    fractions of the channels.
+    ``"*"`` among trunks or attention blocks stands for every registered one with its default options. Where both hold
+    ``"none"``, a network may have fewer than ``positions``. ``active`` holds fractions of the channels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +52,11 @@ class SpaceFile(BaseModel):
     input_range: tuple[InputRange, ...] = Field(default=(1,), min_length=1)
     mean_shift: tuple[MeanShift, ...] = Field(default=("none",), min_length=1)
     defaults: SpaceDefaults = SpaceDefaults()
+
+    @field_validator("*")
+    @classmethod
+    def _name_each_once(cls, choices: Any) -> Any:
+        return tuple(dict.fromkeys(choices)) if isinstance(choices, tuple) else choices
 
     @field_validator("trunk", "attention")
     @classmethod

@@ -101,7 +101,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
             formula = f"{facts[f'{key}_formula']}  =  {facts[key]:,} at C={channels}, {size[0]}x{size[1]}"
             console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
     constraints = ", ".join(_constraints(facts)) or "any channels, any size"
-    options = ", ".join(f"{key}={value}" for key, value in facts["options"].items()) or "none"
+    options = ", ".join(explanation.options) or "none"
     tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED.removeprefix("tiling ")
     lines = {"options": options, "constraints": constraints, "tiling": tiling, "paper": facts["paper"], "drawn": svg}
     for key, text in lines.items():

@@ -17,7 +17,7 @@ def leaderboard(
     """Show a study's trials, the front first."""
     from rich.console import Console
 
-    from srnas.leaderboard import board_table
+    from srnas.leaderboard import board_summary, board_table
     from srnas.nas.launch import load_board
     from srnas.nas.study import write_figures
 
@@ -28,5 +28,6 @@ def leaderboard(
         return
     console = Console()
     console.print(board_table(board, width=console.width))
+    console.print(board_summary(board))
     for path in written:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from srnas.nas.pairs import PairSet
     from srnas.nas.sources import Source
 
+_SHEET = ".sheet.png"
+
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")],
@@ -28,6 +30,7 @@ def evaluate(
     study: Study = None,
     lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: beside HR, or reduced].")] = None,
     save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets as PNG here.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     threads: Threads = 1,
     workspace: Workspace = DEFAULT_WORKSPACE,
@@ -43,7 +46,7 @@ def evaluate(
     said = Console(stderr=True)
     with said.status("loading"):
         from srnas.nas.assessment import assess
-        from srnas.nas.output import check_folder
+        from srnas.nas.output import check_folder, check_new, output_names
         from srnas.nas.pairs import load_pairs
         from srnas.nas.sources import SourceRequest, load_source
         from srnas.profiling import cpu_threads, resolve_device, resolve_threads
@@ -52,14 +55,19 @@ def evaluate(
         source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
         architecture = source.architecture
         pairs = load_pairs(data, architecture.scale, lr=lr, min_size=architecture.min_size)
-        if trial is None:
-            pairs = pairs.as_rgb()
+        pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
+        names = {}
         if save:
+            names = output_names([pair.name for pair in pairs.pairs], (".png", _SHEET))
             check_folder(save, pairs.folders)
+            if not overwrite:
+                files = [save / name for name in names.values()]
+                check_new([file.with_suffix(suffix) for file in files for suffix in (".png", _SHEET)])
     print_notes(said, pairs.notes)
     with cpu_threads(threads), image_bar(said) as bar:
         task = bar.add_task("evaluating", total=len(pairs.pairs))
-        on_image = _on_image(source, pairs, save, lambda: bar.update(task, advance=1))
+        paths = {image: save / name for image, name in names.items()} if save else {}
+        on_image = _on_image(source, paths, lambda: bar.update(task, advance=1))
         scores = assess(source.network.to(where), pairs.pairs, where, on_image)
     if as_json:
         typer.echo(json.dumps(_plain(source, pairs, scores), indent=2, allow_nan=False))
@@ -69,22 +77,20 @@ def evaluate(
         Console().print(f"sheets  {save}", soft_wrap=True, highlight=False)
 
 
-def _on_image(source: "Source", pairs: "PairSet", save: Path | None, on_done: Callable[[], None]) -> "OnImage":
+def _on_image(source: "Source", paths: dict[str, Path], on_done: Callable[[], None]) -> "OnImage":
     from PIL import Image
 
     from srnas.nas.metrics import Image as Pixels
-    from srnas.nas.output import output_names, save_png
+    from srnas.nas.output import save_png
     from srnas.nas.pairs import Pair
     from srnas.nas.sheet import draw_sheet
 
-    names = output_names([pair.name for pair in pairs.pairs], (".png", ".sheet.png")) if save else {}
-
     def write(pair: Pair, sr: Pixels, scores: "ImageScores") -> None:
-        if save:
-            path = save / names[pair.name]
+        path = paths.get(pair.name)
+        if path is not None:
             save_png(Image.fromarray(sr), path)
             sheet = draw_sheet(pair, sr, source.architecture.scale, source.label, scores)
-            save_png(sheet, path.with_suffix(".sheet.png"))
+            save_png(sheet, path.with_suffix(_SHEET))
         on_done()
 
     return write
@@ -144,7 +150,7 @@ def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "
         caption_justify="left",
     )
     table.add_column("image", overflow="fold")
-    for heading in ("PSNR-Y", "bicubic", "gain", "SSIM-Y", "bicubic"):
+    for heading in ("PSNR-Y", "bicubic", "gain", "SSIM-Y", "of bicubic"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in scores:
         table.add_row(escape(one.image), *_cells(one))

@@ -28,7 +28,9 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     if match is None:
         from srnas.search_space import InputError
 
-        raise InputError(f"{option} must be HEIGHTxWIDTH in pixels, such as 128x128, but got '{text}'.")
+        raise InputError(
+            f"{option} must be HEIGHTxWIDTH in pixels, such as 128x128, each at most 99999, but got '{text}'."
+        )
     return int(match[1]), int(match[2])
 
 

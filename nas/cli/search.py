@@ -25,7 +25,7 @@ def search(
     train: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
     val: Annotated[Path | None, typer.Option(help="Folder of held-out photographs \\[default: embedded].")] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.")] = "tpe",
-    seed: Annotated[int, typer.Option(help="Of proposals, weights and patches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of proposals, weights and patches.")] = 0,
     device: Device = "auto",
     threads: Threads = 1,
     latency_input: Annotated[
@@ -94,19 +94,10 @@ def search(
 
 
 def _report(console: "Console", board: "Board") -> None:
-    from srnas.leaderboard import board_table
+    from srnas.leaderboard import board_summary, board_table
 
     console.print(board_table(board, width=console.width, limit=_SHOWN))
-    front = board.front
-    if front.empty:
-        near = board.rows["latency_stable_ms"].min()
-        console.print(f"No candidate was finished within the budgets; the fastest takes {near:.2f} ms.")
-        return
-    best = front["gain_db"].max()
-    console.print(
-        f"Front of {len(front)}, best {best:+.2f} dB over bicubic, hypervolume {board.hypervolume:.3f} dB x ln(ms) "
-        f"against ({board.study.reference_psnr_y_db:.2f} dB, {board.study.reference_latency_ms:.1f} ms)."
-    )
+    console.print(board_summary(board))
 
 
 def _offer_more(console: "Console", done: "AlreadyComplete") -> None:

@@ -82,9 +82,9 @@ def _choices(space: "SearchSpace") -> dict[str, list[str]]:
     for gene, values in space.content:
         if gene not in _HIDDEN:
             listed: Any = values if isinstance(values, tuple) else (values,)
-            choices["up to" if gene == "positions" else gene] = [
-                f"{value} positions" if gene == "positions" else _text(value) for value in listed
-            ]
+            choices[gene] = [_text(value) for value in listed]
+    if space.has_identity:
+        choices["positions"] = [f"up to {space.content.positions}"]
     return choices
 
 

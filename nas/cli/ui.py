@@ -1,6 +1,7 @@
 """``srnas ui``: MLflow's own page on the workspace."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Annotated
@@ -27,4 +28,10 @@ def ui(
     typer.echo(f"http://127.0.0.1:{port} (Ctrl-C stops it)", err=True)
     # One server process: MLflow's job runner starts ten more.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    raise typer.Exit(subprocess.call(command, env={**os.environ, **quiet}))
+    server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+    try:
+        raise typer.Exit(server.wait())
+    except KeyboardInterrupt:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+        typer.echo("stopped", err=True)

@@ -10,8 +10,6 @@ from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, Workspace
 from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, image_bar, print_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
@@ -86,20 +84,16 @@ def _outputs(given: Path, out: Path | None, scale: int) -> dict[Path, Path]:
 
 def _leave_existing(outputs: dict[Path, Path], overwrite: bool) -> list[str]:
     """Take what exists out of ``outputs``, and return what there is to say about it."""
+    from srnas.nas.output import check_new
     from srnas.nas.photos import listed
-    from srnas.search_space import InputError
 
     existing = {path: output for path, output in outputs.items() if not overwrite and output.exists()}
+    if len(existing) == len(outputs):
+        check_new(list(existing.values()))
     names = listed([str(output) for output in existing.values()])
-    if existing and len(existing) == len(outputs):
-        raise InputError(f"an output must not exist yet, but {names} {_do(existing)}; --overwrite replaces files.")
     for path in existing:
         del outputs[path]
     return [f"left as they are, since they exist: {names}; --overwrite replaces files"] if existing else []
-
-
-def _do(existing: "Mapping[Path, Path]") -> str:
-    return "do" if len(existing) > 1 else "does"
 
 
 def _survey(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler") -> list[str]:
@@ -130,7 +124,7 @@ def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", said: "C
         task = bar.add_task("upscaling", total=len(outputs))
         for done, (path, output) in enumerate(outputs.items()):
             lr = load_photo(path, folder).pixels
-            with inference_errors(path.name, "give a smaller --tile"):
+            with inference_errors(path.name, "give --tile 256, or a smaller one"):
                 sr = upscaler.upscale(lr, partial(_show, bar, task, done))
             save_png(Image.fromarray(sr), output)
             sizes = " -> ".join("x".join(map(str, image.shape[1::-1])) for image in (lr, sr))

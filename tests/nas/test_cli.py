@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.metadata import version
 
 import pytest
 from PIL import Image
@@ -54,7 +55,8 @@ OPTIONS = {
     ),
     "leaderboard": "--study --figures --workspace --json",
     "evaluate": (
-        "--data --network --scale --checkpoint --trial --study --lr --save --device --threads --workspace --json"
+        "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
+        "--json"
     ),
     "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
     "profile block": "--channels --size --device --threads --workspace --json",
@@ -120,6 +122,19 @@ def test_no_candidate_within_the_budget_is_said_at_the_end(search, space_file):
     assert code == 0
     assert "over budget" in err
     assert "No candidate was finished within the budgets" in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.strip() == f"srnas {version('srnas')}"
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_out_of_range(search, seed):
+    code, _, err = search("--seed", seed)
+    assert code == 2
+    assert "Invalid value for '--seed'" in err
 
 
 def test_blocks(run):

@@ -56,6 +56,8 @@ def test_an_explanation_in_words(tmp_path):
         assert part in text
     assert (tmp_path / "figures" / "block-lia.svg").is_file()
     assert "Operators when deployed" not in text
+    options = run("blocks", "psa_parallel", "--workspace", tmp_path)
+    assert "spatial_softmax=query (or product, value), " in options
 
 
 def test_a_block_that_folds_shows_both_forms(tmp_path):
@@ -71,6 +73,7 @@ def test_a_block_that_folds_shows_both_forms(tmp_path):
         (["blocks", "liaa"], "unknown block 'liaa'. Did you mean 'lia'?"),
         (["blocks", "mlka", "--channels", "32"], "channels must be a multiple of 3"),
         (["blocks", "lia", "--size", "6x9"], "must be at least 7 for block 'lia', but got 6x9"),
+        (["profile", "block", "pixelshuffle"], "'pixelshuffle' is a tail"),
         (["networks", "plainusr_z"], "unknown network 'plainusr_z'. Did you mean"),
         (["networks", "--scale", "5"], "scale must be one of 2, 3, 4"),
         (["space", "show", "tinny"], "unknown space 'tinny'. Did you mean 'tiny'"),
@@ -123,7 +126,14 @@ def test_spaces():
     assert facts["networks"] == SearchSpace.load("plainusr", 3).size
     assert list(facts["designs"]) == [name for name in PUBLISHED if name.startswith("plainusr")]
     text = run("space", "show", "tiny")
-    for part in ("1,425,347,364 distinct networks at x2", "12, 18, 24", "lia(features=4)", "EDSR-like", "patch=24"):
+    for part in (
+        "1,425,347,364 distinct networks at x2",
+        "up to 6",
+        "12, 18, 24",
+        "lia(features=4)",
+        "EDSR-like",
+        "patch=24",
+    ):
         assert part in text
 
 
@@ -215,7 +225,7 @@ def test_a_trunk_with_a_constraint_is_one_file_too(srnas, tmp_path):
     assert "seventh" in space["choices"]["trunk"]
     done = srnas("blocks", "seventh")
     assert done.returncode == 0, done.stderr
-    assert "slice H[::2]" in done.stdout
+    assert "slice H[0::2]" in done.stdout
     assert "Return the closed form" not in done.stdout
     code = (
         "import random; from srnas.search_space import SearchSpace; space = SearchSpace.load('full', 2)\n"
@@ -232,8 +242,9 @@ def test_a_trunk_with_a_constraint_is_one_file_too(srnas, tmp_path):
         (None, "SRNAS_BLOCKS must name folders of block files"),
         ("class:", "must register its blocks, but SyntaxError"),
         (BLOCK.replace('name="halving"', 'name="lia"'), "block names must be unique, but 'lia' is already registered"),
+        (BLOCK.replace("return self.conv(x) / 2", "return self.conv(x)[:, 1:]"), "'halving' must keep the shape"),
     ],
-    ids=["no folder", "no Python", "a taken name"],
+    ids=["no folder", "no Python", "a taken name", "another shape"],
 )
 def test_what_is_wrong_with_own_blocks_is_said(srnas, tmp_path, content, message):
     if content is None:

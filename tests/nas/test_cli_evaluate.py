@@ -127,6 +127,19 @@ def test_gray_photographs_are_judged_as_publications_do(run, local, held_out_fol
     assert found["bicubic"]["psnr_y_db"] - in_gray_values == pytest.approx(20 * math.log10(255 / 219))
 
 
+def test_existing_outputs_of_evaluate_are_kept_unless_asked(run, local, held_out_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "crop1.sheet.png").write_text("mine")
+    given = ("evaluate", *local, "--data", held_out_folder, "--save", out)
+    code, _, err = run(*given)
+    assert code == 2
+    assert "an output must not exist yet, but" in err
+    assert contents(out) == ["crop1.sheet.png"]
+    assert run(*given, "--overwrite")[0] == 0
+    assert len(contents(out)) == 8
+
+
 def test_no_sheet_overwrites_an_output(run, local, held_out_folder, tmp_path):
     folder = tmp_path / "twins"
     folder.mkdir()
@@ -200,7 +213,7 @@ def test_a_full_disk(run, local, held_out_folder, tmp_path, command):
     before = (out / "crop0.png").read_bytes()
     rest = ("--data", held_out_folder, "--save", out) if command == "evaluate" else (held_out_folder, out)
     with no_file_larger_than(500):
-        code, _, err = run(command, *rest, *local, *(["--overwrite"] if command == "upscale" else []))
+        code, _, err = run(command, *rest, *local, "--overwrite")
     assert code == 2
     assert "crop0.png' must be writable, but File too large; give another place." in err
     assert contents(out) == ["crop0.png"]

@@ -43,7 +43,7 @@ def test_a_class_must_fit_its_role():
 def test_roles_are_kept_apart():
     with pytest.raises(InputError, match="unknown trunk 'lia'"):
         REGISTRY.block("lia", "trunk")
-    with pytest.raises(InputError, match="unknown block 'pixelshuffle'"):
+    with pytest.raises(InputError, match="'pixelshuffle' is a tail"):
         REGISTRY.block("pixelshuffle")
     with pytest.raises(InputError, match="unknown tail 'lia'"):
         REGISTRY.tail("lia")

@@ -149,6 +149,15 @@ def test_size_of_a_space_whose_residual_is_dead_in_part():
     assert SPACES["carriers"].size == 2 * (2 + 2 + 2 + 1) * 5
 
 
+def test_a_choice_that_is_named_twice_is_one():
+    content = SpaceFile(channels=(12, 12), positions=2, trunk=("conv", "conv"), order=("after", "after"))
+    space = SearchSpace(content, 2, "twice")
+    assert space.size == 1
+    assert space.content.channels == (12,)
+    only = space.sample(random.Random(0))
+    assert space.mutate(only, random.Random(0)) == only
+
+
 def test_a_star_stands_for_every_block():
     space = SearchSpace(SpaceFile(channels=(24,), positions=1, trunk=("*",), attention=("none", "*", "lia")), 2, "star")
     trunks, attentions = ([c.name for c in choices] for choices in (space.content.trunk, space.content.attention))
