@@ -42,10 +42,12 @@ def write_png(board: Board, path: Path) -> None:
         label="human designs", zorder=4,
     )  # fmt: skip
     for _, row in designs.iterrows():
+        offset, side = ((-7, 7), "right") if row["front"] else ((7, -11), "left")
         axes.annotate(
-            row["design"], (row[latency], row[psnr]), xytext=(7, -11), textcoords="offset points", fontsize=8,
-            color=_DESIGN,
+            row["design"], (row[latency], row[psnr]), xytext=offset, textcoords="offset points", fontsize=8,
+            color=_DESIGN, ha=side,
         )  # fmt: skip
+    axes.margins(x=0.12)
     for _, row in front[front["design"] == ""].iterrows():
         axes.annotate(
             f"#{row['trial']}", (row[latency], row[psnr]), xytext=(-6, 7), textcoords="offset points", fontsize=8,
