@@ -1,6 +1,8 @@
-"""A workspace with a migrated store, small real photographs, and a space whose candidates train in a second."""
+"""A workspace with a migrated store, small real photographs, a space that trains in a second, and the command."""
 
 import shutil
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,3 +84,21 @@ def space_file(tmp_path):
     path = Path(tmp_path, "small.toml")
     path.write_text(SPACE)
     return path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs the command and returns exit code, standard output and standard error."""
+    from srnas.nas.cli import main
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["srnas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)

@@ -42,10 +42,14 @@ class SE(Block):
         assert isinstance(config, SE.Config)
         return config.model_copy(update={"reduction": canonical_reduction(channels, config.reduction, 16)})
 
+    def excite(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a logit per channel, ``(B, C, 1, 1)``, from the global average."""
+        logits: torch.Tensor = self.expand(F.relu(self.squeeze(x.mean((-2, -1)))))
+        return logits[:, :, None, None]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        gate: torch.Tensor = self.expand(F.relu(self.squeeze(x.mean((-2, -1))))).sigmoid()
-        return x * gate[:, :, None, None]
+        return x * self.excite(x).sigmoid()
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

@@ -21,22 +21,6 @@ pytestmark = pytest.mark.usefixtures("brief_latency")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command and returns exit code, standard output and standard error."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["srnas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
 def search(run, workspace, space_file, photo_folder, held_out_folder):
     """Return a function that runs a small search; options given replace these."""
 

@@ -6,8 +6,6 @@ import math
 import os
 import resource
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from srnas.nas.cli import main
 from srnas.nas.evaluation import evaluate_bicubic
 from srnas.nas.imresize import imresize
 from srnas.nas.pairs import load_pairs
@@ -26,22 +23,6 @@ from srnas.search_space.published import published
 
 SHARED = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden")).parent
 SET5, WEIGHTS = SHARED / "data" / "test" / "Set5", SHARED / "checkpoints" / "PlainUSRS_Rep_x4.pth"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs the command and returns exit code, standard output and standard error."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["srnas", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
