@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from srnas.nas.diagram import draw_block
 from srnas.profiling import count
-from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block, unknown_name
+from srnas.search_space import REGISTRY, Architecture, BlockInfo, build_block
 from srnas.search_space.graph import Step, operator_graph
 from srnas.search_space.registry import Block, Tail, fold_all
 
@@ -41,9 +41,8 @@ class Explanation:
     @property
     def options(self) -> list[str]:
         """Each option with its default and, where they are few, all its values."""
-        cls = REGISTRY.tail(self.info.name) if self.info.role == "tail" else REGISTRY.block(self.info.name)
         texts = []
-        for name, field in cls.Config.model_fields.items():
+        for name, field in REGISTRY.entry(self.info.name).Config.model_fields.items():
             values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             others = [str(value) for value in values if value != field.default]
             texts.append(f"{name}={field.default}" + (f" (or {', '.join(others)})" if others else ""))
@@ -64,33 +63,29 @@ def explain(name: str, channels: int, height: int, width: int) -> Explanation:
     Raises:
         InputError: If the name is unknown, or the block cannot take this input.
     """
-    infos = {info.name: info for info in REGISTRY.infos()}
-    if name not in infos:
-        raise unknown_name("block", name, infos)
+    cls = REGISTRY.entry(name)
     module: Block | Tail
-    if infos[name].role == "tail":
-        tail = REGISTRY.tail(name)
-        module, formulas = tail(channels, 2, tail.Config()), {}
+    if issubclass(cls, Tail):
+        module, formulas = cls(channels, 2, cls.Config()), {}
     else:
-        block = REGISTRY.block(name)
         module = build_block(name, channels)
-        block.info.constraint.check_size(name, height, width)
+        cls.info.constraint.check_size(name, height, width)
         formulas = {
-            f"{name}_formula": _documentation(getattr(block, name)).rstrip(".")
-            for name in ("params", "macs")
-            if getattr(block, name).__func__ is not getattr(Block, name).__func__
+            f"{size}_formula": _documentation(getattr(cls, size)).rstrip(".")
+            for size in ("params", "macs")
+            if getattr(cls, size).__func__ is not getattr(Block, size).__func__
         }
     deployed = fold_all(copy.deepcopy(module).eval())
     counts = count(deployed, (1, channels, height, width))
     return Explanation(
-        info=module.info,
-        summary=_documentation(type(module)),
+        info=cls.info,
+        summary=_documentation(cls),
         params=counts.params,
         macs=counts.macs,
         formulas=formulas,
         steps=operator_graph(module, channels, height, width),
         deployed=operator_graph(deployed, channels, height, width),
-        around=_around(module.info, channels),
+        around=_around(cls.info, channels),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from srnas.search_space.errors import InputError, unknown_name
+from srnas.search_space.errors import InputError
 from srnas.search_space.registry import REGISTRY
 
 
@@ -21,10 +21,7 @@ def convert_official(block: str, state_dict: Mapping[str, torch.Tensor]) -> dict
     Raises:
         InputError: If the block is unknown, or a name has no counterpart (all such names are listed).
     """
-    infos = {info.name: info for info in REGISTRY.infos()}
-    if block not in infos:
-        raise unknown_name("block", block, infos)
-    converted = rename(infos[block].official_names, state_dict)
+    converted = rename(REGISTRY.entry(block).info.official_names, state_dict)
     unknown = state_dict.keys() - converted.keys()
     if unknown:
         raise InputError(

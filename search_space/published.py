@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from srnas.search_space.architecture import NONE, Architecture, Choice, Position, check_scale
+from srnas.search_space.blocks.aab import PAPER as _A2N
+from srnas.search_space.blocks.lia import PAPER as _PLAINUSR
+from srnas.search_space.blocks.mlka import PAPER as _MAN
 from srnas.search_space.blocks.repmb import OFFICIAL_NAMES as REPMB_CONV_NAMES
 from srnas.search_space.errors import unknown_name
 from srnas.search_space.registry import REGISTRY
@@ -97,8 +100,8 @@ def plainusr_block_names(official: str, ours: str, convolutions: int, attention:
 
 
 def _of_block(official: str, ours: str, block: str) -> dict[str, str]:
-    info = next(info for info in REGISTRY.infos() if info.name == block)
-    return {f"{official}{a}": f"{ours}{b}" for a, b in info.official_names.items()}
+    names = REGISTRY.entry(block).info.official_names
+    return {f"{official}{a}": f"{ours}{b}" for a, b in names.items()}
 
 
 def _a2n(block: str) -> Callable[[int], Architecture]:
@@ -147,10 +150,6 @@ def _man_names(architecture: Architecture) -> dict[str, str]:
         names |= _of_block(f"body.0.body.{index}.LFE.", f"body.{index}.blocks.1.", "gsau")
     return names
 
-
-_PLAINUSR = "Wang et al., PlainUSR, ACCV 2024, https://arxiv.org/abs/2409.13435"
-_A2N = "Chen et al., Attention in Attention Network, 2021, https://arxiv.org/abs/2104.09497"
-_MAN = "Wang et al., MAN, CVPRW 2024, https://arxiv.org/abs/2209.14145"
 
 _ALL = (
     PublishedNetwork("plainusr_u", _PLAINUSR, _plainusr((16, 8), None), _plainusr_names),

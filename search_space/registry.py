@@ -4,7 +4,6 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +202,12 @@ class Registry:
         found = (cls.info for cls in self._classes.values())
         return sorted((i for i in found if not roles or i.role in roles), key=lambda i: (i.role, i.name))
 
+    def entry(self, name: str) -> type[Block] | type[Tail]:
+        """Return a class of any role; an unknown name raises ``InputError`` with the nearest valid one."""
+        if name not in self._classes:
+            raise unknown_name("block", name, self._classes)
+        return self._classes[name]
+
     def block(self, name: str, *roles: Role) -> type[Block]:
         """Return a trunk or attention class; an unknown name raises ``InputError`` with the nearest valid one."""
         cls = self._classes.get(name)
@@ -252,11 +257,11 @@ def import_folder(folder: str) -> None:
     if not Path(folder).is_dir():
         raise InputError(f"SRNAS_BLOCKS must name folders of block files, but got '{folder}', which is none.")
     for path in sorted(Path(folder).glob("*.py")):
-        name = f"srnas_blocks_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        # The path as name keeps a file apart from a module of ours that is called alike.
+        spec = importlib.util.spec_from_file_location(str(path), path)
         assert spec is not None
         assert spec.loader is not None
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         known = {info.name for info in REGISTRY.infos()}
         try:
             spec.loader.exec_module(module)

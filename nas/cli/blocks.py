@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from srnas.search_space import BlockInfo
     from srnas.search_space.graph import Step
 
-_TILED = "tiling changes its result"
+_TILED = "changes its result"
 
 
 def blocks(
@@ -48,7 +48,8 @@ def blocks(
     table.add_column("paper", overflow="fold")
     for row in rows:
         options = [f"{key}={value}" for key, value in row["options"].items()]
-        dim = [f"[dim]{text}[/]" for text in (*_constraints(row), *([] if row["tile_invariant"] else [_TILED]))]
+        said = [*_constraints(row), *([] if row["tile_invariant"] else [f"tiling {_TILED}"])]
+        dim = [f"[dim]{text}[/]" for text in said]
         table.add_row(f"{row['block']}\n[dim]{row['role']}[/]", "\n".join(options + dim), row["paper"])
     Console().print(table)
 
@@ -56,11 +57,10 @@ def blocks(
 def _row(info: "BlockInfo") -> dict[str, Any]:
     from srnas.search_space import REGISTRY
 
-    cls = REGISTRY.tail(info.name) if info.role == "tail" else REGISTRY.block(info.name)
     return {
         "role": info.role,
         "block": info.name,
-        "options": cls.Config().model_dump(mode="json"),
+        "options": REGISTRY.entry(info.name).Config().model_dump(mode="json"),
         "channels_multiple": info.constraint.channels_multiple,
         "min_channels": info.constraint.min_channels,
         "min_size_px": info.constraint.min_size,
@@ -102,7 +102,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
             console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
     constraints = ", ".join(_constraints(facts)) or "any channels, any size"
     options = ", ".join(explanation.options) or "none"
-    tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED.removeprefix("tiling ")
+    tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED
     lines = {"options": options, "constraints": constraints, "tiling": tiling, "paper": facts["paper"], "drawn": svg}
     for key, text in lines.items():
         console.print(f"{key:<12}{text}", highlight=False, markup=False, soft_wrap=True)

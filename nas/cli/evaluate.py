@@ -46,7 +46,6 @@ def evaluate(
     said = Console(stderr=True)
     with said.status("loading"):
         from srnas.nas.assessment import assess
-        from srnas.nas.output import check_folder, check_new, output_names
         from srnas.nas.pairs import load_pairs
         from srnas.nas.sources import SourceRequest, load_source
         from srnas.profiling import cpu_threads, resolve_device, resolve_threads
@@ -56,18 +55,11 @@ def evaluate(
         architecture = source.architecture
         pairs = load_pairs(data, architecture.scale, lr=lr, min_size=architecture.min_size)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
-        names = {}
-        if save:
-            names = output_names([pair.name for pair in pairs.pairs], (".png", _SHEET))
-            check_folder(save, pairs.folders)
-            if not overwrite:
-                files = [save / name for name in names.values()]
-                check_new([file.with_suffix(suffix) for file in files for suffix in (".png", _SHEET)])
+        outputs = _outputs(save, pairs, overwrite) if save else {}
     print_notes(said, pairs.notes)
     with cpu_threads(threads), image_bar(said) as bar:
         task = bar.add_task("evaluating", total=len(pairs.pairs))
-        paths = {image: save / name for image, name in names.items()} if save else {}
-        on_image = _on_image(source, paths, lambda: bar.update(task, advance=1))
+        on_image = _on_image(source, outputs, lambda: bar.update(task, advance=1))
         scores = assess(source.network.to(where), pairs.pairs, where, on_image)
     if as_json:
         typer.echo(json.dumps(_plain(source, pairs, scores), indent=2, allow_nan=False))
@@ -77,7 +69,19 @@ def evaluate(
         Console().print(f"sheets  {save}", soft_wrap=True, highlight=False)
 
 
-def _on_image(source: "Source", paths: dict[str, Path], on_done: Callable[[], None]) -> "OnImage":
+def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:
+    """Return where the output of each photograph goes, once it is sure that it can."""
+    from srnas.nas.output import check_folder, check_new, output_names
+
+    names = output_names([pair.name for pair in pairs.pairs], (".png", _SHEET))
+    outputs = {image: folder / name for image, name in names.items()}
+    check_folder(folder, pairs.folders)
+    if not overwrite:
+        check_new([path.with_suffix(suffix) for path in outputs.values() for suffix in (".png", _SHEET)])
+    return outputs
+
+
+def _on_image(source: "Source", outputs: dict[str, Path], on_done: Callable[[], None]) -> "OnImage":
     from PIL import Image
 
     from srnas.nas.metrics import Image as Pixels
@@ -86,7 +90,7 @@ def _on_image(source: "Source", paths: dict[str, Path], on_done: Callable[[], No
     from srnas.nas.sheet import draw_sheet
 
     def write(pair: Pair, sr: Pixels, scores: "ImageScores") -> None:
-        path = paths.get(pair.name)
+        path = outputs.get(pair.name)
         if path is not None:
             save_png(Image.fromarray(sr), path)
             sheet = draw_sheet(pair, sr, source.architecture.scale, source.label, scores)

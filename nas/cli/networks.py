@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from srnas.search_space import Architecture, PublishedNetwork
 
 _SQUARE = (256, 256)
+# 1280 / 3 is no integer: publications round it either way.
+_X3_WIDTHS = (426, 427)
 
 
 def networks(
@@ -49,7 +51,7 @@ def _row(entry: "PublishedNetwork", architecture: "Architecture", scale: int) ->
     with torch.device("meta"):
         network = architecture.build()
         deployed = network.deploy()
-    wide = [entry.x3_width, 853 - entry.x3_width] if scale == 3 else [1280 // scale]
+    wide = sorted(_X3_WIDTHS, key=lambda width: width != entry.x3_width) if scale == 3 else [1280 // scale]
     params, train_params = (sum(p.numel() for p in form.parameters()) for form in (deployed, network))
     sizes = []
     for height, width in (*((720 // scale, width) for width in wide), _SQUARE):

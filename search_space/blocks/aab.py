@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from srnas.search_space.blocks.squeeze import canonical_reduction, squeezed
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
-_PAPER = "Chen et al., Attention in Attention Network, 2021, https://arxiv.org/abs/2104.09497"
+PAPER = "Chen et al., Attention in Attention Network, 2021, https://arxiv.org/abs/2104.09497"
 _SLOPE = 0.2
 _CONSTRAINT = Constraint(min_channels=4)
 _OFFICIAL_NAMES = {
@@ -38,7 +38,7 @@ def _conv(channels: int, kernel: int, bias: bool = False) -> nn.Conv2d:
     BlockInfo(
         name="aab",
         role="attention",
-        paper=_PAPER,
+        paper=PAPER,
         constraint=_CONSTRAINT,
         tile_invariant=False,
         residual=True,
@@ -115,7 +115,7 @@ class AAB(Block):
     BlockInfo(
         name="aab_m",
         role="attention",
-        paper=_PAPER + " (A2N-M)",
+        paper=PAPER + " (A2N-M)",
         constraint=_CONSTRAINT,
         tile_invariant=False,
         residual=True,

@@ -37,9 +37,14 @@ class Conv(Block):
 
     def __init__(self, channels: int, config: Config = Config()) -> None:
         super().__init__(channels, config)
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = self.make_conv(channels)
         self.activation = make_activation(config.activation)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = self.make_conv(channels)
+
+    @staticmethod
+    def make_conv(channels: int) -> nn.Module:
+        """Return a convolution."""
+        return nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform ``x``, ``(B, C, H, W)``."""

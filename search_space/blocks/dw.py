@@ -6,16 +6,10 @@ Reference: Howard et al., "MobileNets: Efficient Convolutional Neural Networks f
 Deviation: no batch norm, and no activation between a depthwise convolution and its 1x1, whose bias serves both.
 """
 
-import torch
 from torch import nn
 
-from srnas.search_space.blocks.conv import Activation, make_activation
-from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
-
-
-def _separable(channels: int) -> nn.Sequential:
-    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-    return nn.Sequential(depthwise, nn.Conv2d(channels, channels, 1))
+from srnas.search_space.blocks.conv import Conv
+from srnas.search_space.registry import REGISTRY, BlockInfo
 
 
 @REGISTRY.register(
@@ -25,31 +19,21 @@ def _separable(channels: int) -> nn.Sequential:
         paper="Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861",
     )
 )
-class DepthwiseSeparable(Block):
+class DepthwiseSeparable(Conv):
     """``conv1x1(dw3x3(activation(conv1x1(dw3x3(x)))))``, shape kept; the input is added by the position."""
 
-    class Config(BlockConfig):
-        """``activation``: ``relu``, or ``leaky_relu`` with slope 0.05."""
-
-        activation: Activation = "relu"
-
-    def __init__(self, channels: int, config: Config = Config()) -> None:
-        super().__init__(channels, config)
-        self.first = _separable(channels)
-        self.activation = make_activation(config.activation)
-        self.second = _separable(channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform ``x``, ``(B, C, H, W)``."""
-        transformed: torch.Tensor = self.second(self.activation(self.first(x)))
-        return transformed
+    @staticmethod
+    def make_conv(channels: int) -> nn.Module:
+        """Return a depthwise 3x3 convolution and a 1x1 convolution."""
+        depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        return nn.Sequential(depthwise, nn.Conv2d(channels, channels, 1))
 
     @classmethod
-    def params(cls, channels: int, config: Config = Config()) -> int:
+    def params(cls, channels: int, config: Conv.Config = Conv.Config()) -> int:
         """``2 C^2 + 20 C``."""
         return 2 * channels**2 + 20 * channels
 
     @classmethod
-    def macs(cls, channels: int, height: int, width: int, config: Config = Config()) -> int:
+    def macs(cls, channels: int, height: int, width: int, config: Conv.Config = Conv.Config()) -> int:
         """``(2 C^2 + 18 C) H W``."""
         return (2 * channels**2 + 18 * channels) * height * width

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from srnas.search_space.blocks.channel_norm import ChannelLayerNorm
+from srnas.search_space.blocks.mlka import PAPER
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
@@ -16,7 +17,7 @@ from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
     BlockInfo(
         name="gsau",
         role="trunk",
-        paper="Wang et al., MAN, CVPRW 2024, https://arxiv.org/abs/2209.14145",
+        paper=PAPER,
         residual=True,
         official_names={
             "norm": "norm",

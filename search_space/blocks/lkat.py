@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srnas.search_space.blocks.mlka import PAPER
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
@@ -15,7 +16,7 @@ from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
     BlockInfo(
         name="lkat",
         role="attention",
-        paper="Wang et al., MAN, CVPRW 2024, https://arxiv.org/abs/2209.14145",
+        paper=PAPER,
         unbounded=True,
         official_names={
             "conv0.0": "project_in",

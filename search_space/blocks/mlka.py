@@ -10,6 +10,7 @@ from torch import nn
 from srnas.search_space.blocks.channel_norm import ChannelLayerNorm
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
+PAPER = "Wang et al., MAN, CVPRW 2024, https://arxiv.org/abs/2209.14145"
 # (gate and first kernel, dilated kernel, dilation) of the three groups.
 _GROUPS = ((3, 5, 2), (5, 7, 3), (7, 9, 4))
 _BRANCH_PARTS = {"0": "local", "1": "dilated", "2": "point"}
@@ -39,7 +40,7 @@ class _Branch(nn.Module):
     BlockInfo(
         name="mlka",
         role="attention",
-        paper="Wang et al., MAN, CVPRW 2024, https://arxiv.org/abs/2209.14145",
+        paper=PAPER,
         constraint=Constraint(channels_multiple=3, min_channels=3),
         residual=True,
         official_names={
