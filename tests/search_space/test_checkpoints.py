@@ -18,11 +18,6 @@ ARCHITECTURE = Architecture.from_dict(
 )
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def drawn(architecture):
     network = architecture.build().eval()
     for parameter in network.parameters():

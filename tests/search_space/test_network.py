@@ -12,11 +12,6 @@ from srnas.search_space.blocks.repmb import RepMBConv
 from srnas.search_space.network import PositionModule
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
-
-
 def build(**fields):
     return Architecture.from_dict({"scale": 2, "channels": 12, **fields}).build()
 
