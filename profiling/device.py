@@ -11,7 +11,39 @@ from pathlib import Path
 
 import torch
 
-from srnas.search_space import InputError
+from srnas.search_space import InputError, unknown_name
+
+
+DTYPES = ("float32", "bfloat16", "float16", "int8")
+MEMORY_FORMATS = ("nchw", "channels_last")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a network is deployed on: the part of a device profile that a user chooses.
+
+    Attributes:
+        device: A CPU or a CUDA device.
+        runtime: What executes the network; see :mod:`srnas.profiling.runtimes`.
+        dtype: Of weights and input.
+        memory_format: ``nchw`` or ``channels_last``.
+        threads: CPU threads; 1 is the comparable figure, all cores the practical one.
+
+    Raises:
+        InputError: If the data type or the memory format is unknown.
+    """
+
+    device: torch.device = torch.device("cpu")
+    runtime: str = "eager"
+    dtype: str = "float32"
+    memory_format: str = "nchw"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+        if self.memory_format not in MEMORY_FORMATS:
+            raise unknown_name("memory format", self.memory_format, MEMORY_FORMATS)
 
 
 @dataclass(frozen=True)
