@@ -2,6 +2,8 @@
 
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
+from srnas.leaderboard.profile_figure import profile_figures
+from srnas.leaderboard.profile_table import latency_table, places_table, sizes_table
 from srnas.leaderboard.ranking import Board, rank
 from srnas.leaderboard.record import Quality, Rung, Sizes, State, StudyRecord, TrialRecord
 from srnas.leaderboard.store import Store
@@ -19,8 +21,12 @@ __all__ = [
     "board_summary",
     "board_table",
     "hypervolume",
+    "latency_table",
     "non_dominated",
+    "places_table",
+    "profile_figures",
     "rank",
+    "sizes_table",
     "write_html",
     "write_png",
 ]

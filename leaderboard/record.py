@@ -29,6 +29,7 @@ class StudyRecord(_Record):
         device: The device profile of every latency.
         reference_psnr_y_db: PSNR of the hypervolume's reference point: bicubic's.
         reference_latency_ms: Latency of it: the budget, or the slowest human design.
+        retimed_from: Name of the study whose trained networks these are, timed again on another device profile.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StudyRecord(_Record):
     device: DeviceProfile
     reference_psnr_y_db: float
     reference_latency_ms: float
+    retimed_from: str = ""
 
     @property
     def experiment(self) -> str:
@@ -103,6 +105,7 @@ class TrialRecord(_Record):
         validation: Name of the held-out set.
         sizes: Once counted.
         latency: Once measured.
+        peak_memory_mib: Of a forward pass beyond what was resident, where it is known.
         rungs: PSNR during training.
         quality: Once trained.
         train_s: Seconds spent in training steps.
@@ -123,6 +126,7 @@ class TrialRecord(_Record):
     validation: str
     sizes: Sizes | None = None
     latency: Latency | None = None
+    peak_memory_mib: float | None = None
     rungs: tuple[Rung, ...] = ()
     quality: Quality | None = None
     train_s: float = 0.0

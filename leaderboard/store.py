@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,11 @@ class Store:
             self.client.log_artifact(parent, str(file))
         self.client.set_terminated(parent, "KILLED" if killed else "FINISHED")
 
+    def delete_study(self, study: StudyRecord) -> None:
+        """Delete the runs of a study as MLflow does: they can be restored."""
+        for run in self._search(self._experiment(study.experiment), f"tags.`srnas.study` = '{study.name}'"):
+            self.client.delete_run(run.info.run_id)
+
     def add_weights(self, study: StudyRecord, weights: Mapping[int, Path]) -> None:
         """Log the weights of trials that have none yet, by trial number."""
         for number, path in weights.items():
@@ -138,15 +143,50 @@ class Store:
                 if not self.client.list_artifacts(run.info.run_id, "weights"):
                     self.client.log_artifact(run.info.run_id, str(path), "weights")
 
-    def write_block_profiles(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write one run per profiled block: numbers as metrics, the rest as tags."""
+    def write_profiles(
+        self, title: str, rows: Sequence[Mapping[str, Any]], files: Mapping[str, str], figures: Iterable[Path]
+    ) -> str:
+        """Write profiles of blocks or networks to the atlas (the experiment ``sr/blocks``), one child run per row.
+
+        Args:
+            title: Name of the parent run.
+            rows: Numbers become metrics, texts and flags tags; all of it is kept with the parent as ``profiles.json``.
+            files: Texts that are kept with the parent, by file name: raw samples, the state before.
+            figures: Images that are kept with the parent.
+
+        Returns:
+            The id of the parent run.
+        """
         experiment = self._experiment("sr/blocks")
+        tags = {"srnas.role": "profiles", **_process_tags()}
+        parent = str(self.client.create_run(experiment, tags=tags, run_name=title).info.run_id)
         for row in rows:
             numbers = {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-            tags = {f"srnas.{key}": json.dumps(value) for key, value in row.items() if key not in numbers}
-            run = self.client.create_run(experiment, tags=tags, run_name=str(row["block"]))
+            others = {k: v for k, v in row.items() if k not in numbers and k != "places" and v is not None}
+            tags = {f"srnas.{k}": v if isinstance(v, str) else json.dumps(v) for k, v in others.items()}
+            tags |= {"srnas.role": "profile", MLFLOW_PARENT_RUN_ID: parent}
+            name = str(row.get("block") or row["network"])
+            run = self.client.create_run(experiment, tags=tags, run_name=name)
             self.client.log_batch(run.info.run_id, _metrics(numbers))
             self.client.set_terminated(run.info.run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in {**files, "profiles.json": json.dumps(list(rows))}.items():
+                Path(folder, file).write_text(text, encoding="utf-8")
+            self.client.log_artifacts(parent, folder)
+        for figure in figures:
+            self.client.log_artifact(parent, str(figure))
+        self.client.set_terminated(parent)
+        return parent
+
+    def architecture(self, key: str) -> dict[str, Any] | None:
+        """Return an architecture that some study judged, as plain data, or ``None`` if none did."""
+        for experiment in self._experiments():
+            for run in self.client.search_runs([experiment], f"tags.`srnas.key` = '{key}'", max_results=1):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = self.client.download_artifacts(run.info.run_id, "architecture.json", folder)
+                    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+                    return found
+        return None
 
     def studies(self) -> list[StudyRecord]:
         """Return every study, newest first."""
@@ -248,6 +288,8 @@ def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
             "latency_stable_ms": latency.stable_ms,
             "latency_reference_ratio": latency.reference_ratio,
         }
+    if trial.peak_memory_mib is not None:
+        values["peak_memory_mib"] = trial.peak_memory_mib
     if trial.quality:
         values[f"psnr_y_db.{trial.validation}"] = trial.quality.mean_psnr_y_db
         values[f"ssim_y.{trial.validation}"] = trial.quality.mean_ssim_y

@@ -16,7 +16,16 @@ from srnas.nas.evaluation import Scores, evaluate
 from srnas.nas.pairs import Pair, PatchSampler
 from srnas.nas.settings import StudySettings
 from srnas.nas.training import DivergedError, Progress, build_seeded, train
-from srnas.profiling import Latency, count, cpu_threads, measure_latency, reconcile
+from srnas.profiling import (
+    BlockTable,
+    DeviceBusyError,
+    Measurement,
+    count,
+    cpu_threads,
+    device_share,
+    measure_latency,
+    reconcile,
+)
 from srnas.search_space import Architecture
 
 
@@ -59,6 +68,7 @@ class Judge:
         validation_name: Name of the held-out set.
         cache: Results of earlier trainings.
         observer: Told of every stage.
+        table: Predicts latencies of the study's target and input, if there is one.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Judge:
         validation_name: str,
         cache: ResultCache,
         observer: Observer,
+        table: BlockTable | None = None,
     ) -> None:
         self.settings = settings
         self.patches = patches
@@ -76,10 +87,15 @@ class Judge:
         self.validation_name = validation_name
         self.cache = cache
         self.observer = observer
+        self.table = table
         self.device = torch.device(settings.device)
 
     def judge(self, architecture: Architecture, number: int, design: str = "") -> TrialRecord:
-        """Return the record of a candidate; whatever goes wrong in it is part of the record."""
+        """Return the record of a candidate; whatever goes wrong in it is part of the record.
+
+        Raises:
+            DeviceBusyError: If another process holds the device for too long.
+        """
         started_ms = int(time.time() * 1000)
         found: dict[str, Any] = {}
         state, reason = self._attempt(architecture, found)
@@ -107,6 +123,8 @@ class Judge:
             return "over_budget", str(error)
         except DivergedError as error:
             return "diverged", str(error)
+        except DeviceBusyError:  # Not the candidate's fault: the study stops, and judges it when it goes on.
+            raise
         except Exception as error:  # A candidate must never end the study; the reason is kept.
             text = f"{type(error).__name__}: {error}"
             memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
@@ -116,20 +134,29 @@ class Judge:
     def _measure(self, architecture: Architecture, found: dict[str, Any]) -> None:
         shape = (1, 3, *self.settings.latency_input)
         self.observer.on_stage("counting")
-        network = build_seeded(architecture, self.settings.training.seed).deploy().to(self.device)
+        network = build_seeded(architecture, self.settings.training.seed).deploy()
         counts = count(network, shape)
         found["sizes"] = Sizes.from_counts(counts)
         self._check_budgets({"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9})
+        self._screen(architecture)
         found["sizes"] = Sizes.from_counts(counts, reconcile(network, shape))
         self.observer.on_stage("timing")
-        found["latency"] = self.time({"candidate": network})["candidate"]
+        measured = self.time({"candidate": network})
+        found["latency"] = measured.latencies["candidate"]
+        found["peak_memory_mib"] = measured.peak_memory_mib["candidate"]
         self._check_budgets({"latency_ms": found["latency"].stable_ms})
 
-    def time(self, networks: dict[str, nn.Module]) -> dict[str, Latency]:
+    def _screen(self, architecture: Architecture) -> None:
+        """End a candidate that the block table expects to be too slow, errors of the table allowed for."""
+        limit = self.settings.budgets.max_latency_ms
+        if self.table is None or limit is None or not self.table.covers(architecture):
+            return
+        if (least := self.table.least_ms(architecture)) > limit:
+            raise OverBudgetError(f"latency_ms={least:.4g} at least > {limit:g}, by the block table")
+
+    def time(self, networks: dict[str, nn.Module]) -> Measurement:
         """Measure deployed networks at the study's input."""
-        settings = self.settings
-        shape = (1, 3, *settings.latency_input)
-        return measure_latency(networks, shape, self.device, threads=settings.threads)[0]
+        return measure_latency(networks, (1, 3, *self.settings.latency_input), self.settings.target)
 
     def _check_budgets(self, values: dict[str, float]) -> None:
         exceeded = self.settings.budgets.exceeded(values)
@@ -160,13 +187,18 @@ class Judge:
             self.observer.on_stage("training")
 
         self.observer.on_stage("training")
-        with cpu_threads(self.settings.threads):
+        with cpu_threads(self.settings.threads), device_share(self.device) as share:
+
+            def on_step(progress: Progress) -> None:
+                self.observer.on_step(progress)
+                share.give_way()
+
             network, train_s = train(
                 build_seeded(architecture, config.seed),
                 self.patches,
                 config,
                 self.device,
-                on_step=self.observer.on_step,
+                on_step=on_step,
                 on_rung=on_rung,
             )
         result = TrainedResult(rungs=tuple(rungs), quality=_quality(final[0]), train_s=train_s)

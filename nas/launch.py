@@ -14,15 +14,18 @@ from srnas.nas.photos import PhotoSet, all_notes, embedded_photos, load_folder
 from srnas.nas.samplers import check_sampler
 from srnas.nas.settings import Budgets, StudySettings, digest
 from srnas.nas.study import Outcome, Search, stored_settings, study_lock
+from srnas.nas.tables import find_table
 from srnas.nas.training import TrainingConfig, build_seeded
 from srnas.profiling import (
     CPU_PROTOCOL,
+    Target,
     count,
     describe_device,
     measure_latency,
     resolve_device,
     resolve_threads,
 )
+from srnas.profiling.runtimes import find_runtime, runtime_version
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs, unknown_name
 from srnas.search_space.errors import parse
 
@@ -44,6 +47,9 @@ class SearchRequest:
     sampler: str = "tpe"
     seed: int = 0
     device: str = "auto"
+    runtime: str = "eager"
+    dtype: str = "float32"
+    memory_format: str = "nchw"
     threads: int = 1
     latency_input: tuple[int, int] | None = None
     budgets: Budgets = field(default_factory=Budgets)
@@ -80,16 +86,17 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
     space = SearchSpace.load(request.space, request.scale)
     device = resolve_device(request.device)
     training = _training(request, space)
-    latency_input = _latency_input(request, space)
+    find_runtime(Target(device, request.runtime, request.dtype, request.memory_format))
+    timed_input = latency_input(space, request.latency_input)
     photos = _photos(request, space, training)
-    settings = _settings(request, space, device, training, latency_input, photos)
+    settings = _settings(request, space, device, training, timed_input, photos)
     stored = stored_settings(request.workspace, settings.name)
     if stored:
         settings.check_same(stored[0])
         if stored[1] >= request.trials:
             return AlreadyComplete(settings.name, stored[1], load_board(request.workspace, settings.name))
     else:
-        _check_feasible(settings, space, device)
+        _check_feasible(settings, space)
     for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*photos)):
         observer.on_note(note)
     with study_lock(request.workspace, settings.name):
@@ -98,14 +105,17 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
         train_pairs, validation = (make_pairs(p, request.scale) for p in photos)
         patches = PatchSampler(train_pairs, request.scale, training.patch, device)
         cache = ResultCache(request.workspace / "cache", settings.protocol)
-        judge = Judge(settings, patches, validation, photos[1].name, cache, observer)
+        table = find_table(request.workspace, space, settings.target, settings.latency_input)
+        if table is not None and settings.budgets.max_latency_ms is not None:
+            observer.on_note(f"screening by the block table of {len(table.entries_ms)} parts: {table.validation}")
+        judge = Judge(settings, patches, validation, photos[1].name, cache, observer, table)
         search = Search(request.workspace, settings, space)
 
         def make_record() -> StudyRecord:
             if settings.budgets.max_latency_ms is None:
                 timed = "human designs, whose slowest" if human_designs(space) else "smallest network, which"
                 observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
-            return _study_record(settings, space, validation, photos[1].name, device)
+            return _study_record(settings, space, validation, photos[1].name)
 
         record = search.prepare(make_record)
         return search.run(judge, store, record, request.trials)
@@ -121,7 +131,7 @@ def load_board(workspace: Path, study: str | None = None) -> Board:
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
     store = Store(workspace)
     studies = store.studies()
-    found = next((s for s in studies if study in (None, s.name)), None)
+    found = next((s for s in studies if (s.name == study if study else not s.retimed_from)), None)
     if found is None and study is None:
         raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     if found is None:
@@ -141,12 +151,17 @@ def _training(request: SearchRequest, space: SearchSpace) -> TrainingConfig:
     return config
 
 
-def _latency_input(request: SearchRequest, space: SearchSpace) -> tuple[int, int]:
-    height, width = request.latency_input or (side // request.scale for side in space.defaults.latency_output)
+def latency_input(space: SearchSpace, given: tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width of the input that studies of a space time, unless others are given.
+
+    Raises:
+        InputError: If a block of the space cannot take it.
+    """
+    height, width = given or (side // space.scale for side in space.defaults.latency_output)
     if min(height, width) < space.min_size:
         raise InputError(
             f"latency input sides >= {space.min_size} must hold for the blocks of space '{space.name}', "
-            f"but got {height}x{width}."
+            f"but got {width}x{height}."
         )
     return height, width
 
@@ -182,6 +197,9 @@ def _settings(
             "sampler": request.sampler,
             "seed": request.seed,
             "device": str(device),
+            "runtime": request.runtime,
+            "dtype": request.dtype,
+            "memory_format": request.memory_format,
             "threads": resolve_threads(request.threads),
             "latency_input": latency_input,
             "budgets": request.budgets,
@@ -215,18 +233,18 @@ def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Arch
     return min(candidates)[2]
 
 
-def _check_feasible(settings: StudySettings, space: SearchSpace, device: torch.device) -> None:
+def _check_feasible(settings: StudySettings, space: SearchSpace) -> None:
     """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
     if settings.budgets == Budgets():
         return
     shape = (1, 3, *settings.latency_input)
     architecture = smallest(space, shape)
-    network = architecture.build().deploy().to(device)
+    network = architecture.build().deploy()
     counts = count(network, shape)
     values = {"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9}
     if settings.budgets.max_latency_ms is not None:
-        measured, _ = measure_latency({"smallest": network}, shape, device, threads=settings.threads)
-        values["latency_ms"] = measured["smallest"].stable_ms
+        measured = measure_latency({"smallest": network}, shape, settings.target)
+        values["latency_ms"] = measured.latencies["smallest"].stable_ms
     exceeded = settings.budgets.exceeded(values)
     if exceeded:
         raise InputError(
@@ -236,7 +254,7 @@ def _check_feasible(settings: StudySettings, space: SearchSpace, device: torch.d
 
 
 def _study_record(
-    settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str, device: torch.device
+    settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str
 ) -> StudyRecord:
     """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
     bicubic = evaluate_bicubic(validation, settings.scale)
@@ -248,15 +266,15 @@ def _study_record(
         validation=name,
         bicubic_psnr_y_db=bicubic.mean_psnr_y_db,
         bicubic_ssim_y=bicubic.mean_ssim_y,
-        device=describe_device(device, settings.threads),
+        device=describe_device(settings.target, runtime_version(settings.runtime)),
         reference_psnr_y_db=bicubic.mean_psnr_y_db,
-        reference_latency_ms=limit or _slowest_design_ms(settings, space, device),
+        reference_latency_ms=limit or _slowest_design_ms(settings, space),
     )
 
 
-def _slowest_design_ms(settings: StudySettings, space: SearchSpace, device: torch.device) -> float:
-    designs = human_designs(space) or {"smallest": smallest(space, (1, 3, *settings.latency_input))}
-    networks = {name: build_seeded(design, 0).deploy().to(device) for name, design in designs.items()}
+def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
     shape = (1, 3, *settings.latency_input)
-    measured, _ = measure_latency(networks, shape, device, threads=settings.threads, protocol=_BRIEF)
-    return max(latency.stable_ms for latency in measured.values())
+    designs = human_designs(space) or {"smallest": smallest(space, shape)}
+    networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
+    measured = measure_latency(networks, shape, settings.target, protocol=_BRIEF)
+    return max(latency.stable_ms for latency in measured.latencies.values())

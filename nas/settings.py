@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from srnas.nas.training import TrainingConfig
+from srnas.profiling import Target
 from srnas.search_space import InputError, SearchSpace
 
 # Raised when a change of the code changes what a network's PSNR is.
@@ -49,6 +51,9 @@ class StudySettings(BaseModel):
         sampler: Name of the sampler.
         seed: Of the sampler; the training has its own.
         device: ``cpu`` or ``cuda:N``.
+        runtime: What executes the networks that are timed.
+        dtype: Of the networks that are timed.
+        memory_format: Of the networks that are timed.
         threads: CPU threads, for measuring and for training.
         latency_input: Height and width of the input that is timed.
         budgets: Limits on candidates.
@@ -66,6 +71,9 @@ class StudySettings(BaseModel):
     sampler: str
     seed: int
     device: str
+    runtime: str = "eager"
+    dtype: str = "float32"
+    memory_format: str = "nchw"
     threads: int
     latency_input: tuple[int, int]
     budgets: Budgets
@@ -83,6 +91,11 @@ class StudySettings(BaseModel):
     def flat(self) -> dict[str, Any]:
         """Return the settings by dotted name."""
         return dict(_flatten(self.model_dump(mode="json")))
+
+    @property
+    def target(self) -> Target:
+        """What the networks are timed on."""
+        return Target(torch.device(self.device), self.runtime, self.dtype, self.memory_format, self.threads)
 
     @property
     def protocol(self) -> str:

@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 from srnas.leaderboard import TrialRecord
 from srnas.nas.cache import ResultCache
 from srnas.nas.launch import load_board
-from srnas.nas.study import storage_url, stored_settings
+from srnas.nas.study import stored_records
 from srnas.search_space import Architecture, InputError, Network
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import PUBLISHED, published
@@ -92,13 +92,18 @@ def _check(request: SourceRequest) -> None:
 def _of_network(network: str, scale: int | None) -> tuple[Architecture, str]:
     path = Path(network)
     if network not in PUBLISHED and (path.suffix == ".json" or path.is_file()):
-        return _read(path), path.stem
+        return read_architecture(path), path.stem
     if scale is None and network in PUBLISHED:
         raise InputError(f"--scale must be given for the published network '{network}'.")
     return published(network, 2 if scale is None else scale), network
 
 
-def _read(path: Path) -> Architecture:
+def read_architecture(path: Path) -> Architecture:
+    """Return the architecture of a file that holds one as JSON.
+
+    Raises:
+        InputError: If there is no such file, or it holds something else.
+    """
     if not path.is_file():
         raise InputError(f"a file of an architecture must exist, but got '{path}'.")
     try:
@@ -122,15 +127,11 @@ def _of_trial(request: SourceRequest, number: int) -> tuple[Architecture, str, P
 
 
 def _record(workspace: Path, study: str, number: int) -> TrialRecord:
-    if stored_settings(workspace, study) is None:
-        raise InputError(f"workspace '{workspace}' must hold the file of study '{study}', but it does not.")
-    storage = RDBStorage(storage_url(workspace, study), skip_table_creation=True)
-    trials = optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
-    records = {trial.number: trial.user_attrs["record"] for trial in trials if "record" in trial.user_attrs}
+    records = {record.number: record for record in stored_records(workspace, study)[2]}
     if number not in records:
         between = f"between {min(records)} and {max(records)}" if records else "not there yet"
         raise InputError(
             f"study '{study}' must hold trial {number}, but its judged trials are {between}; "
             "'srnas leaderboard' lists them."
         )
-    return TrialRecord.model_validate_json(records[number])
+    return records[number]

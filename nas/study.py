@@ -31,6 +31,7 @@ from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.samplers import make_sampler
 from srnas.nas.settings import StudySettings
+from srnas.profiling import DeviceBusyError
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
@@ -92,8 +93,7 @@ class Search:
     @property
     def records(self) -> list[TrialRecord]:
         """The judged trials, in order."""
-        trials = self.study.get_trials(deepcopy=False)
-        return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
+        return _records(self.study)
 
     def prepare(self, make_record: Callable[[], StudyRecord]) -> StudyRecord:
         """Return the study's record, made at its first start, and queue what must be judged first."""
@@ -122,6 +122,7 @@ class Search:
 
         Raises:
             KeyboardInterrupt: After the parent run is marked KILLED; every finished trial is kept.
+            DeviceBusyError: The same, if another process holds the device for too long.
         """
         parent = store.open_study(record)
         written = store.written_trials(record)
@@ -141,7 +142,7 @@ class Search:
                 store.write_trial(parent, record, records[-1])
                 store.log_progress(parent, records[-1].number, self._progress(record, records))
                 judge.observer.on_record(records[-1], _on_front(records))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, DeviceBusyError):
             store.close_study(parent, {}, (), killed=True)
             raise
         board = rank(record, store.rows(record))
@@ -235,6 +236,27 @@ def stored_settings(workspace: Path, name: str) -> tuple[StudySettings, int] | N
         return None
     judged = sum("record" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     return StudySettings.model_validate_json(study.user_attrs["settings"]), judged
+
+
+def stored_records(workspace: Path, name: str) -> tuple[StudySettings, StudyRecord, list[TrialRecord]]:
+    """Return settings, record and judged trials of an existing study; writes nothing.
+
+    Raises:
+        InputError: If the workspace holds no such study, or it has not started yet.
+    """
+    settings = stored_settings(workspace, name)
+    if settings is None:
+        raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
+    storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True)
+    study = optuna.load_study(study_name=name, storage=storage)
+    if "study" not in study.user_attrs:
+        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
+    return settings[0], StudyRecord.model_validate_json(study.user_attrs["study"]), _records(study)
+
+
+def _records(study: optuna.Study) -> list[TrialRecord]:
+    trials = study.get_trials(deepcopy=False)
+    return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
 
 
 @contextlib.contextmanager

@@ -5,17 +5,16 @@ included, bias excluded. Every aten operator is *counted* as MACs, counted as *o
 *unknown*; an unknown one is named in the result, never a silent zero.
 """
 
-import copy
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from srnas.profiling.meta import RememberingMode, to_meta
+from srnas.profiling.operators import Effort, effort, operator_name
 from srnas.search_space import InputError
 
 MACS_DEFINITION = (
@@ -24,6 +23,27 @@ MACS_DEFINITION = (
 )
 
 InputShape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ModuleCounts:
+    """Sizes of a part of a network; the words are those of :class:`Counts`. Parts can be added and subtracted."""
+
+    params: int = 0
+    macs: int = 0
+    other_ops: int = 0
+    activations: int = 0
+    bytes_moved: int = 0
+
+    def __add__(self, other: "ModuleCounts") -> "ModuleCounts":
+        return ModuleCounts(*(a + b for a, b in zip(self._values, other._values, strict=True)))
+
+    def __sub__(self, other: "ModuleCounts") -> "ModuleCounts":
+        return ModuleCounts(*(a - b for a, b in zip(self._values, other._values, strict=True)))
+
+    @property
+    def _values(self) -> tuple[int, ...]:
+        return self.params, self.macs, self.other_ops, self.activations, self.bytes_moved
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,12 @@ class Counts:
         other_by_operator: Other work per aten operator.
         bias_adds: The part of ``other_ops`` that adds biases of convolutions and linear layers.
         unknown: Operators that are neither counted nor declared free, and how often they ran.
+        bytes_moved: Bytes that operators read and write, as if nothing was fused and no cache held: each reads its
+            tensors and writes its results once, a view moves nothing, and an unknown operator is left out.
+        operators: Calls of operators that move bytes: what a runtime that fuses nothing launches.
+        dtype: Of the input, as ``bytes_moved`` is stated for it: ``float32``, ``float16``, ...
+        by_module: Sizes of every module by its path, with those of its submodules: ``""`` is the network. An operator
+            belongs to the innermost module that was called, a shared parameter to the first that has it.
     """
 
     input_shape: InputShape
@@ -51,127 +77,127 @@ class Counts:
     other_by_operator: Mapping[str, int]
     bias_adds: int
     unknown: Mapping[str, int]
+    bytes_moved: int
+    operators: int
+    dtype: str
+    by_module: Mapping[str, ModuleCounts]
 
 
-def _convolution(args: Sequence[Any], out: torch.Tensor) -> tuple[int, int]:
-    x, weight, bias, transposed = args[0], args[1], args[2], args[6]
-    positions = math.prod((x if transposed else out).shape[2:])
-    return x.shape[0] * weight.numel() * positions, 0 if bias is None else out.numel()
+class CountingMode(RememberingMode):
+    """Counts what runs, in all and for the module that is being called."""
 
-
-def _addmm(args: Sequence[Any], out: torch.Tensor) -> tuple[int, int]:
-    return out.numel() * args[1].shape[-1], out.numel()
-
-
-def _product(args: Sequence[Any], out: torch.Tensor) -> tuple[int, int]:
-    return out.numel() * args[0].shape[-1], 0
-
-
-# Operator -> (MACs, bias additions) of one call.
-_MACS: dict[str, Callable[[Sequence[Any], torch.Tensor], tuple[int, int]]] = {
-    "convolution": _convolution,
-    "addmm": _addmm,
-    "mm": _product,
-    "bmm": _product,
-}
-
-# Work per element of the result.
-# fmt: off
-_ELEMENTWISE = frozenset((
-    "abs", "add", "add_", "clamp", "div", "eq", "exp", "ge", "gelu", "gt", "le", "leaky_relu", "leaky_relu_", "log",
-    "lt", "mul", "mul_", "ne", "pow", "relu", "relu_", "rsqrt", "sigmoid", "sigmoid_", "silu", "sqrt", "sub", "tanh",
-    "where", "_softmax",
-    "native_batch_norm", "_native_batch_norm_legit_no_training", "native_layer_norm",
-))
-# fmt: on
-# Work per element of the input.
-_REDUCTIONS = frozenset(("_adaptive_avg_pool2d", "amax", "logsumexp", "mean", "sum", "var"))
-# Work per element of the result: taps of the interpolation, elements of the window.
-_INTERPOLATION = {"grid_sampler_2d": 4, "upsample_bilinear2d": 4, "upsample_nearest2d": 1}
-_WINDOWS = frozenset(("avg_pool2d", "max_pool2d_with_indices"))
-# fmt: off
-_FREE = frozenset((
-    "_to_copy", "_unsafe_view", "alias", "arange", "cat", "clone", "constant_pad_nd", "detach", "empty", "empty_like",
-    "expand", "full", "new_ones", "permute", "pixel_shuffle", "reshape", "select", "slice", "split",
-    "split_with_sizes", "squeeze", "stack", "t", "transpose", "unbind", "unsqueeze", "view",
-))
-# fmt: on
-
-
-def _other_work(name: str, args: Sequence[Any], out: torch.Tensor) -> int | None:
-    """Return the work of an operator without MACs, or ``None`` if it is not known."""
-    if name in _ELEMENTWISE:
-        return out.numel()
-    if name in _REDUCTIONS:
-        return int(args[0].numel())
-    if name in _INTERPOLATION:
-        return out.numel() * _INTERPOLATION[name]
-    if name in _WINDOWS:
-        return out.numel() * int(math.prod(args[1]))
-    return 0 if name in _FREE else None
-
-
-class _CountingMode(TorchDispatchMode):
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.macs: Counter[str] = Counter()
         self.other: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.bias_adds = 0
-        self.activations = 0
+        self.operators = 0
+        # MACs, other work, activations and bytes by path, and those of the modules that are being called.
+        self.parts: dict[str, list[int]] = {}
+        self._called = [[0, 0, 0, 0]]
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        out = result[0] if isinstance(result, (tuple, list)) else result
-        if name in _MACS:
-            macs, bias_adds = _MACS[name](args, out)
-            self.macs[name] += macs
-            self.bias_adds += bias_adds
-            self.activations += out.numel() if name == "convolution" else 0
-        elif (work := _other_work(name, args, out)) is not None:
-            self.other[name] += work
-        else:
+        results = super().__torch_dispatch__(func, types, args, kwargs)
+        name = operator_name(func)
+        spent = effort(name, args, kwargs or {}, results)
+        if spent is None:
             self.unknown[name] += 1
-        return result
+        else:
+            self.on_operator(name, args, results, spent)
+        return results
+
+    def on_operator(self, name: str, args: Sequence[Any], results: Any, spent: Effort) -> None:
+        """Add what a call of a known operator cost."""
+        self.macs[name] += spent.macs
+        self.other[name] += spent.other
+        self.bias_adds += spent.bias_adds
+        self.operators += spent.bytes_moved > 0
+        part = self._called[-1]
+        part[0] += spent.macs
+        part[1] += spent.other + spent.bias_adds
+        part[2] += results.numel() if name == "convolution" else 0
+        part[3] += spent.bytes_moved
+
+    def watch(self, network: nn.Module) -> None:
+        """Register hooks that tell which module is being called."""
+        for path, module in network.named_modules():
+            part = self.parts[path] = [0, 0, 0, 0]
+            module.register_forward_pre_hook(lambda *_, part=part: self._called.append(part))
+            module.register_forward_hook(lambda *_: self._leave())
+
+    def _leave(self) -> None:
+        self._called.pop()
 
 
-def count(network: nn.Module, input_shape: InputShape) -> Counts:
+def count(network: nn.Module, input_shape: InputShape, *, dtype: torch.dtype | None = None) -> Counts:
     """Count the sizes of ``network`` at ``input_shape`` without executing it.
 
     Args:
         network: Any module of one tensor argument; a copy on meta tensors in eval mode is counted.
         input_shape: ``(B, C, H, W)``, four positive integers.
+        dtype: In which it runs, or ``None`` for the type of its parameters.
 
     Raises:
         InputError: If ``input_shape`` is not four positive integers.
     """
+    return count_with(CountingMode(), network, input_shape, dtype)
+
+
+def count_with(
+    mode: CountingMode, network: nn.Module, input_shape: InputShape, dtype: torch.dtype | None = None
+) -> Counts:
+    """Count by means of a mode that may note more than the counts."""
     check_input_shape(input_shape)
-    on_meta = to_meta(network)
-    mode = _CountingMode()
+    on_meta = to_meta(network, dtype)
+    x = empty_input(on_meta, input_shape)
+    mode.watch(on_meta)
     with torch.no_grad(), mode:
-        on_meta(torch.empty(input_shape, device="meta"))
+        on_meta(x)
+    by_module = _by_module(on_meta, mode.parts)
+    total = by_module[""]
     other = {name: work for name, work in sorted(mode.other.items()) if work}
     if mode.bias_adds:
         other["bias"] = mode.bias_adds
     return Counts(
         input_shape=input_shape,
-        params=sum(parameter.numel() for parameter in network.parameters()),
-        macs=mode.macs.total(),
-        other_ops=sum(other.values()),
-        activations=mode.activations,
-        macs_by_operator=dict(sorted(mode.macs.items())),
+        params=total.params,
+        macs=total.macs,
+        other_ops=total.other_ops,
+        activations=total.activations,
+        macs_by_operator={name: macs for name, macs in sorted(mode.macs.items()) if macs},
         other_by_operator=other,
         bias_adds=mode.bias_adds,
         unknown=dict(sorted(mode.unknown.items())),
+        bytes_moved=total.bytes_moved,
+        operators=mode.operators,
+        dtype=str(x.dtype).removeprefix("torch."),
+        by_module=by_module,
     )
 
 
-def to_meta(network: nn.Module) -> nn.Module:
-    """Return a copy in eval mode whose tensors have shapes but no data; ``network`` is not changed."""
-    return copy.deepcopy(network).to("meta").eval()
+def _by_module(network: nn.Module, parts: Mapping[str, Sequence[int]]) -> dict[str, ModuleCounts]:
+    """Return the sizes of every module with its submodules, from those of each module itself."""
+    seen: set[int] = set()
+    found: dict[str, list[int]] = {}
+    for path, module in network.named_modules():
+        own = {id(p): p.numel() for p in module.parameters(recurse=False) if id(p) not in seen}
+        seen.update(own)
+        found[path] = [sum(own.values()), *parts[path]]
+    # Parents stand before their children.
+    for path in reversed(found):
+        if path:
+            parent = found[path.rpartition(".")[0]]
+            parent[:] = map(sum, zip(parent, found[path], strict=True))
+    return {path: ModuleCounts(*sizes) for path, sizes in found.items()}
+
+
+def empty_input(network: nn.Module, input_shape: InputShape) -> torch.Tensor:
+    """Return an input without data, of the type of the network's parameters."""
+    types = (parameter.dtype for parameter in network.parameters() if parameter.is_floating_point())
+    return torch.empty(input_shape, device="meta", dtype=next(types, None))
 
 
 def check_input_shape(input_shape: Sequence[int]) -> None:

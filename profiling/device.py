@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 
+from srnas.profiling.preflight import cpu_name, read_gpu
 from srnas.search_space import InputError, unknown_name
 
 
@@ -53,12 +52,15 @@ class DeviceProfile:
     Attributes:
         device: ``cpu`` or ``cuda:N``.
         name: The processor's or GPU's name.
-        driver: The CUDA driver's version of torch's build; empty on a CPU.
+        driver: Versions of CUDA, cuDNN and, where it is known, the driver; empty on a CPU.
         torch_version: Version of torch.
         dtype: Data type of weights and input.
         memory_format: ``nchw`` or ``channels_last``.
         runtime: What executes the network.
         threads: CPU threads; 0 on a GPU.
+        runtime_version: Name and version of the runtime's library, where it is not torch.
+        power_limit_w: Of a GPU, where it is known.
+        max_clock_mhz: Of a GPU, where it is known.
     """
 
     device: str
@@ -69,6 +71,9 @@ class DeviceProfile:
     memory_format: str = "nchw"
     runtime: str = "eager"
     threads: int = 0
+    runtime_version: str = ""
+    power_limit_w: float | None = None
+    max_clock_mhz: float | None = None
 
     @property
     def key(self) -> str:
@@ -77,7 +82,8 @@ class DeviceProfile:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        return f"{self.name} ({self.device}), {self.dtype} {self.memory_format}, {self.runtime}{threads}"
+        runtime = self.runtime_version or self.runtime
+        return f"{self.name} ({self.device}), {self.dtype} {self.memory_format}, {runtime}{threads}"
 
 
 def resolve_device(name: str) -> torch.device:
@@ -115,25 +121,29 @@ def resolve_threads(threads: int) -> int:
     return threads
 
 
-def describe_device(device: torch.device, threads: int = 1) -> DeviceProfile:
-    """Return the profile of ``device`` for eager float32 inference."""
+def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
+    """Return the profile that latencies on ``target`` belong to."""
+    device = target.device
+    common = {
+        "device": str(device),
+        "torch_version": torch.__version__,
+        "dtype": target.dtype,
+        "memory_format": target.memory_format,
+        "runtime": target.runtime,
+        "runtime_version": runtime_version,
+    }
     if device.type == "cuda":
+        gpu = read_gpu(device)
+        libraries = (f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}")
+        driver = ", ".join((*libraries, f"driver {gpu.driver}") if gpu.driver else libraries)
         return DeviceProfile(
-            device=str(device),
             name=torch.cuda.get_device_name(device),
-            driver=f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
-            torch_version=torch.__version__,
+            driver=driver,
+            power_limit_w=gpu.power_limit_w,
+            max_clock_mhz=gpu.max_clock_mhz,
+            **common,
         )
-    return DeviceProfile("cpu", _cpu_name(), "", torch.__version__, threads=threads)
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return DeviceProfile(name=cpu_name(), driver="", threads=target.threads, **common)
 
 
 @contextlib.contextmanager
@@ -152,7 +162,7 @@ def cpu_threads(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def measuring_context(device: torch.device, threads: int) -> Iterator[None]:
+def measuring_context(target: Target) -> Iterator[None]:
     """Set threads and precision for measuring, and put them back.
 
     On CUDA convolutions and matrix products both run in true float32, with autotuned convolution kernels.
@@ -160,9 +170,9 @@ def measuring_context(device: torch.device, threads: int) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark)
     try:
-        if device.type == "cuda":
+        if target.device.type == "cuda":
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = False, False, True
-        with torch.inference_mode(), cpu_threads(threads):
+        with torch.inference_mode(), cpu_threads(target.threads):
             yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = flags

@@ -1,80 +1,47 @@
-"""Latency as a distribution: warm-up to a steady state, interleaved rounds with a reference, an interval.
+"""Latency as a distribution: the figures of a run of rounds, each with a 95 % interval and what disturbed it.
 
-A round times every network and a fixed reference convolution once, in random order; the round is the unit of
-replication. The median over rounds carries a 95 % confidence interval. The fastest round is the statistic that
-repeats best on a shared machine, and the one that a search ranks by.
+The median over rounds is what a user feels. The fastest round is the statistic that repeats best on a shared machine,
+and the one that a search ranks by.
 """
 
 import random
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import comb
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
+from srnas.profiling.bench import CpuBench, CudaBench, Replay, Run
 from srnas.profiling.counting import InputShape, check_input_shape
-from srnas.profiling.device import DeviceProfile, describe_device, measuring_context
+from srnas.profiling.device import DeviceProfile, Target, describe_device, measuring_context
 from srnas.profiling.lease import device_lease
+from srnas.profiling.memory import peak_memory_mib
+from srnas.profiling.preflight import preflight
+from srnas.profiling.rounds import (
+    CPU_PROTOCOL,
+    CUDA_PROTOCOL,
+    MIN_SAMPLES,
+    REFERENCE,
+    Bench,
+    LatencyProtocol,
+    Rounds,
+    is_narrow,
+    run_rounds,
+)
+from srnas.profiling.runtimes import Executable, prepare
+from srnas.profiling.statistics import median_interval, quantile
+from srnas.search_space import InputError
 
-REFERENCE = "reference"
 REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
 
-# Fewer rounds than this are no distribution.
-MIN_SAMPLES = 3
-
-# A burst is timed with this many calls at most, so that one round stays short.
-_MAX_BURST = 64
-
-Timer = Callable[[int], Sequence[float]]
-"""Runs a network so many times and returns the duration of each call in milliseconds."""
-
-
-@dataclass(frozen=True)
-class LatencyProtocol:
-    """When a measurement is steady, how long it goes on, and what disturbs it.
-
-    Attributes:
-        warmup_min_s: Least warm-up time.
-        warmup_cap_s: Longest warm-up; a network that is not steady then is flagged ``unsteady``.
-        window_calls: Calls per warm-up window.
-        window_tolerance: Two consecutive windows' medians must agree within this share.
-        burst_ms: Time of one network in one round; at least one call.
-        min_rounds: Least number of rounds.
-        max_rounds: Greatest number of rounds.
-        max_time_s: No round starts after this time, once ``min_rounds`` are done.
-        give_up_s: No round starts after this time, once ``MIN_SAMPLES`` are done.
-        interval: Rounds stop when every interval is within this share of its median.
-        reference_tolerance: A round whose reference is further from its median is disturbed.
-        disturbed_share: With a greater share of disturbed rounds the measurement is flagged ``disturbed``.
-    """
-
-    warmup_min_s: float = 0.3
-    warmup_cap_s: float = 5.0
-    window_calls: int = 32
-    window_tolerance: float = 0.005
-    burst_ms: float = 5.0
-    min_rounds: int = 12
-    max_rounds: int = 60
-    max_time_s: float = 60.0
-    give_up_s: float = 120.0
-    interval: float = 0.01
-    reference_tolerance: float = 0.03
-    disturbed_share: float = 0.25
-
-
-CUDA_PROTOCOL = LatencyProtocol()
-CPU_PROTOCOL = replace(
-    CUDA_PROTOCOL,
-    warmup_cap_s=1.0,
-    window_calls=8,
-    window_tolerance=0.03,
-    max_time_s=2.0,
-    give_up_s=20.0,
-    reference_tolerance=0.1,
-)
+# Above this ratio of eager to device latency the host's launches decide. source: measured overheads of about 6 us.
+_LAUNCH_BOUND = 1.15
+_ON_DEVICE = " (device)"
+# Reasons to discard a round, by what they say of the run.
+_THROTTLING = ("throttled", "clock")
+_DISTURBING = ("process", "reference")
 
 
 @dataclass(frozen=True)
@@ -82,15 +49,22 @@ class Latency:
     """The distribution of a network's latency over rounds, in milliseconds.
 
     Attributes:
-        latency_ms: Median over rounds.
+        latency_ms: Median over the kept rounds.
         low_ms: Lower end of the median's 95 % confidence interval.
         high_ms: Upper end of it.
         stable_ms: The fastest round: what a search ranks by.
-        reference_ratio: Fastest round over the reference's fastest round of the same rounds.
+        reference_ratio: Fastest round over the reference's fastest round.
         first_call_ms: The first call, with lazy initialisation; in no other figure.
-        rounds_ms: The figure of each round (median of its burst).
+        rounds_ms: The figure of each round (median of its burst), discarded ones included.
         reference_rounds_ms: The reference's figure of each round.
-        flags: ``unsteady``, ``disturbed``, ``wide`` (interval beyond the protocol's), or nothing.
+        flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``wide`` (interval beyond the protocol's),
+            or nothing.
+        discarded: For each round why it is discarded (``throttled``, ``clock``, ``process``, ``reference``), or an
+            empty text.
+        iqr_ms: Interquartile range over the kept rounds.
+        other_load: Share of all CPU cores that other processes kept busy meanwhile.
+        device_ms: On CUDA, eager: the median without the host's launches, from a captured graph.
+        calls_ms: Duration of every call, round by round.
     """
 
     latency_ms: float
@@ -102,151 +76,178 @@ class Latency:
     rounds_ms: tuple[float, ...]
     reference_rounds_ms: tuple[float, ...]
     flags: tuple[str, ...]
+    discarded: tuple[str, ...] = ()
+    iqr_ms: float | None = None
+    other_load: float | None = None
+    device_ms: float | None = None
+    calls_ms: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def kept(self) -> list[int]:
+        """The numbers of the rounds that are not discarded; all of them if too few are left."""
+        kept = [number for number, reason in enumerate(self.discarded) if not reason]
+        return kept if len(kept) >= MIN_SAMPLES else list(range(len(self.rounds_ms)))
+
+    @property
+    def num_discarded(self) -> int:
+        """How many rounds are discarded."""
+        return sum(map(bool, self.discarded))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Latencies that were measured side by side.
+
+    Attributes:
+        latencies: By name.
+        devices: What each of them belongs to.
+        preflight: State of device and machine before.
+        peak_memory_mib: Peak memory of a forward pass beyond what was resident, by name; ``None``: not known.
+        max_abs_difference: Largest difference of an output value to that of eager float32, by name.
+    """
+
+    latencies: Mapping[str, Latency]
+    devices: Mapping[str, DeviceProfile]
+    preflight: Mapping[str, Any] = field(default_factory=dict)
+    peak_memory_mib: Mapping[str, float | None] = field(default_factory=dict)
+    max_abs_difference: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def device(self) -> DeviceProfile:
+        """What the latencies belong to, where all have one target."""
+        profiles = set(self.devices.values())
+        assert len(profiles) == 1
+        return profiles.pop()
 
 
 def measure_latency(
     networks: Mapping[str, nn.Module],
-    input_shape: InputShape,
-    device: torch.device,
+    input_shape: InputShape | Mapping[str, InputShape],
+    target: Target | Mapping[str, Target],
     *,
-    threads: int = 1,
     protocol: LatencyProtocol | None = None,
+    cold: bool = False,
     seed: int = 0,
-) -> tuple[dict[str, Latency], DeviceProfile]:
-    """Time forward passes of ``networks``, interleaved, on ``device``.
+    on_prepared: Callable[[str], None] = lambda _: None,
+    on_round: Callable[[int], None] = lambda _: None,
+) -> Measurement:
+    """Time forward passes of ``networks``, interleaved, in the runtime of ``target``.
 
     Args:
-        networks: In eval mode and deploy form, on ``device``; they are not changed.
-        input_shape: ``(B, C, H, W)`` of the input of every network.
-        device: A CPU or a CUDA device.
-        threads: CPU threads; 1 is the comparable figure, all cores the practical one.
+        networks: In eval mode and deploy form; they are not changed.
+        input_shape: ``(B, C, H, W)`` of the input of every network, or of each by name.
+        target: Device, runtime, dtype, memory format and threads; of every network, or of each by name.
         protocol: ``CPU_PROTOCOL`` or ``CUDA_PROTOCOL`` by default.
+        cold: Whether the caches are overwritten before each call; else they are as the call before left them.
         seed: Of the order within the rounds.
+        on_prepared: Told of each network that is ready to run in the runtime.
+        on_round: Told of the number of rounds that are done.
 
     Raises:
-        InputError: If ``input_shape`` is not four positive integers.
-        DeviceBusyError: If another process measures on this device for longer than the lease's timeout.
+        InputError: If a shape is not four positive integers, the targets are on several devices, or a runtime cannot
+            run a network.
+        DeviceBusyError: If another process holds this device for longer than the lease's timeout.
     """
-    check_input_shape(input_shape)
+    shapes = input_shape if isinstance(input_shape, Mapping) else dict.fromkeys(networks, input_shape)
+    targets = target if isinstance(target, Mapping) else dict.fromkeys(networks, target)
+    for shape in shapes.values():
+        check_input_shape(shape)
+    base = _reference_target(targets)
+    device = base.device
     protocol = protocol or (CUDA_PROTOCOL if device.type == "cuda" else CPU_PROTOCOL)
-    reference = nn.Conv2d(REFERENCE_SHAPE[1], REFERENCE_SHAPE[1], 3, padding=1).to(device).eval()
-    with device_lease(device), measuring_context(device, threads):
-        timers = {name: make_timer(network, input_shape, device) for name, network in networks.items()}
-        timers[REFERENCE] = make_timer(reference, REFERENCE_SHAPE, device)
-        return measure_rounds(timers, protocol, random.Random(seed)), describe_device(device, threads)
+    with measuring_context(base):
+        prepared: dict[str, Executable] = {}
+        for name, network in networks.items():
+            prepared[name] = prepare(network, shapes[name], targets[name])
+            on_prepared(name)
+        reference = prepare(_reference(), REFERENCE_SHAPE, base)
+        runs: dict[str, Run] = {name: executable.run for name, executable in prepared.items()}
+        with device_lease(device):
+            state = preflight(device)
+            if device.type == "cuda":
+                eager = [name for name in networks if targets[name].runtime == "eager"]
+                runs |= {f"{name}{_ON_DEVICE}": Replay(runs[name], device) for name in eager}
+            bench = _bench({**runs, REFERENCE: reference.run}, {**targets, REFERENCE: base}, cold=cold)
+            rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
+            memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
+    return Measurement(
+        latencies={name: summarise(rounds, name, protocol) for name in networks},
+        devices={name: describe_device(targets[name], executable.version) for name, executable in prepared.items()},
+        preflight=state,
+        peak_memory_mib=memory,
+        max_abs_difference={name: executable.max_abs_difference for name, executable in prepared.items()},
+    )
 
 
-def make_timer(network: nn.Module, input_shape: InputShape, device: torch.device) -> Timer:
-    """Return a timer of ``network``: CUDA events queued behind one another, or ``perf_counter_ns`` on a CPU."""
-    x = torch.rand(input_shape, device=device)
-
-    def time_on_cpu(calls: int) -> list[float]:
-        durations = []
-        for _ in range(calls):
-            start = time.perf_counter_ns()
-            network(x)
-            durations.append((time.perf_counter_ns() - start) / 1e6)
-        return durations
-
-    def time_on_cuda(calls: int) -> list[float]:
-        pairs = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)]
-        torch.cuda.synchronize(device)
-        # Launches queue behind this sleep (about 1 ms), so that the host's pace is not measured.
-        torch.cuda._sleep(2_000_000)
-        for start, end in pairs:
-            start.record()
-            network(x)
-            end.record()
-        torch.cuda.synchronize(device)
-        return [start.elapsed_time(end) for start, end in pairs]
-
-    return time_on_cuda if device.type == "cuda" else time_on_cpu
+def _reference_target(targets: Mapping[str, Target]) -> Target:
+    """Return what the reference runs on: eagerly in float32, whatever runs beside it."""
+    devices = {target.device for target in targets.values()}
+    if len(devices) != 1:
+        names = ", ".join(sorted(map(str, devices)))
+        raise InputError(f"networks that are timed side by side must be on one device, but got {names or 'none'}.")
+    return Target(devices.pop(), threads=min(target.threads for target in targets.values()))
 
 
-def measure_rounds(timers: Mapping[str, Timer], protocol: LatencyProtocol, rng: random.Random) -> dict[str, Latency]:
-    """Warm the timers up, run the rounds, and return a latency for each timer but the reference."""
-    first = {name: timer(1)[0] for name, timer in timers.items()}
-    warm = {name: _warm_up(timer, first[name], protocol) for name, timer in timers.items()}
-    burst = {name: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for name, (ms, _) in warm.items()}
-    rounds: dict[str, list[float]] = {name: [] for name in timers}
-    started = time.monotonic()
-    for number in range(protocol.max_rounds):
-        elapsed = time.monotonic() - started
-        enough = number >= protocol.min_rounds
-        if enough and (elapsed > protocol.max_time_s or _settled(rounds, protocol)):
-            break
-        if number >= MIN_SAMPLES and elapsed > protocol.give_up_s:
-            break
-        for name in rng.sample(list(timers), len(timers)):
-            rounds[name].append(statistics.median(timers[name](burst[name])))
-    return {
-        name: _summarise(rounds[name], rounds[REFERENCE], first[name], warm[name][1], protocol)
-        for name in timers
-        if name != REFERENCE
-    }
+def _bench(runs: Mapping[str, Run], targets: Mapping[str, Target], *, cold: bool) -> Bench:
+    device = targets[REFERENCE].device
+    if device.type == "cuda":
+        return CudaBench(runs, device, cold=cold)
+    return CpuBench(runs, {name: target.threads for name, target in targets.items()}, cold=cold)
 
 
-def _warm_up(timer: Timer, first_ms: float, protocol: LatencyProtocol) -> tuple[float, bool]:
-    """Return the last window's median in milliseconds, and whether two windows agreed."""
-    started = time.monotonic()
-    calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
-    previous = statistics.median(timer(calls))
-    while True:
-        current = statistics.median(timer(calls))
-        elapsed = time.monotonic() - started
-        agreed = abs(current - previous) <= protocol.window_tolerance * previous
-        if (agreed and elapsed >= protocol.warmup_min_s) or elapsed >= protocol.warmup_cap_s:
-            return current, agreed
-        previous = current
+def _reference() -> nn.Module:
+    """Return the fixed convolution that every round times."""
+    channels = REFERENCE_SHAPE[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Conv2d(channels, channels, 3, padding=1).eval()
 
 
-def _settled(rounds: Mapping[str, Sequence[float]], protocol: LatencyProtocol) -> bool:
-    return all(_is_narrow(samples, protocol) for samples in rounds.values())
-
-
-def _is_narrow(samples: Sequence[float], protocol: LatencyProtocol) -> bool:
+def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol) -> Latency:
+    """Return the figures of one subject of a run of rounds."""
+    every, reference = rounds.figures_ms(name), rounds.figures_ms(REFERENCE)
+    samples = [every[number] for number in rounds.kept(protocol)]
     low, high = median_interval(samples)
-    middle = statistics.median(samples)
-    return max(high - middle, middle - low) <= protocol.interval * middle
-
-
-def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Return the distribution-free confidence interval of the median from order statistics.
-
-    The interval ``[x(k), x(n+1-k)]`` covers the median with probability ``1 - 2 P(Bin(n, 1/2) < k)``; the greatest k
-    that keeps ``confidence`` is taken. Fewer than 6 samples give their range.
-
-    Reference: Conover, "Practical Nonparametric Statistics", 3rd ed., 1999, section 3.2.
-    """
-    ordered = sorted(samples)
-    n = len(ordered)
-    below, k = 0.0, 0
-    while k < n // 2 and 2 * (below + comb(n, k) / 2**n) <= 1 - confidence:
-        below += comb(n, k) / 2**n
-        k += 1
-    k = max(k, 1)
-    return ordered[k - 1], ordered[n - k]
-
-
-def _summarise(
-    samples: Sequence[float], reference: Sequence[float], first: float, steady: bool, protocol: LatencyProtocol
-) -> Latency:
-    low, high = median_interval(samples)
-    middle = statistics.median(reference)
-    off = sum(abs(value - middle) > protocol.reference_tolerance * middle for value in reference) / len(reference)
-    flags = {
-        "unsteady": not steady,
-        "disturbed": off > protocol.disturbed_share,
-        "wide": not _is_narrow(samples, protocol),
-    }
+    median = statistics.median(samples)
+    on_device = f"{name}{_ON_DEVICE}"
+    device_ms = None
+    if on_device in rounds.calls_ms:
+        figures = rounds.figures_ms(on_device)
+        device_ms = statistics.median(figures[number] for number in rounds.kept(protocol))
     return Latency(
-        latency_ms=statistics.median(samples),
+        latency_ms=median,
         low_ms=low,
         high_ms=high,
-        stable_ms=min(samples),
-        reference_ratio=min(samples) / min(reference),
-        first_call_ms=first,
-        rounds_ms=tuple(samples),
+        stable_ms=min(every),
+        reference_ratio=min(every) / min(reference),
+        first_call_ms=rounds.first_call_ms[name],
+        rounds_ms=tuple(every),
         reference_rounds_ms=tuple(reference),
-        flags=tuple(name for name, raised in flags.items() if raised),
+        flags=_flags(rounds, name, samples, median / device_ms if device_ms else 1.0, protocol),
+        discarded=tuple(rounds.discarded(protocol)),
+        iqr_ms=quantile(samples, 0.75) - quantile(samples, 0.25),
+        other_load=_mean_load(rounds),
+        device_ms=device_ms,
+        calls_ms=tuple(rounds.calls_ms[name]),
     )
+
+
+def _flags(
+    rounds: Rounds, name: str, samples: list[float], host_share: float, protocol: LatencyProtocol
+) -> tuple[str, ...]:
+    reasons = rounds.discarded(protocol)
+    moved = sum(reason in _DISTURBING for reason in reasons) > protocol.discarded_share * len(reasons)
+    load = _mean_load(rounds)
+    flags = {
+        "unsteady": not rounds.steady[name],
+        "launch_bound": host_share > _LAUNCH_BOUND,
+        "disturbed": moved or (load is not None and load > protocol.other_load),
+        "throttled": any(reason in _THROTTLING for reason in reasons),
+        "wide": not is_narrow(samples, protocol),
+    }
+    return tuple(flag for flag, raised in flags.items() if raised)
+
+
+def _mean_load(rounds: Rounds) -> float | None:
+    loads = [state.other_load for state in rounds.states if state.other_load is not None]
+    return statistics.fmean(loads) if loads else None

@@ -1,40 +1,150 @@
-"""One latency measurement at a time per device: an exclusive lease across processes, freed when its holder dies."""
+"""The lease of a device: exclusive for measuring, shared for training, across processes, freed when a holder dies.
+
+A process that waits to measure goes before those that ask for a share later, so that training gives way at its next
+:meth:`Share.give_way`.
+"""
 
 import contextlib
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import torch
-from filelock import FileLock, Timeout
+from filelock import ReadWriteLock, Timeout
+
+TIMEOUT_S = 120.0
+
+# A share is offered back this often: measuring waits no longer for a training of ours.
+_GIVE_WAY_S = 0.5
 
 
 class DeviceBusyError(RuntimeError):
-    """Another process holds the device for longer than the timeout."""
+    """Other processes hold the device for longer than the timeout."""
 
 
 @contextlib.contextmanager
-def device_lease(device: torch.device, timeout_s: float = 120.0) -> Iterator[None]:
-    """Hold ``device`` for measuring; the operating system frees it if this process dies.
+def device_lease(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
+    """Hold ``device`` alone, for measuring; the operating system frees it if this process dies.
 
     Raises:
-        DeviceBusyError: If another process holds it for longer than ``timeout_s``.
+        DeviceBusyError: If other processes hold it for longer than ``timeout_s``.
     """
-    # All users of a machine share its devices, hence the machine's temporary folder.
-    path = Path(tempfile.gettempdir()) / f"srnas-{str(device).replace(':', '-')}.lease"
-    lock = FileLock(path, mode=0o666)
+    lock = _open(device)
+    _acquire(lock, "write", device, timeout_s)
     try:
-        lock.acquire(timeout=timeout_s)
-    except Timeout:
-        holder = path.with_suffix(".pid")
-        pid = holder.read_text().strip() if holder.is_file() else "unknown"
-        raise DeviceBusyError(
-            f"device '{device}' must be free for measuring, but process {pid} held it for {timeout_s:g} s; "
-            "wait for it or stop it."
-        ) from None
-    try:
-        path.with_suffix(".pid").write_text(str(os.getpid()))
-        yield
+        with _named_holder(device):
+            yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def device_share(device: torch.device, timeout_s: float = TIMEOUT_S) -> "Iterator[Share]":
+    """Hold ``device`` together with others that do not measure, for training.
+
+    Raises:
+        DeviceBusyError: If another process measures for longer than ``timeout_s``.
+    """
+    share = Share(device, timeout_s)
+    try:
+        with _named_holder(device):
+            yield share
+    finally:
+        share.release()
+
+
+class Share:
+    """A shared hold of a device.
+
+    Args:
+        device: What is held.
+        timeout_s: How long to wait for a measurement to end.
+    """
+
+    def __init__(self, device: torch.device, timeout_s: float) -> None:
+        self._device, self._timeout_s = device, timeout_s
+        self._lock = _open(device)
+        self._take()
+
+    def _take(self) -> None:
+        _acquire(self._lock, "read", self._device, self._timeout_s)
+        self._since = time.monotonic()
+
+    def release(self) -> None:
+        """Give the share back."""
+        self._lock.release(force=True)
+
+    def give_way(self) -> None:
+        """Let a process that waits to measure go first; call it at every step, it is almost always free.
+
+        Raises:
+            DeviceBusyError: If that process measures for longer than the timeout.
+        """
+        if time.monotonic() - self._since >= _GIVE_WAY_S:
+            self.release()
+            self._take()
+
+
+def _acquire(lock: ReadWriteLock, mode: str, device: torch.device, timeout_s: float) -> None:
+    acquire = lock.acquire_write if mode == "write" else lock.acquire_read
+    try:
+        acquire(timeout_s)
+    except Timeout:
+        purpose = "measuring" if mode == "write" else "training"
+        raise DeviceBusyError(
+            f"device '{device}' must be free for {purpose}, but {_holders(device)} held it for {timeout_s:g} s; "
+            "wait for it or stop it."
+        ) from None
+
+
+def _folder() -> Path:
+    # All users of a machine share its devices: a folder that everybody may write, in the machine's temporary one.
+    folder = Path(tempfile.gettempdir()) / "srnas-leases"
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    return folder
+
+
+def _name(device: torch.device) -> str:
+    """Return a name that is the same in every process, whatever devices are visible there."""
+    if device.type == "cuda":
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    return str(device)
+
+
+def _open(device: torch.device) -> ReadWriteLock:
+    path = _folder() / f"{_name(device)}.lease"
+    lock = ReadWriteLock(path, is_singleton=False)
+    with contextlib.suppress(PermissionError):  # It is another user's, who did this.
+        path.chmod(0o666)
+    return lock
+
+
+@contextlib.contextmanager
+def _named_holder(device: torch.device) -> Iterator[None]:
+    """Say who holds the device, for the message of those who wait in vain."""
+    note = _folder() / f"{_name(device)}.{os.getpid()}.holder"
+    note.write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def _holders(device: torch.device) -> str:
+    """Return the processes that hold ``device``, in words; notes of dead processes are removed."""
+    found = []
+    for note in _folder().glob(f"{_name(device)}.*.holder"):
+        pid = int(note.suffixes[-2].removeprefix("."))
+        if psutil.pid_exists(pid):
+            with contextlib.suppress(OSError):
+                found.append(f"process {pid} ({note.read_text(encoding='utf-8')})")
+        else:
+            with contextlib.suppress(OSError):
+                note.unlink()
+    return " and ".join(sorted(found)) or "another process"

@@ -59,8 +59,8 @@ class Constraint:
         """Raise ``InputError`` unless the feature map is large enough."""
         if min(height, width) < self.min_size:
             raise InputError(
-                f"height and width must be at least {self.min_size} for block '{block}', but got "
-                f"{height}x{width}; use a larger input."
+                f"width and height must be at least {self.min_size} for block '{block}', but got "
+                f"{width}x{height}; use a larger input."
             )
 
 

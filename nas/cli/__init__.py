@@ -7,7 +7,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from srnas.nas.cli import blocks, board, evaluate, networks, profile, search, space, ui, upscale
+from srnas.nas.cli import (
+    blocks,
+    board,
+    compare,
+    evaluate,
+    networks,
+    profile,
+    retime,
+    search,
+    space,
+    table,
+    ui,
+    upscale,
+)
 
 app = typer.Typer(
     name="srnas",
@@ -41,6 +54,9 @@ app.command("leaderboard")(board.leaderboard)
 app.command("evaluate")(evaluate.evaluate)
 app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
+profile.app.command("compare")(compare.compare)
+profile.app.command("table")(table.table)
+app.command("retime")(retime.retime)
 app.command("blocks")(blocks.blocks)
 app.command("networks")(networks.networks)
 app.add_typer(space.app, name="space")

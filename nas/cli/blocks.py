@@ -20,7 +20,7 @@ _TILED = "changes its result"
 def blocks(
     name: Annotated[str | None, typer.Argument(help="Explain this block, and draw it.")] = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels at which the block is explained.")] = 48,
-    size: Annotated[str, typer.Option(help="HxW at which it is explained, in pixels.")] = "64x64",
+    size: Annotated[str, typer.Option(help="WxH at which it is explained, in pixels.")] = "64x64",
     svg: Annotated[
         Path | None, typer.Option(help="Where to draw it \\[default: figures/block-NAME.svg in the workspace].")
     ] = None,

@@ -1,25 +1,36 @@
 """Options that several commands share, and the parsing of sizes."""
 
+import csv
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from srnas.profiling import Target
 
 Workspace = Annotated[
     Path, typer.Option("--workspace", envvar="SRNAS_WORKSPACE", help="Folder of studies, results and figures.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda[:N].")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads.")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", help="What executes the networks: eager, compile, cudagraph, onnxruntime, openvino.")
+]
+Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or int8.")]
+MemoryFormat = Annotated[str, typer.Option("--memory-format", help="nchw or channels_last.")]
 
 DEFAULT_WORKSPACE = Path("srnas-runs")
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Return height and width of ``HxW``.
+    """Return height and width of ``WxH``, as sizes of pictures are written.
 
     Raises:
         InputError: If the text is not two positive integers.
@@ -29,11 +40,33 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
         from srnas.search_space import InputError
 
         raise InputError(
-            f"{option} must be HEIGHTxWIDTH in pixels, such as 128x128, each at most 99999, but got '{text}'."
+            f"{option} must be WIDTHxHEIGHT in pixels, such as 320x180, each at most 99999, but got '{text}'."
         )
-    return int(match[1]), int(match[2])
+    return int(match[2]), int(match[1])
+
+
+def make_target(device: str, runtime: str, dtype: str, memory_format: str, threads: int) -> "Target":
+    """Return what the options of a command name.
+
+    Raises:
+        InputError: If the device or the threads do not exist, or the runtime does not exist for the rest.
+    """
+    from srnas.profiling import Target, resolve_device, resolve_threads
+    from srnas.profiling.runtimes import find_runtime
+
+    target = Target(resolve_device(device), runtime, dtype, memory_format, resolve_threads(threads))
+    find_runtime(target)
+    return target
 
 
 def print_json(rows: Sequence[dict[str, Any]]) -> None:
     """Write rows to the standard output."""
     typer.echo(json.dumps(list(rows), indent=2, allow_nan=False))
+
+
+def print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows to the standard output with a line of heads; what is no single value is written as JSON."""
+    writer = csv.DictWriter(sys.stdout, list(rows[0]))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in row.items()})

@@ -1,126 +1,225 @@
-"""``srnas profile``: sizes and latencies of single blocks."""
+"""``srnas profile``: sizes and latencies of blocks and networks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace, parse_size, print_json
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Csv,
+    Device,
+    Dtype,
+    Json,
+    MemoryFormat,
+    Runtime,
+    Threads,
+    Workspace,
+    make_target,
+    parse_size,
+    print_csv,
+    print_json,
+)
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
-    from srnas.profiling import DeviceProfile, Latency, Reconciliation
+    from srnas.profiling import Profile, Roofline
+    from srnas.profiling.profiles import Subject
 
-app = typer.Typer(help="Count and time single blocks.", no_args_is_help=True)
+app = typer.Typer(help="Count and time blocks and networks.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Count and time single blocks."""
+Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; 'srnas blocks' lists them.")]
+Cold = Annotated[bool, typer.Option("--cold", help="Overwrite the caches before each call.")]
+Scale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 
 
 @app.command("block")
 def block(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Blocks; 'srnas blocks' lists them.")],
+    names: Blocks,
     channels: Annotated[int, typer.Option(help="Channels of the feature map.")] = 48,
-    size: Annotated[str, typer.Option(help="HxW of the feature map in pixels.")] = "128x128",
+    size: Annotated[str, typer.Option(help="WxH of the feature map in pixels.")] = "128x128",
     device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
+    cold: Cold = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """Count blocks with three counters and time them, interleaved, with a 95 % interval."""
+    with _showing() as show:
+        target = make_target(device, runtime, dtype, memory_format, threads)
+        subjects = _block_subjects(names, [channels], [parse_size(size, "--size")])
+        show.run(subjects, target, cold=cold)
+    show.report(f"blocks, {channels} channels, {size}", workspace, as_json, as_csv)
+
+
+@app.command("sweep")
+def sweep(
+    names: Blocks,
+    channels: Annotated[str, typer.Option(help="Channels, comma-separated.")] = "48",
+    sizes: Annotated[str, typer.Option(help="WxH in pixels, comma-separated.")] = "32x32,64x64,128x128,256x256",
+    device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
+    threads: Threads = 1,
+    cold: Cold = False,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Profile blocks over channels and sizes; draws latency against size."""
+    with _showing() as show:
+        target = make_target(device, runtime, dtype, memory_format, threads)
+        widths = [_whole(text, "--channels") for text in channels.split(",")]
+        for shape in [parse_size(text, "--sizes") for text in sizes.split(",")]:
+            show.run(_block_subjects(names, widths, [shape]), target, cold=cold)
+    show.report(f"sweep of {', '.join(names)}", workspace, as_json, as_csv)
+
+
+@app.command("network")
+def network(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NETWORK...",
+            help="Published networks ('srnas networks'), keys of architectures in the workspace, or files of "
+            "architectures as JSON. After '@' what differs from the options: a2n@channels_last,2threads.",
+        ),
+    ],
+    scale: Scale = 2,
+    size: Annotated[
+        str | None, typer.Option(help="WxH of the low-resolution input \\[default: that of a 1280x720 output].")
+    ] = None,
+    device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
+    threads: Threads = 1,
+    cold: Cold = False,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Count and time whole networks, interleaved, and split their latency by position."""
+    with _showing() as show:
+        from srnas.nas.subjects import by_target, find_subject
+
+        target = make_target(device, runtime, dtype, memory_format, threads)
+        shape = parse_size(size, "--size") if size else None
+        found = [find_subject(name, scale, workspace, target) for name in dict.fromkeys(names)]
+        for of_one, together in by_target(found, shape):
+            show.run(together, of_one, cold=cold)
+    show.report(f"networks, {size or 'output 1280x720'}", workspace, as_json, as_csv)
+
+
+def _whole(text: str, option: str) -> int:
+    from srnas.search_space import InputError
+
+    if not text.strip().isdigit() or int(text) < 1:
+        raise InputError(f"{option} must be positive integers, comma-separated, such as 24,48, but got '{text}'.")
+    return int(text)
+
+
+def _block_subjects(
+    names: list[str], channels: list[int], sizes: list[tuple[int, int]]
+) -> "dict[str, Subject]":
+    from srnas.profiling.profiles import Subject
+    from srnas.search_space import REGISTRY, build_block
+    from srnas.search_space.registry import fold_all
+
+    found = {}
+    for name in dict.fromkeys(names):
+        for width in channels:
+            for height, across in sizes:
+                module = fold_all(build_block(name, width).eval())
+                REGISTRY.block(name).info.constraint.check_size(name, height, across)
+                found[f"{name} {width} {across}x{height}"] = Subject("block", name, module, (1, width, height, across))
+    return found
+
+
+class _Show:
+    """Runs profiles with a bar of their rounds, and reports them all.
+
+    Args:
+        said: Where the bar is drawn.
+    """
+
+    def __init__(self, said: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn())
+        self.bars = Progress(*columns, console=said, transient=True)
+        self._task = self.bars.add_task("loading", total=None, done="")
+        self._profiles: list[Profile] = []
+        self._roofline: Roofline | None = None
+
+    def run(self, subjects: "dict[str, Subject]", target: Any, *, cold: bool) -> None:
+        """Profile subjects side by side."""
+        from rich.markup import escape
+
+        from srnas.profiling import measure_roofline, profile
+
+        if not self._profiles:
+            self._roofline = measure_roofline(target)
+        self.bars.update(self._task, total=None, done="")
+        found = profile(
+            subjects,
+            target,
+            cold=cold,
+            roofline=self._roofline,
+            on_stage=lambda text: self.bars.update(self._task, description=escape(text)),
+            on_round=lambda number: self.bars.update(self._task, description="timing", done=f"round {number}"),
+        )
+        self._profiles += found.values()
+
+    def report(self, title: str, workspace: Path, as_json: bool, as_csv: bool) -> None:
+        """Draw, log and print."""
+        from srnas.leaderboard import profile_figures
+        from srnas.nas.atlas import log_profiles
+
+        rows = [found.to_row() for found in self._profiles]
+        paths = log_profiles(title, self._profiles, profile_figures(rows, self._roofline), workspace)
+        if as_json:
+            print_json(rows)
+        elif as_csv:
+            print_csv(rows)
+        else:
+            _print(rows, paths, workspace)
+
+
+@contextmanager
+def _showing() -> Iterator[_Show]:
     from rich.console import Console
 
-    said = Console(stderr=True)
-    with said.status("counting and timing"):
-        from srnas.profiling import measure_latency, reconcile, resolve_device, resolve_threads
-        from srnas.search_space import build_block
-        from srnas.search_space.registry import fold_all
-
-        shape = (1, channels, *parse_size(size, "--size"))
-        where = resolve_device(device)
-        built = {name: fold_all(build_block(name, channels).eval()).to(where) for name in dict.fromkeys(names)}
-        counted = {name: reconcile(module, shape) for name, module in built.items()}
-        timed, profile = measure_latency(built, shape, where, threads=resolve_threads(threads))
-    rows = [_row(name, counted[name], timed[name], profile) for name in built]
-    _log(rows, workspace)
-    if as_json:
-        print_json(rows)
-    else:
-        _print(rows, profile, shape)
+    show = _Show(Console(stderr=True))
+    with show.bars:
+        yield show
 
 
-def _row(name: str, counted: "Reconciliation", latency: "Latency", profile: "DeviceProfile") -> dict[str, Any]:
-    record = counted.record
-    return {
-        "block": name,
-        "input_shape": list(record.input_shape),
-        "params": record.params,
-        "macs": record.macs,
-        "fvcore_macs": counted.fvcore_macs,
-        "fvcore_extras": dict(counted.fvcore_extras),
-        "ptflops_macs": counted.ptflops_macs,
-        "ptflops_bias_adds": counted.ptflops_extras,
-        "counters_agree": counted.agrees,
-        "unknown_operators": dict(record.unknown),
-        "other_ops": record.other_ops,
-        "activations": record.activations,
-        "latency_stable_ms": latency.stable_ms,
-        "latency_ms": latency.latency_ms,
-        "latency_ms_low": latency.low_ms,
-        "latency_ms_high": latency.high_ms,
-        "latency_reference_ratio": latency.reference_ratio,
-        "first_call_ms": latency.first_call_ms,
-        "latency_flags": list(latency.flags),
-        "device": str(profile),
-        "device_key": profile.key,
-    }
+def _print(rows: list[dict[str, Any]], figures: list[Path], workspace: Path) -> None:
+    from itertools import groupby
 
-
-def _log(rows: list[dict[str, Any]], workspace: Any) -> None:
-    from srnas.leaderboard import Store
-
-    Store(workspace).write_block_profiles(rows)
-
-
-def _print(rows: list[dict[str, Any]], profile: "DeviceProfile", shape: tuple[int, int, int, int]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    from srnas.profiling import MACS_DEFINITION
+    from srnas.leaderboard import latency_table, places_table, sizes_table
 
     console = Console()
-    counts = Table(
-        title=f"Counts of the deploy form at {shape[1]} channels, {shape[2]}x{shape[3]}",
-        caption=f"{MACS_DEFINITION}. fvcore adds normalisation and interpolation, ptflops adds biases; 'agree': the "
-        "three match to the unit with that.",
-    )
-    for head in ("params", "MACs M", "fvcore M", "ptflops M", "agree", "acts M"):
-        _add_column(counts, head)
-    latencies = Table(
-        title=f"Latency on {profile}",
-        caption="ms: fastest round; median with its 95 % interval; x ref: times the reference 3x3 convolution.",
-    )
-    for head in ("ms", "median", "95 % interval", "x ref", "flags"):
-        _add_column(latencies, head)
+    console.print(sizes_table(rows))
+    for _, same in groupby(rows, key=lambda row: row["device_key"]):
+        console.print(latency_table(list(same)))
     for row in rows:
-        macs = (f"{row[key] / 1e6:,.3f}" for key in ("macs", "fvcore_macs", "ptflops_macs"))
-        agree = "yes" if row["counters_agree"] else "NO"
-        counts.add_row(row["block"], f"{row['params']:,}", *macs, agree, f"{row['activations'] / 1e6:.3f}")
-        latencies.add_row(
-            row["block"],
-            *(f"{row[key]:.2f}" for key in ("latency_stable_ms", "latency_ms")),
-            f"{row['latency_ms_low']:.2f} to {row['latency_ms_high']:.2f}",
-            f"{row['latency_reference_ratio']:.2f}",
-            ", ".join(row["latency_flags"]),
-        )
-    for table in (counts, latencies):
-        table.title_justify = table.caption_justify = "left"
-        console.print(table)
-
-
-def _add_column(table: "Table", head: str) -> None:
-    if not table.columns:
-        table.add_column("block", no_wrap=True)
-    table.add_column(head, justify="right", no_wrap=True)
+        if row.get("places"):
+            console.print(places_table(row))
+        if row["max_abs_difference"]:
+            name = row.get("block") or row["network"]
+            console.print(f"{name}: largest difference to eager float32 {row['max_abs_difference']:.2g}", markup=False)
+    for path in figures:
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+    console.print(f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks", soft_wrap=True, highlight=False)

@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace, parse_size, print_json
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Device,
+    Dtype,
+    Json,
+    MemoryFormat,
+    Runtime,
+    Threads,
+    Workspace,
+    parse_size,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,9 +38,12 @@ def search(
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.")] = "tpe",
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of proposals, weights and patches.")] = 0,
     device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     latency_input: Annotated[
-        str | None, typer.Option(help="HxW of the low-resolution input that is timed \\[default: by space].")
+        str | None, typer.Option(help="WxH of the low-resolution input that is timed \\[default: by space].")
     ] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="Train no candidate slower than this.")] = None,
     max_params_k: Annotated[float | None, typer.Option(help="... with more thousands of parameters.")] = None,
@@ -69,6 +83,9 @@ def search(
         sampler=sampler,
         seed=seed,
         device=device,
+        runtime=runtime,
+        dtype=dtype,
+        memory_format=memory_format,
         threads=threads,
         latency_input=parse_size(latency_input, "--latency-input") if latency_input else None,
         budgets=parse(Budgets, budgets, "budgets"),

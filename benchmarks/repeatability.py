@@ -1,0 +1,158 @@
+"""How well the figure of a block repeats from one process to the next: ours beside two usual ways to time.
+
+Ten blocks are timed in fresh processes, by each way in turn within the same time, once on a quiet machine and once
+beside a process that keeps one core busy. Printed are, over the processes, the coefficient of variation of the reported
+figure (mean over the blocks), that of its ratio to a fixed 3x3 convolution timed by the same way in the same process
+(relative CV), and Kendall's tau between the rankings of two processes (mean over pairs).
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch.utils import benchmark
+
+from srnas.profiling import CPU_PROTOCOL, Target, describe_device, measure_latency
+from srnas.profiling.latency import REFERENCE_SHAPE
+from srnas.profiling.statistics import kendall_tau
+from srnas.search_space import build_block
+from srnas.search_space.registry import fold_all
+
+BLOCKS = ("lia", "aab", "mlka", "psa_parallel", "cbam", "se", "sk", "pa", "lkat", "gsau")
+CHANNELS, SIDE = 24, 64
+REFERENCE = "reference"
+GOALS = {"quiet": "relative CV at most 3 %, tau at least .98", "loaded": "relative CV at most 7 %, tau at least .98"}
+# Keeps one core and its share of the caches busy, in bursts of some milliseconds, as another experiment would.
+COMPETITOR = "import torch; torch.set_num_threads(1); c = torch.nn.Conv2d(48, 48, 3); x = torch.rand(1, 48, 256, 256)\nwhile True: c(x)"
+
+Figures = dict[str, float]
+
+
+def modules() -> dict[str, torch.nn.Module]:
+    """Return the blocks in deploy form."""
+    return {name: fold_all(build_block(name, CHANNELS).eval()) for name in BLOCKS}
+
+
+def _runs() -> Mapping[str, Callable[[], object]]:
+    x = torch.rand(1, CHANNELS, SIDE, SIDE)
+    reference, y = torch.nn.Conv2d(REFERENCE_SHAPE[1], REFERENCE_SHAPE[1], 3, padding=1).eval(), torch.rand(REFERENCE_SHAPE)
+    runs: dict[str, Callable[[], object]] = {name: (lambda m=m: m(x)) for name, m in modules().items()}
+    return {**runs, REFERENCE: lambda: reference(y)}
+
+
+def ours(budget_s: float) -> Figures:
+    """Interleaved rounds until the time is up; the fastest round."""
+    warmup = 0.02 * budget_s
+    protocol = replace(
+        CPU_PROTOCOL, warmup_min_s=warmup / 3, warmup_cap_s=warmup, interval=0.0, max_rounds=10**6,
+        max_time_s=0.75 * budget_s, give_up_s=0.75 * budget_s,
+    )  # fmt: skip
+    seed = int.from_bytes(os.urandom(2))
+    measured = measure_latency(modules(), (1, CHANNELS, SIDE, SIDE), Target(), protocol=protocol, seed=seed)
+    found = {name: latency.stable_ms for name, latency in measured.latencies.items()}
+    latency = measured.latencies[BLOCKS[0]]
+    return {**found, REFERENCE: latency.stable_ms / latency.reference_ratio}
+
+
+def blocked_autorange(budget_s: float) -> Figures:
+    """The median of ``torch.utils.benchmark``."""
+    share = budget_s / (len(BLOCKS) + 1)
+    timers = {name: benchmark.Timer("run()", globals={"run": run}, num_threads=1) for name, run in _runs().items()}
+    return {name: timer.blocked_autorange(min_run_time=share).median * 1e3 for name, timer in timers.items()}
+
+
+def plain_mean(budget_s: float) -> Figures:
+    """The mean of 100 calls, and of 100 more while there is time."""
+    share = budget_s / (len(BLOCKS) + 1)
+    found = {}
+    for name, run in _runs().items():
+        started, calls = time.perf_counter(), 0
+        while not calls or time.perf_counter() - started < share:
+            for _ in range(100):
+                run()
+            calls += 100
+        found[name] = (time.perf_counter() - started) / calls * 1e3
+    return found
+
+
+WAYS: dict[str, Callable[[float], Figures]] = {
+    "ours, fastest round": ours,
+    "torch.utils.benchmark": blocked_autorange,
+    "mean of 100 calls": plain_mean,
+}
+
+
+def one_process(way: str, budget_s: float) -> None:
+    """Time all blocks by one way and print the figures as JSON."""
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        figures = WAYS[way](budget_s)
+    print(json.dumps({"figures": figures, "seconds": time.perf_counter() - started}))
+
+
+def _fresh(way: str, budget_s: float) -> dict[str, object]:
+    command = [sys.executable, __file__, "--way", way, "--budget-s", str(budget_s)]
+    found: dict[str, object] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def _variation(values: list[float]) -> float:
+    return statistics.stdev(values) / statistics.fmean(values)
+
+
+def summary(processes: list[Figures]) -> tuple[float, float, float]:
+    """Return CV, relative CV and tau over processes."""
+    absolute = [_variation([p[name] for p in processes]) for name in BLOCKS]
+    relative = [_variation([p[name] / p[REFERENCE] for p in processes]) for name in BLOCKS]
+    pairs = itertools.combinations([[p[name] for name in BLOCKS] for p in processes], 2)
+    return statistics.fmean(absolute), statistics.fmean(relative), statistics.fmean(kendall_tau(a, b) for a, b in pairs)
+
+
+def run(condition: str, processes: int, budget_s: float) -> None:
+    """Run all ways in turn and print a line for each."""
+    found: dict[str, list[Figures]] = {way: [] for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(processes):
+        for way in WAYS:
+            result = _fresh(way, budget_s)
+            found[way].append(result["figures"])  # type: ignore[arg-type]
+            seconds[way].append(result["seconds"])  # type: ignore[arg-type]
+    print(f"\n{condition} (goal for ours: {GOALS[condition]})")
+    print(f"{'':24}{'CV':>8}{'relative CV':>14}{'tau':>8}{'s each':>8}")
+    for way, figures in found.items():
+        absolute, relative, tau = summary(figures)
+        print(f"{way:24}{absolute:8.1%}{relative:14.1%}{tau:8.3f}{statistics.fmean(seconds[way]):8.1f}")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=7, help="fresh processes for each way")
+    parser.add_argument("--budget-s", type=float, default=12.0, help="seconds in each of them")
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        one_process(arguments.way, arguments.budget_s)
+        return
+    print(f"{len(BLOCKS)} blocks, {CHANNELS} channels, {SIDE}x{SIDE}, {arguments.processes} processes")
+    print(f"{describe_device(Target())}, {os.cpu_count()} cores, torch {torch.__version__}")
+    run("quiet", arguments.processes, arguments.budget_s)
+    with subprocess.Popen([sys.executable, "-c", COMPETITOR]) as competitor:
+        try:
+            time.sleep(5)
+            run("loaded", arguments.processes, arguments.budget_s)
+        finally:
+            competitor.kill()
+
+
+if __name__ == "__main__":
+    main()

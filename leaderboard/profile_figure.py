@@ -1,0 +1,173 @@
+"""Profiles as figures: latency against size, MACs against latency, the roofline, a network's latency by position."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srnas.leaderboard.profile_table import row_name
+from srnas.profiling import Roofline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Row = Mapping[str, Any]
+
+_COLOURS = (
+    "#0b5fa5", "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#7a8b99", "#9c6644", "#1b998b", "#c8553d", "#3d5a80",
+)  # fmt: skip
+_MARKS = "os^Dv<>P*X"
+
+
+def profile_figures(rows: Sequence[Row], roofline: Roofline | None) -> dict[str, Callable[[Path], None]]:
+    """Return, by name, what draws each figure that these rows are enough for."""
+    figures: dict[str, Callable[[Path], None]] = {}
+    if len({tuple(row["input_shape"]) for row in rows}) > 1:
+        figures["latency-against-size"] = lambda path: _save(_draw_sizes, rows, path)
+    if len(rows) > 1:
+        figures["macs-against-latency"] = lambda path: _save(_draw_macs, rows, path)
+    if roofline is not None:
+        figures["roofline"] = lambda path: _save(lambda axes, drawn: _draw_roofline(axes, drawn, roofline), rows, path)
+    if placed := [row for row in rows if row.get("places")]:
+        figures["latency-by-position"] = lambda path: _save(_draw_places, placed, path)
+    return figures
+
+
+def _save(draw: "Callable[[Axes, Sequence[Row]], None]", rows: Sequence[Row], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes, rows)
+    axes.set_title(f"{axes.get_title()}\n{rows[0]['device']}, {rows[0]['cache']} cache", fontsize=10, loc="left")
+    axes.set_title("", loc="center")
+    axes.grid(alpha=0.25, which="both")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row_name(row)].append(row)
+    return dict(found)
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKS[number % len(_MARKS)]}
+
+
+def _draw_sizes(axes: "Axes", rows: Sequence[Row]) -> None:
+    """One line per subject and number of channels over the pixels of the input, with intervals as bars."""
+    lines: defaultdict[str, list[Row]] = defaultdict(list)
+    several = len({row["input_shape"][1] for row in rows}) > 1
+    for row in rows:
+        lines[f"{row_name(row)}, {row['input_shape'][1]} channels" if several else row_name(row)].append(row)
+    for number, (label, found) in enumerate(lines.items()):
+        found.sort(key=_pixels)
+        middle = [row["latency_ms"] for row in found]
+        below = [row["latency_ms"] - row["latency_ms_low"] for row in found]
+        above = [row["latency_ms_high"] - row["latency_ms"] for row in found]
+        axes.errorbar(
+            [_pixels(row) for row in found], middle, yerr=[below, above], label=label, capsize=3, linewidth=1.2,
+            **_style(number),
+        )  # fmt: skip
+    _log(axes, "xy")
+    axes.set_xlabel("pixels of the input")
+    axes.set_ylabel("latency in ms (median, 95 % interval)")
+    axes.set_title("Latency against size")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+
+def _pixels(row: Row) -> int:
+    return int(row["input_shape"][2] * row["input_shape"][3])
+
+
+def _draw_macs(axes: "Axes", rows: Sequence[Row]) -> None:
+    """One mark per row, over lines of equal rate."""
+    for number, (name, found) in enumerate(_by_name(rows).items()):
+        axes.scatter(
+            [row["latency_stable_ms"] for row in found], [row["macs"] / 1e6 for row in found], s=50, label=name, zorder=3,
+            **_style(number),
+        )  # fmt: skip
+    _log(axes, "xy")
+    left, right = axes.get_xlim()
+    bottom, top = axes.get_ylim()
+    for rate in (10.0**power for power in range(-3, 6)):
+        axes.plot([left, right], [rate * left, rate * right], "--", color="#b8c0c8", linewidth=0.8, zorder=1)
+        if bottom < rate * right:
+            x, y = (right, rate * right) if rate * right < top else (top / rate, top)
+            if left < x:
+                axes.annotate(f"{rate:g} GMAC/s", (x, y), fontsize=7, color="#5f6b76", ha="right", va="top")
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("latency in ms (fastest round)")
+    axes.set_ylabel("MACs in millions")
+    axes.set_title("MACs against latency")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+
+
+def _draw_roofline(axes: "Axes", rows: Sequence[Row], roofline: Roofline) -> None:
+    """Arithmetic rate over intensity, below the roof of this device for data in its inner cache and in memory."""
+    intensities = [row["macs"] / row["bytes_moved"] for row in rows]
+    left, right = min(*intensities, 0.1) / 2, max(*intensities, 10.0) * 4
+    peak = roofline.macs_per_s / 1e9
+    for size, style in ((min(roofline.bytes_per_s), "--"), (max(roofline.bytes_per_s), "-")):
+        rate = roofline.bytes_per_s[size] / 1e9
+        corner = peak / rate
+        axes.plot(
+            [left, min(corner, right), right], [left * rate, min(peak, right * rate), peak], style, color="#5f6b76",
+            linewidth=1.2, label=f"{peak:,.0f} GMAC/s, {rate:,.0f} GB/s copying {_bytes(size)}",
+        )  # fmt: skip
+    for number, (name, found) in enumerate(_by_name(rows).items()):
+        axes.scatter(
+            [row["macs"] / row["bytes_moved"] for row in found],
+            [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=name, zorder=3, **_style(number),
+        )  # fmt: skip
+    _log(axes, "xy")
+    axes.set_xlabel("MACs per byte read or written, nothing fused")
+    axes.set_ylabel("GMAC/s")
+    axes.set_title("Roofline")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+
+
+def _bytes(size: int) -> str:
+    return f"{size // 2**20} MiB" if size >= 2**20 else f"{size // 2**10} KiB"
+
+
+def _draw_places(axes: "Axes", rows: Sequence[Row]) -> None:
+    """One bar per network, stacked by position; equal blocks have one colour, and a line marks the whole network."""
+    labels = list(dict.fromkeys(place["label"] for row in rows for place in row["places"] if place["latency_ms"]))
+    for height, row in enumerate(rows):
+        left = 0.0
+        for place in row["places"]:
+            number = labels.index(place["label"]) if place["latency_ms"] else 0
+            axes.barh(
+                height, place["latency_ms"], left=left, color=_COLOURS[number % len(_COLOURS)], edgecolor="white",
+                linewidth=0.8, hatch="" if number < len(_COLOURS) else "//",
+            )  # fmt: skip
+            left += place["latency_ms"]
+        axes.plot([row["latency_stable_ms"]] * 2, [height - 0.45, height + 0.45], color="black", linewidth=2)
+    for number, label in enumerate(labels):
+        axes.barh(0, 0, color=_COLOURS[number % len(_COLOURS)], hatch="" if number < len(_COLOURS) else "//", label=label)
+    axes.plot([], [], color="black", linewidth=2, label="the whole network")
+    axes.set_yticks(range(len(rows)), [row_name(row) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("latency in ms (fastest rounds; each part timed by itself)")
+    axes.set_title("Latency by position")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+
+
+def _log(axes: "Axes", which: str) -> None:
+    """Make axes logarithmic, with ticks at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for name in which:
+        getattr(axes, f"set_{name}scale")("log")
+        axis = getattr(axes, f"{name}axis")
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())

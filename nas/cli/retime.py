@@ -1,0 +1,71 @@
+"""``srnas retime``: the front of a study on another device profile."""
+
+from typing import Annotated
+
+import typer
+
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Device,
+    Dtype,
+    Json,
+    MemoryFormat,
+    Runtime,
+    Threads,
+    Workspace,
+    make_target,
+    print_json,
+)
+
+
+def retime(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
+    threads: Threads = 1,
+    limit: Annotated[int | None, typer.Option(help="Time so many networks at most, the front first.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Time the trained networks of a study on another device profile: a front without training anything."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    said = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=said, transient=True) as bars:
+        task = bars.add_task("loading", total=None)
+        from srnas.leaderboard import board_summary, board_table
+        from srnas.nas.retiming import retime as run
+
+        retimed = run(
+            workspace,
+            study,
+            make_target(device, runtime, dtype, memory_format, threads),
+            limit=limit,
+            on_start=lambda total: bars.reset(task, description="timing networks", total=total),
+            on_network=lambda name: bars.update(task, description=f"preparing trial {escape(name)}"),
+            on_timed=lambda number: bars.update(task, description="timing networks", completed=number),
+        )
+    if as_json:
+        print_json(retimed.board.records())
+        return
+    console = Console()
+    console.print(board_table(retimed.board, width=console.width))
+    console.print(board_summary(retimed.board))
+    for number, reason in retimed.failed.items():
+        console.print(f"trial {number} left out: {reason}", markup=False, soft_wrap=True)
+    before, after = (set(map(int, board.front["trial"])) for board in (retimed.before, retimed.board))
+    console.print(_moved("on the front here, not in the study", after - before), highlight=False)
+    console.print(_moved("on the study's front, not here", before - after), highlight=False)
+    for path in retimed.figures:
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+    name = retimed.board.study.name
+    console.print(f"MLflow  study '{name}' (srnas leaderboard --study {name})", soft_wrap=True, markup=False)
+
+
+def _moved(text: str, trials: set[int]) -> str:
+    return f"{text}: {', '.join(f'#{number}' for number in sorted(trials)) or 'none'}"

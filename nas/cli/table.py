@@ -1,0 +1,80 @@
+"""``srnas profile table``: the block table of a space."""
+
+from typing import Annotated
+
+import typer
+
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Device,
+    Dtype,
+    Json,
+    MemoryFormat,
+    Runtime,
+    Threads,
+    Workspace,
+    make_target,
+    parse_size,
+    print_json,
+)
+
+
+def table(
+    space: Annotated[str, typer.Option(help="A space of 'srnas space list', or the path of a TOML file.")] = "tiny",
+    scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
+    size: Annotated[
+        str | None, typer.Option(help="WxH of the low-resolution input \\[default: that of the space's studies].")
+    ] = None,
+    calibrate: Annotated[int, typer.Option(min=2, help="Random networks that the sum is calibrated on.")] = 16,
+    validate: Annotated[int, typer.Option(min=2, help="Others, whose errors are reported.")] = 40,
+    device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    memory_format: MemoryFormat = "nchw",
+    threads: Threads = 1,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Time every part of a space, so that a search can screen proposals by the sum of their parts.
+
+    A search on the same device profile and input with --max-latency-ms uses the table by itself.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    said = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=said, transient=True) as bars:
+        task = bars.add_task("loading", total=None)
+        from srnas.nas.launch import latency_input
+        from srnas.nas.tables import save_table, table_path
+        from srnas.profiling import build_table
+        from srnas.search_space import SearchSpace
+
+        target = make_target(device, runtime, dtype, memory_format, threads)
+        loaded = SearchSpace.load(space, scale)
+        shape = latency_input(loaded, parse_size(size, "--size") if size else None)
+        path = table_path(workspace, loaded, target, shape)
+        built = build_table(
+            loaded,
+            shape,
+            target,
+            num_calibration=calibrate,
+            num_validation=validate,
+            on_stage=lambda text, rounds: bars.reset(task, description=escape(text), total=rounds),
+            on_round=lambda number: bars.update(task, completed=number),
+        )
+        save_table(built, path)
+    if as_json:
+        print_json([{**built.model_dump(mode="json"), "space": loaded.name, "file": str(path)}])
+        return
+    console = Console()
+    height, width = shape
+    console.print(f"Block table of space '{loaded.name}', x{scale}, input {width}x{height}, on {built.device}")
+    console.print(
+        f"{len(built.entries_ms)} parts; latency = {built.overhead_ms:.3g} ms + {built.factor:.3f} x their sum, fitted "
+        f"on {calibrate} networks."
+    )
+    console.print(f"On others, end to end: {built.validation}.")
+    console.print(f"table   {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,141 @@
+"""One study, many devices: times the networks that a study trained on another target, and trains nothing."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srnas.leaderboard import Board, Store, StudyRecord, TrialRecord, non_dominated, rank
+from srnas.nas.study import stored_records, write_figures
+from srnas.nas.training import build_seeded
+from srnas.profiling import DeviceProfile, Latency, Measurement, Target, measure_latency
+from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.search_space import InputError
+
+# Networks that are timed side by side.
+_TOGETHER = 6
+
+
+@dataclass(frozen=True)
+class Retimed:
+    """The front of a study on another device profile.
+
+    Attributes:
+        before: The board of the study itself, of the networks that were timed again.
+        board: The same networks with their new latencies.
+        figures: PNG and HTML of the new front.
+        failed: Trials that the runtime cannot run, and why.
+    """
+
+    before: Board
+    board: Board
+    figures: tuple[Path, ...]
+    failed: dict[int, str]
+
+
+def retime(
+    workspace: Path,
+    study: str,
+    target: Target,
+    *,
+    limit: int | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_network: Callable[[str], None] = lambda _: None,
+    on_timed: Callable[[int], None] = lambda _: None,
+) -> Retimed:
+    """Time the trained networks of a study on ``target``, the front first, then layer by layer behind it.
+
+    The result is kept in MLflow under ``STUDY@RUNTIME-PROFILE`` and replaces an earlier one of that name.
+
+    Args:
+        workspace: Folder of the study.
+        study: Its name.
+        target: What is timed on.
+        limit: So many networks at most.
+        on_start: Told of the number of networks.
+        on_network: Told of each network that is prepared.
+        on_timed: Told of the number of networks that are timed.
+
+    Raises:
+        InputError: If there is no such study, it has no trained network, or the runtime can run none of them.
+        DeviceBusyError: If another process holds the device for too long; nothing is written then.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
+    settings, record, trials = stored_records(workspace, study)
+    chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
+    if not chosen:
+        raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
+    on_start(len(chosen))
+    shape = (1, 3, *settings.latency_input)
+    timed: dict[int, tuple[Latency, float | None]] = {}
+    failed: dict[int, str] = {}
+    device: DeviceProfile | None = None
+    for batch in [chosen[i : i + _TOGETHER] for i in range(0, len(chosen), _TOGETHER)]:
+        for measured in _measure(batch, shape, target, on_network, failed):
+            device = measured.device
+            timed |= {int(n): (lat, measured.peak_memory_mib[n]) for n, lat in measured.latencies.items()}
+        on_timed(len(timed) + len(failed))
+    if device is None:
+        raise InputError(f"{target.runtime} must run a network of study '{study}', but {next(iter(failed.values()))}")
+    kept = [trial for trial in chosen if trial.number in timed]
+    after = record.model_copy(
+        update={
+            "name": f"{study}@{target.runtime}-{device.key}",
+            "device": device,
+            "reference_latency_ms": max(latency.stable_ms for latency, _ in timed.values()),
+            "retimed_from": study,
+        }
+    )
+    moved = [_moved(trial, after, *timed[trial.number]) for trial in kept]
+    store = Store(workspace)
+    board = _write(store, after, moved)
+    figures = write_figures(board, workspace / "figures")
+    return Retimed(_board_of(store, record, kept), board, figures, failed)
+
+
+def _layers(trials: list[TrialRecord]) -> Iterator[TrialRecord]:
+    """Yield the front by rising latency, then the front of the rest, and so on."""
+    while trials:
+        front = non_dominated([trial.point for trial in trials if trial.point])
+        layer = [trial for trial, kept in zip(trials, front, strict=True) if kept]
+        yield from sorted(layer, key=lambda trial: trial.latency.stable_ms if trial.latency else 0.0)
+        trials = [trial for trial, kept in zip(trials, front, strict=True) if not kept]
+
+
+def _measure(
+    batch: Sequence[TrialRecord],
+    shape: tuple[int, int, int, int],
+    target: Target,
+    on_network: Callable[[str], None],
+    failed: dict[int, str],
+) -> Iterator[Measurement]:
+    """Time a batch side by side; where the runtime refuses a network, one by one."""
+    networks = {str(trial.number): build_seeded(trial.genotype, 0).deploy() for trial in batch}
+    try:
+        yield measure_latency(networks, shape, target, on_prepared=on_network)
+    except RuntimeFailedError as error:
+        if len(batch) == 1:
+            failed[batch[0].number] = str(error)
+            return
+        for trial in batch:
+            yield from _measure([trial], shape, target, on_network, failed)
+
+
+def _moved(trial: TrialRecord, study: StudyRecord, latency: Latency, memory: float | None) -> TrialRecord:
+    return trial.model_copy(update={"study": study.name, "latency": latency, "peak_memory_mib": memory, "reused": True})
+
+
+def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:
+    store.delete_study(study)
+    parent = store.open_study(study)
+    for trial in trials:
+        store.write_trial(parent, study, trial)
+    board = rank(study, store.rows(study))
+    store.close_study(parent, {"front_size": len(board.front), "hypervolume": board.hypervolume}, ())
+    return board
+
+
+def _board_of(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:
+    rows = store.rows(study)
+    return rank(study, rows[rows["trial"].isin([trial.number for trial in trials])].reset_index(drop=True))

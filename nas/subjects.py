@@ -1,0 +1,122 @@
+"""What a user names to be timed: a published network, an architecture by key or file, on a target in words."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srnas.leaderboard import Store
+from srnas.nas.sources import read_architecture
+from srnas.profiling import InputShape, Target, profiles, resolve_device, resolve_threads
+from srnas.profiling.device import DTYPES, MEMORY_FORMATS
+from srnas.profiling.runtimes import RUNTIMES
+from srnas.search_space import PUBLISHED, Architecture, InputError, published, unknown_name
+
+_KEY = re.compile(r"[0-9a-f]{12}")
+_THREADS = re.compile(r"(\d+)threads?")
+# What fuses operators over positions, so that parts timed by themselves say nothing of the whole.
+_FUSING = frozenset(("compile",))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An architecture that is timed on a target.
+
+    Attributes:
+        label: What a user calls it.
+        architecture: What is built.
+        target: What it is timed on.
+    """
+
+    label: str
+    architecture: Architecture
+    target: Target
+
+
+def find_subject(text: str, scale: int, workspace: Path, target: Target) -> Subject:
+    """Return what ``NAME|KEY|FILE[@WORD,WORD...]`` names.
+
+    Args:
+        text: A published network, the key of an architecture in the workspace, or a file of one as JSON; after ``@``
+            words that change the target: a runtime, a dtype, a memory format, ``cpu``, ``cuda:0``, ``2threads``.
+        scale: Upscaling factor of a published network.
+        workspace: Where keys are looked up.
+        target: What is timed on unless words say otherwise.
+
+    Raises:
+        InputError: If there is no such network, or a word means nothing.
+    """
+    name, _, words = text.partition("@")
+    for word in filter(None, words.split(",")):
+        target = _apply(word, target)
+    return Subject(text, _architecture(name, scale, workspace), target)
+
+
+def _architecture(name: str, scale: int, workspace: Path) -> Architecture:
+    if name in PUBLISHED:
+        return published(name, scale)
+    if Path(name).is_file() or name.endswith(".json"):
+        return read_architecture(Path(name))
+    if _KEY.fullmatch(name):
+        found = Store(workspace).architecture(name) if workspace.is_dir() else None
+        if found is None:
+            raise InputError(
+                f"workspace '{workspace}' must hold architecture {name}, but it does not; "
+                "'srnas leaderboard --json' lists the keys of a study."
+            )
+        return Architecture.from_dict(found)
+    known = unknown_name("network", name, PUBLISHED)
+    raise InputError(f"{known} Or give an architecture's key of 12 digits, or its file.")
+
+
+def _apply(word: str, target: Target) -> Target:
+    if word in RUNTIMES:
+        return replace(target, runtime=word)
+    if word in DTYPES:
+        return replace(target, dtype=word)
+    if word in MEMORY_FORMATS:
+        return replace(target, memory_format=word)
+    if match := _THREADS.fullmatch(word):
+        return replace(target, threads=resolve_threads(int(match[1])))
+    if re.fullmatch(r"cpu|cuda(:\d+)?", word):
+        return replace(target, device=resolve_device(word))
+    valid = (*RUNTIMES, *DTYPES, *MEMORY_FORMATS, "cpu", "cuda:0", "1thread", "2threads")
+    raise unknown_name("word after '@'", word, valid)
+
+
+def by_target(
+    subjects: Sequence[Subject], size: tuple[int, int] | None
+) -> Iterator[tuple[Target, dict[str, profiles.Subject]]]:
+    """Yield the networks that are timed side by side, those of one target together.
+
+    Args:
+        subjects: What was named.
+        size: Height and width of the low-resolution input; by default that of a 1280x720 output.
+    """
+    for target in dict.fromkeys(subject.target for subject in subjects):
+        found = {}
+        for subject in subjects:
+            if subject.target == target:
+                architecture = subject.architecture
+                found[subject.label] = profiles.Subject(
+                    "network",
+                    subject.label,
+                    architecture.build().deploy(),
+                    input_shape(architecture, size),
+                    architecture if target.runtime not in _FUSING else None,
+                )
+        yield target, found
+
+
+def input_shape(architecture: Architecture, size: tuple[int, int] | None) -> InputShape:
+    """Return the shape of the input of a size, by default that of a 1280x720 output.
+
+    Raises:
+        InputError: If the network cannot take it.
+    """
+    height, width = size or (720 // architecture.scale, 1280 // architecture.scale)
+    if min(height, width) < architecture.min_size:
+        raise InputError(
+            f"sides of the input must be at least {architecture.min_size} for {architecture}, but got {width}x{height}."
+        )
+    return 1, 3, height, width

@@ -1,0 +1,170 @@
+"""The benches of real devices: the clocks of a CPU and of a CUDA device, and what these tell about themselves."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+import torch
+
+from srnas.profiling.preflight import read_gpu
+from srnas.profiling.rounds import DeviceState
+
+Run = Callable[[], object]
+
+# What a cold measurement writes between calls, as a multiple of the last cache. source: Triton's do_bench clears more
+# than the cache as well.
+_COLD_FACTOR = 2
+_FALLBACK_CACHE = 64 * 2**20
+# One replay of a CUDA graph takes at least this long, so that its launch does not count.
+_MIN_REPLAY_MS = 1.0
+_MAX_CAPTURED = 1000
+# Cycles that a CUDA device sleeps while launches queue up behind: about 1 ms.
+_SLEEP_CYCLES = 2_000_000
+
+
+class CpuBench:
+    """Times callables with the clock of the host.
+
+    Args:
+        runs: What is timed, by name.
+        threads: Torch's threads for each of them; what is missing here runs with those that are set.
+        cold: Whether the caches are overwritten before each call.
+    """
+
+    def __init__(
+        self, runs: Mapping[str, Run], threads: Mapping[str, int] | None = None, *, cold: bool = False
+    ) -> None:
+        self._runs = runs
+        self._threads = threads or {}
+        self._flush = torch.empty(_COLD_FACTOR * last_cache_bytes(), dtype=torch.uint8) if cold else None
+        self._process = psutil.Process()
+        self._seen = self._read()
+
+    def time(self, name: str, calls: int) -> list[float]:
+        """Run a subject so many times and return the duration of each call in milliseconds."""
+        run, clock = self._runs[name], time.perf_counter_ns
+        threads = self._threads.get(name)
+        if threads not in (None, torch.get_num_threads()):
+            torch.set_num_threads(threads)
+        durations = []
+        for _ in range(calls):
+            if self._flush is not None:
+                self._flush.fill_(1)
+            start = clock()
+            run()
+            durations.append((clock() - start) / 1e6)
+        return durations
+
+    def now_s(self) -> float:
+        """Return a monotonic time in seconds."""
+        return time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Let the device idle."""
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def _read(self) -> tuple[float, float, float]:
+        machine, own = psutil.cpu_times(), self._process.cpu_times()
+        busy = sum(machine[:8]) - machine.idle - getattr(machine, "iowait", 0.0)
+        return time.monotonic(), busy, own.user + own.system
+
+    def state(self) -> DeviceState:
+        """Return the load of other processes since the last call."""
+        before, self._seen = self._seen, self._read()
+        elapsed, busy, own = (after - earlier for after, earlier in zip(self._seen, before, strict=True))
+        cores = os.cpu_count() or 1
+        return DeviceState(other_load=max(0.0, busy - own) / max(elapsed, 1e-9) / cores)
+
+
+class CudaBench:
+    """Times callables with CUDA events, queued behind a sleep kernel, one synchronisation per burst.
+
+    Args:
+        runs: What is timed, by name.
+        device: Where they run.
+        cold: Whether the L2 cache is overwritten before each call.
+    """
+
+    def __init__(self, runs: Mapping[str, Run], device: torch.device, *, cold: bool = False) -> None:
+        self._runs = runs
+        self._device = device
+        size = _COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
+        self._flush = torch.empty(size, dtype=torch.uint8, device=device) if cold else None
+
+    def time(self, name: str, calls: int) -> list[float]:
+        """Run a subject so many times and return the duration of each call in milliseconds."""
+        run = self._runs[name]
+        per_run = getattr(run, "calls_per_run", 1)
+        pairs = [(_event(), _event()) for _ in range(calls)]
+        torch.cuda.synchronize(self._device)
+        torch.cuda._sleep(_SLEEP_CYCLES)
+        for start, end in pairs:
+            if self._flush is not None:
+                self._flush.fill_(1)
+            start.record()
+            run()
+            end.record()
+        torch.cuda.synchronize(self._device)
+        return [start.elapsed_time(end) / per_run for start, end in pairs]
+
+    def now_s(self) -> float:
+        """Return a monotonic time in seconds."""
+        return time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Let the device idle."""
+        time.sleep(seconds)
+
+    def state(self) -> DeviceState:
+        """Return clock, throttling and other processes as the driver tells them now."""
+        gpu = read_gpu(self._device)
+        return DeviceState(gpu.clock_mhz, gpu.throttled, gpu.intruders)
+
+
+class Replay:
+    """Many calls captured in a CUDA graph: what the device needs without the host's launches.
+
+    Args:
+        run: One call.
+        device: Where it runs.
+    """
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                run()
+            start, end = _event(), _event()
+            start.record()
+            run()
+            end.record()
+        torch.cuda.current_stream(device).wait_stream(side)
+        torch.cuda.synchronize(device)
+        call_ms = max(start.elapsed_time(end), 1e-3)
+        self.calls_per_run = min(_MAX_CAPTURED, 1 + int(_MIN_REPLAY_MS / call_ms))
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            for _ in range(self.calls_per_run):
+                run()
+
+    def __call__(self) -> None:
+        """Run all captured calls."""
+        self._graph.replay()
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)
+
+
+def last_cache_bytes() -> int:
+    """Return the size of the CPU's last cache, or of a usual one where the system does not tell."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text(encoding="ascii").strip()
+        unit = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
+        sizes.append(int(text.rstrip("KMG")) * unit)
+    return max(sizes, default=_FALLBACK_CACHE)

@@ -1,0 +1,217 @@
+"""The profile of a block or a network: its sizes by three counters, its latency, memory and share of the roofline."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from srnas.profiling.counters import Reconciliation, reconcile
+from srnas.profiling.counting import Counts, InputShape, ModuleCounts
+from srnas.profiling.device import DeviceProfile, Target
+from srnas.profiling.latency import Latency, Measurement, measure_latency
+from srnas.profiling.parts import Part, parts
+from srnas.profiling.positions import by_position
+from srnas.profiling.roofline import Roofline, measure_roofline
+from srnas.profiling.rounds import LatencyProtocol
+from srnas.search_space import Architecture
+
+Kind = Literal["block", "network"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is profiled.
+
+    Attributes:
+        kind: A single block, or a whole network.
+        name: What it is called.
+        module: In deploy form and eval mode.
+        input_shape: ``(B, C, H, W)``.
+        architecture: Of a network whose latency is split by position.
+    """
+
+    kind: Kind
+    name: str
+    module: nn.Module
+    input_shape: InputShape
+    architecture: Architecture | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a network by where it stands.
+
+    Attributes:
+        name: ``stem``, ``p00``, ``p01``, ..., ``end``, ``tail`` or ``skip``.
+        label: The blocks of a position; else the name.
+        counts: Its sizes.
+        latency_ms: The fastest rounds of what it is made of, each timed by itself, added up.
+    """
+
+    name: str
+    label: str
+    counts: ModuleCounts
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a subject on a device.
+
+    Attributes:
+        kind: A single block, or a whole network.
+        name: What it is called.
+        counted: Its sizes.
+        latency: Its latency.
+        cold: Whether the caches were overwritten before each call.
+        peak_memory_mib: Beyond what was resident; ``None`` where the runtime does not tell.
+        max_abs_difference: Of its output to eager float32.
+        bound_ms: What the roofline allows at best; ``None`` for int8.
+        device: What the latency belongs to.
+        preflight: State of device and machine before.
+        places: A network by position, where its architecture is given.
+    """
+
+    kind: Kind
+    name: str
+    counted: Reconciliation
+    latency: Latency
+    cold: bool
+    peak_memory_mib: float | None
+    max_abs_difference: float
+    bound_ms: float | None
+    device: DeviceProfile
+    preflight: Mapping[str, Any]
+    places: tuple[Place, ...] = ()
+
+    @property
+    def roofline_share(self) -> float | None:
+        """The share of what arithmetic and memory allow, at the fastest round."""
+        return None if self.bound_ms is None else self.bound_ms / self.latency.stable_ms
+
+    def to_row(self) -> dict[str, Any]:
+        """Return plain data, one value per key, with units in the names; samples are left out."""
+        record, latency = self.counted.record, self.latency
+        return {
+            self.kind: self.name,
+            "input_shape": list(record.input_shape),
+            "params": record.params,
+            "macs": record.macs,
+            "fvcore_macs": self.counted.fvcore_macs,
+            "fvcore_extras": dict(self.counted.fvcore_extras),
+            "ptflops_macs": self.counted.ptflops_macs,
+            "ptflops_extras": dict(self.counted.ptflops_extras_by_operator),
+            "counters_agree": self.counted.agrees,
+            "unknown_operators": dict(record.unknown),
+            "other_ops": record.other_ops,
+            "activations": record.activations,
+            "bytes_moved": record.bytes_moved,
+            "latency_stable_ms": latency.stable_ms,
+            "latency_ms": latency.latency_ms,
+            "latency_ms_low": latency.low_ms,
+            "latency_ms_high": latency.high_ms,
+            "latency_iqr_ms": latency.iqr_ms,
+            "latency_device_ms": latency.device_ms,
+            "latency_reference_ratio": latency.reference_ratio,
+            "first_call_ms": latency.first_call_ms,
+            "latency_flags": list(latency.flags),
+            "rounds": len(latency.rounds_ms),
+            "rounds_discarded": latency.num_discarded,
+            "other_load": latency.other_load,
+            "cache": "cold" if self.cold else "warm",
+            "peak_memory_mib": self.peak_memory_mib,
+            "roofline_bound_ms": self.bound_ms,
+            "roofline_share": self.roofline_share,
+            "max_abs_difference": self.max_abs_difference,
+            "device": str(self.device),
+            "device_key": self.device.key,
+            "device_profile": asdict(self.device),
+            **({"places": [asdict(place) for place in self.places]} if self.places else {}),
+        }
+
+
+def profile(
+    subjects: Mapping[str, Subject],
+    target: Target,
+    *,
+    protocol: LatencyProtocol | None = None,
+    cold: bool = False,
+    roofline: Roofline | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
+    on_round: Callable[[int], None] = lambda _: None,
+) -> dict[str, Profile]:
+    """Count and time subjects, interleaved with each other.
+
+    Args:
+        subjects: By a name of their own.
+        target: What they are timed on.
+        protocol: Of the timing.
+        cold: Whether the caches are overwritten before each call.
+        roofline: Of the target; measured if it is missing.
+        on_stage: Told of each stage in words.
+        on_round: Told of the number of rounds that are done.
+
+    Raises:
+        InputError: If a shape is not four positive integers, or the runtime cannot run a subject.
+        DeviceBusyError: If another process holds the device for too long.
+    """
+    on_stage("counting")
+    counted = {key: reconcile(subject.module, subject.input_shape) for key, subject in subjects.items()}
+    on_stage("measuring the roofline")
+    roofline = roofline or measure_roofline(target)
+    timed = dict(subjects)
+    for subject in subjects.values():
+        timed |= {_key(part, subject): _as_subject(part, subject) for part in _parts(subject)}
+    measured = measure_latency(
+        {key: subject.module for key, subject in timed.items()},
+        {key: subject.input_shape for key, subject in timed.items()},
+        target,
+        protocol=protocol,
+        cold=cold,
+        on_prepared=lambda key: on_stage(f"preparing {timed[key].name}"),
+        on_round=on_round,
+    )
+    return {
+        key: Profile(
+            kind=subject.kind,
+            name=subject.name,
+            counted=counted[key],
+            latency=measured.latencies[key],
+            cold=cold,
+            peak_memory_mib=measured.peak_memory_mib[key],
+            max_abs_difference=measured.max_abs_difference[key],
+            bound_ms=roofline.bound_ms(counted[key].record) if roofline else None,
+            device=measured.devices[key],
+            preflight=measured.preflight,
+            places=tuple(_places(subject, counted[key].record, measured)),
+        )
+        for key, subject in subjects.items()
+    }
+
+
+def _parts(subject: Subject) -> list[Part]:
+    return parts(subject.architecture) if subject.architecture else []
+
+
+def _key(part: Part, subject: Subject) -> str:
+    """Return the name under which a part is timed: once for all networks that have it at this size."""
+    return f"{part.key} {subject.input_shape}"
+
+
+def _as_subject(part: Part, subject: Subject) -> Subject:
+    batch, _, height, width = subject.input_shape
+    return Subject("block", part.key, part.build(), (batch, part.channels, height, width))
+
+
+def _places(subject: Subject, counts: Counts, measured: Measurement) -> Iterator[Place]:
+    if subject.architecture is None:
+        return
+    spent: defaultdict[str, float] = defaultdict(float)
+    for part in _parts(subject):
+        spent[part.place] += measured.latencies[_key(part, subject)].stable_ms
+    labels = {f"p{depth:02d}": str(position) for depth, position in enumerate(subject.architecture.positions)}
+    for name, sizes in by_position(counts).items():
+        if sizes != ModuleCounts() or name in spent:
+            yield Place(name, labels.get(name, name), sizes, spent[name])

@@ -1,0 +1,92 @@
+"""The roofline of a device: what its arithmetic and its memory allow, measured, and what share of it a network reaches.
+
+Reference: Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", CACM 52(4), 2009.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from srnas.profiling.bench import CpuBench, CudaBench
+from srnas.profiling.counting import Counts
+from srnas.profiling.device import Target, measuring_context
+from srnas.profiling.lease import device_lease
+
+# Sides of the square matrix products whose best rate is the peak of arithmetic.
+_MATRIX_SIDES = (256, 512, 1024)
+_MATRIX_SIDES_ON_GPU = (2048, 4096, 8192)
+# Sizes of the copied buffers in bytes: from an inner cache to memory.
+_BUFFERS = tuple(2**power for power in range(16, 28, 2))
+_TIME_S = 0.1
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Peak rates of a device at a data type.
+
+    Attributes:
+        macs_per_s: Multiply-accumulates per second of the best matrix product.
+        bytes_per_s: Bytes read and written per second by a copy, by the bytes that it touches.
+    """
+
+    macs_per_s: float
+    bytes_per_s: Mapping[int, float]
+
+    def bandwidth(self, working_set: float) -> float:
+        """Return the rate at which so many bytes are moved: that of the next greater buffer."""
+        return self.bytes_per_s[min((size for size in self.bytes_per_s if size >= working_set), default=max(self.bytes_per_s))]
+
+    def bound_ms(self, counts: Counts) -> float:
+        """Return the least time that arithmetic and memory allow, in milliseconds.
+
+        Every operator reads and writes its tensors, as when nothing is fused; the cache that serves them is the one
+        that holds what an operator touches on average.
+        """
+        working_set = counts.bytes_moved / max(1, counts.operators)
+        return 1e3 * max(counts.macs / self.macs_per_s, counts.bytes_moved / self.bandwidth(working_set))
+
+
+def measure_roofline(target: Target) -> Roofline | None:
+    """Measure the peaks with torch on the target's device, data type and threads; ``None`` for int8.
+
+    Raises:
+        DeviceBusyError: If another process holds the device for too long.
+    """
+    dtype, device = _DTYPES.get(target.dtype), target.device
+    if dtype is None:
+        return None
+    runs: dict[str, tuple[Callable[[], object], float]] = {}
+    for side in _MATRIX_SIDES_ON_GPU if device.type == "cuda" else _MATRIX_SIDES:
+        matrix = torch.rand(side, side, device=device, dtype=dtype)
+        runs[f"product {side}"] = (_product(matrix), float(side**3))
+    for size in _BUFFERS:
+        source = torch.zeros(size // 2, dtype=torch.uint8, device=device)
+        runs[f"copy {size}"] = (_copy(source), float(size))
+    with device_lease(device), measuring_context(target):
+        calls = {name: run for name, (run, _) in runs.items()}
+        bench = CudaBench(calls, device) if device.type == "cuda" else CpuBench(calls)
+        rates = {name: work / (_fastest_ms(bench, name) / 1e3) for name, (_, work) in runs.items()}
+    return Roofline(
+        macs_per_s=max(rate for name, rate in rates.items() if name.startswith("product")),
+        bytes_per_s={size: rates[f"copy {size}"] for size in _BUFFERS},
+    )
+
+
+def _product(matrix: torch.Tensor) -> Callable[[], object]:
+    return lambda: matrix @ matrix
+
+
+def _copy(source: torch.Tensor) -> Callable[[], object]:
+    sink = torch.empty_like(source)
+    return lambda: sink.copy_(source)
+
+
+def _fastest_ms(bench: CpuBench | CudaBench, name: str) -> float:
+    started = time.monotonic()
+    fastest = min(bench.time(name, 3))
+    while time.monotonic() - started < _TIME_S:
+        fastest = min(fastest, *bench.time(name, 3))
+    return fastest

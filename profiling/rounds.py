@@ -1,0 +1,223 @@
+"""The logic of a measurement, apart from any clock: warm-up, interleaved rounds, discarding, stopping.
+
+A round times every subject and a fixed reference once, in random order; the round is the unit of replication. A round
+is kept or discarded whole, by rules that are fixed beforehand.
+"""
+
+import random
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from srnas.profiling.statistics import median_interval
+
+REFERENCE = "reference"
+
+# Fewer rounds than this are no distribution.
+MIN_SAMPLES = 3
+
+# A burst is timed with this many calls at most, so that one round stays short.
+_MAX_BURST = 64
+
+# The stop rule looks after so many rounds, as multiples of the least: looking after each would cost coverage, since an
+# interval that is narrow by chance would end the measurement.
+_LOOKS = (1.0, 1.5, 2.25, 3.375)
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """What the device and the machine tell about the time since they were last asked; ``None``: they do not tell.
+
+    Attributes:
+        clock_mhz: Clock of the processing units.
+        throttled: Whether power or heat holds the clock down.
+        intruders: Other processes on a GPU.
+        other_load: Share of all CPU cores that other processes kept busy.
+    """
+
+    clock_mhz: float | None = None
+    throttled: bool = False
+    intruders: int = 0
+    other_load: float | None = None
+
+
+class Bench(Protocol):
+    """What is measured and the clock it is measured with."""
+
+    def time(self, name: str, calls: int) -> Sequence[float]:
+        """Run a subject so many times and return the duration of each call in milliseconds."""
+
+    def now_s(self) -> float:
+        """Return a monotonic time in seconds."""
+
+    def rest(self, seconds: float) -> None:
+        """Let the device idle."""
+
+    def state(self) -> DeviceState:
+        """Return what the device tells about the time since the last call."""
+
+
+@dataclass(frozen=True)
+class LatencyProtocol:
+    """When a measurement is steady, how long it goes on, and what disturbs it.
+
+    Attributes:
+        warmup_min_s: Least warm-up time of each subject.
+        warmup_cap_s: Longest warm-up; a subject that is not steady then is flagged ``unsteady``.
+        window_calls: Calls per warm-up window.
+        window_tolerance: Two consecutive windows' medians must agree within this share.
+        burst_ms: Time of one subject in one round; at least one call.
+        gap_ms: Idle time after each burst, so that the load does not lower the clocks.
+        min_rounds: Least number of kept rounds.
+        max_rounds: Greatest number of rounds, discarded ones included.
+        max_time_s: No round starts after this time, once ``min_rounds`` are done.
+        give_up_s: No round starts after this time, once ``MIN_SAMPLES`` are done.
+        interval: Rounds stop when every interval is within this share of its median.
+        clock_tolerance: A round is discarded whose clock is lower than the run's median by more than this share.
+        reference_tolerance: A round is discarded whose reference is further from its median than this share.
+        discarded_share: With a greater share of discarded rounds the run is invalid, and flagged.
+        other_load: Others keep a greater share of the cores busy on average: the measurement is ``disturbed``.
+    """
+
+    warmup_min_s: float = 0.3
+    warmup_cap_s: float = 5.0
+    window_calls: int = 32
+    window_tolerance: float = 0.005
+    burst_ms: float = 5.0
+    gap_ms: float = 2.0
+    min_rounds: int = 12
+    max_rounds: int = 60
+    max_time_s: float = 60.0
+    give_up_s: float = 120.0
+    interval: float = 0.01
+    clock_tolerance: float = 0.03
+    reference_tolerance: float = 0.03
+    discarded_share: float = 0.25
+    other_load: float = 0.25
+
+
+CUDA_PROTOCOL = LatencyProtocol()
+CPU_PROTOCOL = replace(
+    CUDA_PROTOCOL,
+    warmup_cap_s=1.0,
+    window_calls=8,
+    window_tolerance=0.03,
+    gap_ms=0.0,
+    max_time_s=2.0,
+    give_up_s=20.0,
+    reference_tolerance=0.1,
+)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What a run of rounds gave, raw.
+
+    Attributes:
+        first_call_ms: The first call of each subject, with lazy initialisation; in no other figure.
+        steady: Whether each subject reached a steady state in its warm-up.
+        calls_ms: For each subject, the durations of its calls, round by round.
+        states: What the device told after each round.
+    """
+
+    first_call_ms: Mapping[str, float]
+    steady: Mapping[str, bool]
+    calls_ms: Mapping[str, list[tuple[float, ...]]] = field(default_factory=dict)
+    states: list[DeviceState] = field(default_factory=list)
+
+    def figures_ms(self, name: str) -> list[float]:
+        """Return one figure per round: the median of the burst."""
+        return [statistics.median(calls) for calls in self.calls_ms[name]]
+
+    def discarded(self, protocol: LatencyProtocol) -> list[str]:
+        """Return, for each round, why it is discarded, or an empty text."""
+        reference = self.figures_ms(REFERENCE)
+        usual = statistics.median(reference)
+        clocks = [state.clock_mhz for state in self.states if state.clock_mhz is not None]
+        slowest = (1 - protocol.clock_tolerance) * statistics.median(clocks) if clocks else 0.0
+        reasons = []
+        for state, value in zip(self.states, reference, strict=True):
+            rules = (
+                (state.throttled, "throttled"),
+                (state.clock_mhz is not None and state.clock_mhz < slowest, "clock"),
+                (state.intruders > 0, "process"),
+                (abs(value - usual) > protocol.reference_tolerance * usual, "reference"),
+            )
+            reasons.append(next((reason for broken, reason in rules if broken), ""))
+        return reasons
+
+    def kept(self, protocol: LatencyProtocol) -> list[int]:
+        """Return the numbers of the rounds that count; all of them where the rules would leave too few."""
+        kept = [number for number, reason in enumerate(self.discarded(protocol)) if not reason]
+        return kept if len(kept) >= MIN_SAMPLES else list(range(len(self.states)))
+
+
+def run_rounds(
+    bench: Bench,
+    subjects: Iterable[str],
+    protocol: LatencyProtocol,
+    rng: random.Random,
+    on_round: Callable[[int], None] = lambda _: None,
+) -> Rounds:
+    """Warm the subjects and the reference up, and time them round by round until every interval is narrow.
+
+    Args:
+        bench: Knows ``subjects`` and ``REFERENCE`` by name.
+        subjects: Names of what is timed.
+        protocol: The rules.
+        rng: Of the order within the rounds.
+        on_round: Told of the number of rounds that are done.
+    """
+    names = [*subjects, REFERENCE]
+    first = {name: bench.time(name, 1)[0] for name in names}
+    warm = {name: _warm_up(bench, name, first[name], protocol) for name in names}
+    burst = {name: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for name, (ms, _) in warm.items()}
+    rounds = Rounds(first, {name: steady for name, (_, steady) in warm.items()}, {name: [] for name in names})
+    bench.state()
+    started = bench.now_s()
+    while not _is_done(rounds, protocol, bench.now_s() - started):
+        for name in rng.sample(names, len(names)):
+            rounds.calls_ms[name].append(tuple(bench.time(name, burst[name])))
+            bench.rest(protocol.gap_ms / 1e3)
+        rounds.states.append(bench.state())
+        on_round(len(rounds.states))
+    return rounds
+
+
+def _warm_up(bench: Bench, name: str, first_ms: float, protocol: LatencyProtocol) -> tuple[float, bool]:
+    """Return the last window's median in milliseconds, and whether two windows agreed."""
+    started = bench.now_s()
+    calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
+    previous = statistics.median(bench.time(name, calls))
+    while True:
+        current = statistics.median(bench.time(name, calls))
+        elapsed = bench.now_s() - started
+        agreed = abs(current - previous) <= protocol.window_tolerance * previous
+        if (agreed and elapsed >= protocol.warmup_min_s) or elapsed >= protocol.warmup_cap_s:
+            return current, agreed
+        previous = current
+
+
+def _is_done(rounds: Rounds, protocol: LatencyProtocol, elapsed_s: float) -> bool:
+    number = len(rounds.states)
+    if number < MIN_SAMPLES:
+        return False
+    if number >= protocol.max_rounds or elapsed_s > protocol.give_up_s:
+        return True
+    if number < protocol.min_rounds:
+        return False
+    if elapsed_s > protocol.max_time_s:
+        return True
+    if number not in {int(look * protocol.min_rounds) for look in _LOOKS}:
+        return False
+    kept = rounds.kept(protocol)
+    figures = [rounds.figures_ms(name) for name in rounds.calls_ms]
+    return len(kept) >= protocol.min_rounds and all(is_narrow([f[i] for i in kept], protocol) for f in figures)
+
+
+def is_narrow(samples: Sequence[float], protocol: LatencyProtocol) -> bool:
+    """Return whether the interval of the median is within the protocol's share of it."""
+    low, high = median_interval(samples)
+    middle = statistics.median(samples)
+    return max(high - middle, middle - low) <= protocol.interval * middle

@@ -1,0 +1,16 @@
+"""What executes a network: torch in its forms, and the runtimes that networks are exported to."""
+
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
+from srnas.profiling.runtimes.prepare import RUNTIMES, available, find_runtime, prepare, runtime_version
+
+__all__ = [
+    "RUNTIMES",
+    "Executable",
+    "MissingExtraError",
+    "Runtime",
+    "RuntimeFailedError",
+    "available",
+    "find_runtime",
+    "prepare",
+    "runtime_version",
+]

@@ -1,0 +1,67 @@
+"""What a runtime states about itself, what it gives back, and how it refuses."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from srnas.profiling.device import MEMORY_FORMATS, Target
+from srnas.search_space import InputError
+
+
+class MissingExtraError(InputError):
+    """A runtime's package is not installed."""
+
+    def __init__(self, runtime: str, missing: str, extra: str) -> None:
+        super().__init__(
+            f"runtime '{runtime}' needs {missing}, which is not installed; run: pip install 'srnas[{extra}]'"
+        )
+
+
+class RuntimeFailedError(InputError):
+    """A runtime could not take a network in: its export, compilation or quantisation failed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Executable:
+    """A network ready to run in a runtime on one input.
+
+    Attributes:
+        run: One forward pass without gradients. On CUDA it is enqueued on the current stream; on a CPU it is done when
+            ``run`` returns.
+        output: Runs once and returns the result, ``(B, C, H, W)`` in float32 on the CPU.
+        version: Of the runtime; empty for torch's own.
+        max_abs_difference: The largest absolute difference to eager float32 on the same input, ``inf`` where one of
+            them is not finite.
+    """
+
+    run: Callable[[], Any]
+    output: Callable[[], torch.Tensor]
+    version: str = ""
+    max_abs_difference: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """A runtime and what it can be asked for.
+
+    Attributes:
+        name: As in :class:`~srnas.profiling.device.Target`.
+        dtypes: From the device types it runs on to the data types that exist there.
+        load: From a network of its own (float32, eval mode, on the device), batches (the first is the input, all serve
+            to calibrate) and the target to what runs.
+        memory_formats: Those that make a difference to it.
+        packages: What must be importable.
+        extra: What installs the packages.
+        version: Name and version of its library, where it is not torch.
+    """
+
+    name: str
+    dtypes: Mapping[str, tuple[str, ...]]
+    load: Callable[[nn.Module, Sequence[torch.Tensor], Target], Executable]
+    memory_formats: tuple[str, ...] = MEMORY_FORMATS
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    version: Callable[[], str] = lambda: ""

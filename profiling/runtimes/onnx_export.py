@@ -1,0 +1,26 @@
+"""Networks as ONNX models of a static shape, in memory."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    import onnx
+
+INPUT, OUTPUT = "lr", "sr"
+# The first with GELU as one operator; in 2.13 it is also the exporter's default.
+_OPSET = 20
+
+
+def to_onnx(network: nn.Module, x: torch.Tensor) -> "onnx.ModelProto":
+    """Export ``network`` for inputs like ``x``.
+
+    The exporter is torch's own of today (``dynamo=True``). The TorchScript one, deprecated, takes a tenth of the time
+    and gives up to twice the nodes; the runtimes fold them, and both forms take the same time there.
+    """
+    program = torch.onnx.export(
+        network, (x,), dynamo=True, verbose=False, opset_version=_OPSET, input_names=[INPUT], output_names=[OUTPUT]
+    )
+    assert program is not None
+    return program.model_proto

@@ -1,0 +1,150 @@
+"""ONNX Runtime on a CPU or a CUDA device, with the data types that its kernels really have."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from srnas.profiling.device import Target
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime
+from srnas.profiling.runtimes.eager import to_plain
+from srnas.profiling.runtimes.int8 import quantise
+from srnas.profiling.runtimes.onnx_export import INPUT, OUTPUT, to_onnx
+from srnas.search_space import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUIET = 3
+# Operators that take float tensors; their integer forms are called QLinearConv, QGemm, QLinearMatMul, ...
+_FLOAT_OPERATORS = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
+
+
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+    import onnxruntime
+
+    provider = _provider(target)
+    half = target.dtype == "float16"
+    x = batches[0].half() if half else batches[0]
+    model = to_onnx(network.half() if half else network, x)
+    serialised = quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
+    bound = _Bound(_session(serialised, provider, target), x)
+    return Executable(bound.run, bound.output, _version())
+
+
+class _Bound:
+    """A session that reads from one tensor and writes to another, both in place."""
+
+    def __init__(self, session: Any, x: torch.Tensor) -> None:
+        import onnxruntime
+
+        self.session = session
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = _QUIET
+        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self.binding = session.io_binding()
+        self.x = x.contiguous()
+        self.y = torch.empty(session.get_outputs()[0].shape, dtype=x.dtype, device=x.device)
+        self._bind(self.binding.bind_input, INPUT, self.x)
+        self._bind(self.binding.bind_output, OUTPUT, self.y)
+
+    @staticmethod
+    def _bind(bind: Callable[..., None], name: str, tensor: torch.Tensor) -> None:
+        device, element = tensor.device, torch.empty(0, dtype=tensor.dtype).numpy().dtype
+        bind(name, device.type, device.index or 0, element, tuple(tensor.shape), tensor.data_ptr())
+
+    def run(self) -> None:
+        self.session.run_with_iobinding(self.binding, self.options)
+
+    def output(self) -> torch.Tensor:
+        self.run()
+        if self.y.is_cuda:
+            torch.cuda.synchronize(self.y.device)
+        return to_plain(self.y)
+
+
+def _provider(target: Target) -> tuple[str, dict[str, str]]:
+    """Return the execution provider and its options; on CUDA it enqueues on torch's current stream."""
+    import onnxruntime
+
+    if target.device.type == "cpu":
+        return "CPUExecutionProvider", {}
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise MissingExtraError("onnxruntime", "a build for CUDA", "onnx-gpu")
+    stream = torch.cuda.current_stream(target.device).cuda_stream
+    options = {"device_id": str(target.device.index or 0), "user_compute_stream": str(stream), "use_tf32": "0"}
+    return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
+
+
+def session_options(target: Target) -> Any:
+    """Return the options of a session with the target's threads.
+
+    Threads of a pool spin within a call, as they do by default, but not after it: they would take the core from the
+    network that is timed next.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _QUIET
+    options.intra_op_num_threads = target.threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if target.device.type == "cuda":
+        # An operator without a CUDA kernel is an error, not a visit to the CPU.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options
+
+
+def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Target) -> Any:
+    """Return a session whose optimised graph really executes in the target's data type."""
+    import onnx
+    import onnxruntime
+
+    options = session_options(target)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimised.onnx")
+        if target.dtype != "float32":
+            options.optimized_model_filepath = str(path)
+        # Without ``enable_fallback=0`` a failure is printed and tried again on the CPU.
+        session = onnxruntime.InferenceSession(serialised, options, providers=[provider], enable_fallback=0)
+        if session.get_providers()[0] != provider[0]:
+            raise RuntimeError(f"{provider[0]} could not be started")
+        if target.dtype != "float32":
+            _check_executed(onnx.load(path), target)
+    return session
+
+
+def _check_executed(optimised: "onnx.ModelProto", target: Target) -> None:
+    """Raise ``InputError`` if operators with weights or products are left in float32."""
+    from onnx import TensorProto
+
+    graph = optimised.graph
+    operators = [node for node in graph.node if node.op_type in _FLOAT_OPERATORS]
+    if target.dtype == "float16":
+        weights = {initializer.name for initializer in graph.initializer if initializer.data_type == TensorProto.FLOAT}
+        operators = [node for node in operators if weights.intersection(node.input)]
+    if operators:
+        raise InputError(
+            f"onnxruntime must have {target.dtype} kernels for this {target.device.type} and network, but got "
+            f"{len(operators)} operators in float32 ({operators[0].op_type} first); use float32, or another runtime."
+        )
+
+
+def _version() -> str:
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+RUNTIME = Runtime(
+    "onnxruntime",
+    {"cpu": ("float32", "float16", "int8"), "cuda": ("float32", "float16")},
+    _load,
+    memory_formats=("nchw",),
+    packages=("onnx", "onnxscript", "onnxruntime"),
+    extra="onnx",
+    version=_version,
+)

@@ -1,0 +1,167 @@
+"""From a network and a target to something that runs, checked against eager float32."""
+
+import contextlib
+import copy
+import importlib.util
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from srnas.profiling.counting import InputShape, check_input_shape
+from srnas.profiling.device import Target, measuring_context
+from srnas.profiling.runtimes import compiled, cudagraph, eager, onnxruntime_, openvino_
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
+from srnas.search_space import InputError, Network, unknown_name
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (eager.RUNTIME, cudagraph.RUNTIME, compiled.RUNTIME, onnxruntime_.RUNTIME, openvino_.RUNTIME)
+}
+
+# Drawn where no inputs are given; int8 is calibrated on all of them.
+_NUM_BATCHES = 4
+_SEED = 0
+
+_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
+
+
+def available(device_type: str) -> tuple[str, ...]:
+    """Return the names of the runtimes that are installed and run on ``cpu`` or ``cuda``."""
+    return tuple(r.name for r in RUNTIMES.values() if device_type in r.dtypes and not _missing(r))
+
+
+def runtime_version(name: str) -> str:
+    """Return name and version of an installed runtime's library; empty for torch's own."""
+    return RUNTIMES[name].version()
+
+
+def prepare(
+    network: nn.Module, input_shape: InputShape, target: Target, *, inputs: torch.Tensor | None = None
+) -> Executable:
+    """Make ``network`` ready to run on ``target``.
+
+    Args:
+        network: In deploy form, in float32; it is not changed.
+        input_shape: ``(B, C, H, W)`` of the input; nothing else can be run afterwards.
+        target: Device, runtime, data type, memory format and threads.
+        inputs: ``(N, C, H, W)`` with N a multiple of B. The first B images are run and compared, all of them calibrate
+            int8. Drawn uniformly from 0 to 1 with a fixed seed by default, which is enough for a latency; an int8
+            network that is to be judged needs real images.
+
+    Raises:
+        InputError: If the shape or the inputs do not fit, or the runtime does not exist for this device, data type or
+            memory format, or would silently execute in another data type.
+        MissingExtraError: If the runtime is not installed.
+        RuntimeFailedError: If the runtime cannot take this network in.
+    """
+    check_input_shape(input_shape)
+    runtime = find_runtime(target)
+    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), _quiet():
+        batches = _batches(input_shape, inputs, target.device)
+        own = copy.deepcopy(network).eval().to(target.device, torch.float32).requires_grad_(False)
+        expected = own(batches[0]).float().cpu()
+        executable = _load(runtime, own, batches, target)
+        return replace(executable, max_abs_difference=_difference(executable.output(), expected))
+
+
+def find_runtime(target: Target) -> Runtime:
+    """Return the runtime of a target.
+
+    Raises:
+        InputError: If it does not exist for this device, data type or memory format.
+        MissingExtraError: If it is not installed.
+    """
+    if target.runtime not in RUNTIMES:
+        raise unknown_name("runtime", target.runtime, RUNTIMES)
+    runtime, device = RUNTIMES[target.runtime], target.device.type
+    if device not in runtime.dtypes:
+        others = [name for name, r in RUNTIMES.items() if device in r.dtypes]
+        raise InputError(
+            f"device must be {' or '.join(runtime.dtypes)} for runtime '{runtime.name}', but got device={device}; "
+            f"use {_either(others) or 'another device'}."
+        )
+    _check(runtime, "dtype", target.dtype, runtime.dtypes[device], f" on {device}")
+    _check(runtime, "memory_format", target.memory_format, runtime.memory_formats, ", which lays tensors out by itself")
+    if missing := _missing(runtime):
+        raise MissingExtraError(runtime.name, " and ".join(missing), runtime.extra)
+    return runtime
+
+
+def _check(runtime: Runtime, option: str, given: str, valid: Sequence[str], why: str) -> None:
+    if given not in valid:
+        choices = _either(valid)
+        raise InputError(
+            f"{option} must be {choices} for runtime '{runtime.name}'{why}, but got {option}={given}; "
+            f"use {choices}, or another runtime."
+        )
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _missing(runtime: Runtime) -> list[str]:
+    return [name for name in runtime.packages if importlib.util.find_spec(name) is None]
+
+
+def _batches(shape: InputShape, inputs: torch.Tensor | None, device: torch.device) -> tuple[torch.Tensor, ...]:
+    if inputs is None:
+        generator = torch.Generator().manual_seed(_SEED)
+        inputs = torch.rand((_NUM_BATCHES * shape[0], *shape[1:]), generator=generator)
+    if inputs.shape[1:] != shape[1:] or not len(inputs) or len(inputs) % shape[0]:
+        raise InputError(
+            f"inputs must be (N, {', '.join(map(str, shape[1:]))}) with N a multiple of {shape[0]}, but got "
+            f"{tuple(inputs.shape)}; give images of the input shape."
+        )
+    return tuple(inputs.detach().to(device, torch.float32).clone().split(shape[0]))
+
+
+def _load(runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+    try:
+        return runtime.load(network, batches, target)
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
+        raise RuntimeFailedError(
+            f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
+            f"{_first_cause(error)}; use another runtime."
+        ) from error
+
+
+def _describe(network: nn.Module) -> str:
+    name = type(network).__name__
+    return f"{name} {network.architecture.key}" if isinstance(network, Network) else name
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _difference(output: torch.Tensor, expected: torch.Tensor) -> float:
+    if output.shape != expected.shape:
+        raise AssertionError(f"a runtime changed the shape {tuple(expected.shape)} to {tuple(output.shape)}")
+    return float((output - expected).abs().nan_to_num(nan=math.inf, posinf=math.inf).max())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back the warnings of exporters about themselves."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

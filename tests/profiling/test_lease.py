@@ -1,0 +1,111 @@
+"""The lease across real processes: exclusive, shared, given way, freed by death, and who holds it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from srnas.profiling import DeviceBusyError, device_lease, device_share
+
+CPU = torch.device("cpu")
+MEASURE = """
+import time, torch
+from srnas.profiling import device_lease
+with device_lease(torch.device("cpu")):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+TRAIN = """
+import time, torch
+from srnas.profiling import device_share
+with device_share(torch.device("cpu")) as share:
+    print("held", flush=True)
+    while True:
+        time.sleep(0.02)
+        share.give_way()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_leases(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+@pytest.fixture
+def start():
+    """Return a function that starts a holder and waits until it holds."""
+    started = []
+
+    def start(program):
+        process = subprocess.Popen([sys.executable, "-c", program, "busy"], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_measuring_excludes_measuring_and_names_the_holder(start):
+    holder = start(MEASURE)
+    said = rf"must be free for measuring, but process {holder.pid} \(-c busy\) held it for 0.1 s"
+    with pytest.raises(DeviceBusyError, match=said), device_lease(CPU, 0.1):
+        pass
+
+
+def test_measuring_excludes_training(start):
+    holder = start(MEASURE)
+    with pytest.raises(DeviceBusyError, match=f"free for training, but process {holder.pid}"), device_share(CPU, 0.1):
+        pass
+
+
+def test_training_is_shared_and_gives_way(start):
+    start(TRAIN)
+    start(TRAIN)
+    with device_share(CPU, 1.0):
+        pass
+    with device_lease(CPU, 5.0), pytest.raises(DeviceBusyError), device_share(CPU, 0.6):
+        pass
+
+
+def test_kill_frees_the_lease_within_two_seconds(start):
+    holder = start(MEASURE)
+    holder.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    with device_lease(CPU, 2.0):
+        assert time.monotonic() - killed < 2.0
+
+
+def test_a_dead_holder_is_not_named(start):
+    dead, alive = start(TRAIN), start(TRAIN)
+    dead.kill()
+    dead.wait()
+    os.kill(alive.pid, signal.SIGSTOP)
+    with pytest.raises(DeviceBusyError, match=f"but process {alive.pid} ") as error, device_lease(CPU, 0.1):
+        pass
+    assert str(dead.pid) not in str(error.value)
+
+
+def test_the_lease_is_given_back():
+    busy = pytest.raises(DeviceBusyError, match=f"process {os.getpid()} ")
+    with device_lease(CPU, 0.1), busy, device_lease(CPU, 0.1):
+        pass
+    with device_lease(CPU, 0.1):
+        pass
+
+
+def test_a_share_that_meets_a_long_measurement_ends_with_the_reason(start):
+    with device_share(CPU, 0.1) as share:
+        time.sleep(0.6)
+        share.release()
+        holder = start(MEASURE)
+        with pytest.raises(DeviceBusyError, match=f"free for training, but .*process {holder.pid}"):
+            share.give_way()
