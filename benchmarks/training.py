@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from srnas.nas.pairs import Pair, PatchSampler, make_pairs
 from srnas.nas.photos import embedded_photos
 from srnas.nas.training import Progress, TrainingConfig, build_seeded, train
-from srnas.profiling import describe_device
+from srnas.profiling import Target, describe_device
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
 _SCALE = 2
@@ -137,7 +137,7 @@ def main() -> None:
     if min(options.rounds, options.steps, options.threads) < 1:
         parser.error(f"all options must be at least 1, but got {vars(options)}")
     torch.set_num_threads(options.threads)
-    profile = describe_device(torch.device("cpu"), torch.get_num_threads())
+    profile = describe_device(Target(threads=torch.get_num_threads()))
     print(f"{profile.name}, {profile.threads} threads, torch {profile.torch_version}")
     print(f"{_DESIGN}, scale {_SCALE}, {options.rounds} rounds of {options.steps} steps\n")
     rates = _measure(options.steps, options.rounds)

@@ -3,7 +3,7 @@
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
-from srnas.leaderboard.profile_table import latency_table, places_table, sizes_table
+from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
 from srnas.leaderboard.ranking import Board, rank
 from srnas.leaderboard.record import Quality, Rung, Sizes, State, StudyRecord, TrialRecord
 from srnas.leaderboard.store import Store
@@ -26,6 +26,7 @@ __all__ = [
     "places_table",
     "profile_figures",
     "rank",
+    "reconciliations",
     "sizes_table",
     "write_html",
     "write_png",

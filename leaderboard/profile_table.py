@@ -11,9 +11,7 @@ from srnas.profiling import MACS_DEFINITION
 
 Row = Mapping[str, Any]
 
-_AGREEMENT = (
-    "The three agree to the unit: fvcore adds normalisation, pooling and interpolation, ptflops biases."
-)
+_AGREEMENT = "The three agree to the unit, with what the other two are known to add (below)."
 _DISAGREEMENT = "Rows that say so do not reconcile to the unit."
 
 
@@ -43,6 +41,15 @@ def sizes_table(rows: Sequence[Row]) -> Table:
             "" if memory is None else digits(memory),
         )
     return table
+
+
+def reconciliations(rows: Sequence[Row]) -> list[str]:
+    """Return, for rows where another counter adds something, both of them as sums."""
+    return [
+        f"{row_name(row)}: {'; '.join(row['reconciliation'])}"
+        for row in rows
+        if row["fvcore_extras"] or row["ptflops_extras"] or not row["counters_agree"]
+    ]
 
 
 def latency_table(rows: Sequence[Row]) -> Table:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from srnas.profiling import Counts, DeviceProfile, Latency, Reconciliation
+from srnas.profiling import Counts, DeviceProfile, Latency, ModuleCounts, Reconciliation
 from srnas.search_space import Architecture
 
 SCHEMA = 1
@@ -74,6 +74,7 @@ class Sizes(_Record):
     macs: int
     other_ops: int
     activations: int
+    bytes_moved: int | None = None
     fvcore_macs: int | None = None
     ptflops_macs: int | None = None
 
@@ -86,6 +87,7 @@ class Sizes(_Record):
             macs=counts.macs,
             other_ops=counts.other_ops,
             activations=counts.activations,
+            bytes_moved=counts.bytes_moved,
             fvcore_macs=counted.fvcore_macs if counted else None,
             ptflops_macs=counted.ptflops_macs if counted else None,
         )
@@ -104,6 +106,7 @@ class TrialRecord(_Record):
         protocol: Hash of everything that the quality depends on.
         validation: Name of the held-out set.
         sizes: Once counted.
+        sizes_by_block: The same by block of each position, and of stem, end, tail and skip.
         latency: Once measured.
         peak_memory_mib: Of a forward pass beyond what was resident, where it is known.
         rungs: PSNR during training.
@@ -125,6 +128,7 @@ class TrialRecord(_Record):
     protocol: str
     validation: str
     sizes: Sizes | None = None
+    sizes_by_block: dict[str, ModuleCounts] = Field(default_factory=dict)
     latency: Latency | None = None
     peak_memory_mib: float | None = None
     rungs: tuple[Rung, ...] = ()

@@ -277,8 +277,12 @@ def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
             "activations_m": sizes.activations / 1e6,
             "other_ops_m": sizes.other_ops / 1e6,
         }
-        counters = {"fvcore_macs_g": sizes.fvcore_macs, "ptflops_macs_g": sizes.ptflops_macs}
-        values |= {name: macs / 1e9 for name, macs in counters.items() if macs is not None}
+        counters = {
+            "fvcore_macs_g": sizes.fvcore_macs,
+            "ptflops_macs_g": sizes.ptflops_macs,
+            "bytes_moved_g": sizes.bytes_moved,
+        }
+        values |= {name: count / 1e9 for name, count in counters.items() if count is not None}
     if trial.latency:
         latency = trial.latency
         values |= {

@@ -20,6 +20,7 @@ from srnas.profiling import (
     BlockTable,
     DeviceBusyError,
     Measurement,
+    by_block,
     count,
     cpu_threads,
     device_share,
@@ -140,6 +141,7 @@ class Judge:
         self._check_budgets({"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9})
         self._screen(architecture)
         found["sizes"] = Sizes.from_counts(counts, reconcile(network, shape))
+        found["sizes_by_block"] = by_block(counts, architecture)
         self.observer.on_stage("timing")
         measured = self.time({"candidate": network})
         found["latency"] = measured.latencies["candidate"]

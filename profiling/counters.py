@@ -32,9 +32,7 @@ def _per_result(factor: int) -> _Adds:
     return lambda _, out: factor * out.numel()
 
 
-def _norm(
-    weight: int, training: int | None = None, always: bool = False
-) -> Callable[[Sequence[Any], torch.Tensor], int]:
+def _norm(weight: int, training: int | None = None, always: bool = False) -> _Adds:
     """Return what fvcore counts of a norm: 5 per element with a weight and 4 without, of a running one 2 and 1.
 
     Args:

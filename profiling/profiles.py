@@ -104,6 +104,7 @@ class Profile:
             "ptflops_macs": self.counted.ptflops_macs,
             "ptflops_extras": dict(self.counted.ptflops_extras_by_operator),
             "counters_agree": self.counted.agrees,
+            "reconciliation": list(self.counted.equations),
             "unknown_operators": dict(record.unknown),
             "other_ops": record.other_ops,
             "activations": record.activations,

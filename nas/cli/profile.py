@@ -208,10 +208,12 @@ def _print(rows: list[dict[str, Any]], figures: list[Path], workspace: Path) -> 
 
     from rich.console import Console
 
-    from srnas.leaderboard import latency_table, places_table, sizes_table
+    from srnas.leaderboard import latency_table, places_table, reconciliations, sizes_table
 
     console = Console()
     console.print(sizes_table(rows))
+    for text in reconciliations(rows):
+        console.print(text, style="dim", highlight=False, markup=False)
     for _, same in groupby(rows, key=lambda row: row["device_key"]):
         console.print(latency_table(list(same)))
     for row in rows:
