@@ -30,8 +30,14 @@ BLOCKS = ("lia", "aab", "mlka", "psa_parallel", "cbam", "se", "sk", "pa", "lkat"
 CHANNELS, SIDE = 24, 64
 REFERENCE = "reference"
 GOALS = {"quiet": "relative CV at most 3 %, tau at least .98", "loaded": "relative CV at most 7 %, tau at least .98"}
-# Keeps one core and its share of the caches busy, in bursts of some milliseconds, as another experiment would.
-COMPETITOR = "import torch; torch.set_num_threads(1); c = torch.nn.Conv2d(48, 48, 3); x = torch.rand(1, 48, 256, 256)\nwhile True: c(x)"
+# Keeps one core, its share of the caches and of the memory busy, as another experiment would.
+COMPETITOR = """
+import torch
+torch.set_num_threads(1)
+convolution, x = torch.nn.Conv2d(48, 48, 3), torch.rand(1, 48, 256, 256)
+while True:
+    convolution(x)
+"""
 
 Figures = dict[str, float]
 
@@ -43,7 +49,10 @@ def modules() -> dict[str, torch.nn.Module]:
 
 def _runs() -> Mapping[str, Callable[[], object]]:
     x = torch.rand(1, CHANNELS, SIDE, SIDE)
-    reference, y = torch.nn.Conv2d(REFERENCE_SHAPE[1], REFERENCE_SHAPE[1], 3, padding=1).eval(), torch.rand(REFERENCE_SHAPE)
+    reference, y = (
+        torch.nn.Conv2d(REFERENCE_SHAPE[1], REFERENCE_SHAPE[1], 3, padding=1).eval(),
+        torch.rand(REFERENCE_SHAPE),
+    )
     runs: dict[str, Callable[[], object]] = {name: (lambda m=m: m(x)) for name, m in modules().items()}
     return {**runs, REFERENCE: lambda: reference(y)}
 

@@ -90,8 +90,8 @@ def _draw_macs(axes: "Axes", rows: Sequence[Row]) -> None:
     """One mark per row, over lines of equal rate."""
     for number, (name, found) in enumerate(_by_name(rows).items()):
         axes.scatter(
-            [row["latency_stable_ms"] for row in found], [row["macs"] / 1e6 for row in found], s=50, label=name, zorder=3,
-            **_style(number),
+            [row["latency_stable_ms"] for row in found], [row["macs"] / 1e6 for row in found], s=50, label=name,
+            zorder=3, **_style(number),
         )  # fmt: skip
     _log(axes, "xy")
     left, right = axes.get_xlim()
@@ -125,7 +125,8 @@ def _draw_roofline(axes: "Axes", rows: Sequence[Row], roofline: Roofline) -> Non
     for number, (name, found) in enumerate(_by_name(rows).items()):
         axes.scatter(
             [row["macs"] / row["bytes_moved"] for row in found],
-            [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=name, zorder=3, **_style(number),
+            [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=name, zorder=3,
+            **_style(number),
         )  # fmt: skip
     _log(axes, "xy")
     axes.set_xlabel("MACs per byte read or written, nothing fused")
@@ -152,7 +153,9 @@ def _draw_places(axes: "Axes", rows: Sequence[Row]) -> None:
             left += place["latency_ms"]
         axes.plot([row["latency_stable_ms"]] * 2, [height - 0.45, height + 0.45], color="black", linewidth=2)
     for number, label in enumerate(labels):
-        axes.barh(0, 0, color=_COLOURS[number % len(_COLOURS)], hatch="" if number < len(_COLOURS) else "//", label=label)
+        axes.barh(
+            0, 0, color=_COLOURS[number % len(_COLOURS)], hatch="" if number < len(_COLOURS) else "//", label=label
+        )
     axes.plot([], [], color="black", linewidth=2, label="the whole network")
     axes.set_yticks(range(len(rows)), [row_name(row) for row in rows])
     axes.invert_yaxis()

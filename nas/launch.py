@@ -253,9 +253,7 @@ def _check_feasible(settings: StudySettings, space: SearchSpace) -> None:
         )
 
 
-def _study_record(
-    settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str
-) -> StudyRecord:
+def _study_record(settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str) -> StudyRecord:
     """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
     bicubic = evaluate_bicubic(validation, settings.scale)
     limit = settings.budgets.max_latency_ms

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
-from optuna.storages import RDBStorage
-
 from srnas.leaderboard import TrialRecord
 from srnas.nas.cache import ResultCache
 from srnas.nas.launch import load_board

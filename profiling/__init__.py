@@ -3,7 +3,7 @@
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count
 from srnas.profiling.device import DeviceProfile, Target, cpu_threads, describe_device, resolve_device, resolve_threads
-from srnas.profiling.latency import Latency, Measurement, measure_latency
+from srnas.profiling.latency import Latency, Measurement, default_protocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease, device_share
 from srnas.profiling.positions import by_block, by_position
 from srnas.profiling.profiles import Profile, profile
@@ -33,6 +33,7 @@ __all__ = [
     "by_position",
     "count",
     "cpu_threads",
+    "default_protocol",
     "describe_device",
     "device_lease",
     "device_share",

@@ -5,16 +5,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from srnas.profiling.preflight import cpu_name, read_gpu
 from srnas.search_space import InputError, unknown_name
 
-
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 MEMORY_FORMATS = ("nchw", "channels_last")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Target:
         InputError: If the data type or the memory format is unknown.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
     runtime: str = "eager"
     dtype: str = "float32"
     memory_format: str = "nchw"
@@ -124,26 +124,29 @@ def resolve_threads(threads: int) -> int:
 def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
     """Return the profile that latencies on ``target`` belong to."""
     device = target.device
-    common = {
-        "device": str(device),
-        "torch_version": torch.__version__,
-        "dtype": target.dtype,
-        "memory_format": target.memory_format,
-        "runtime": target.runtime,
-        "runtime_version": runtime_version,
-    }
-    if device.type == "cuda":
-        gpu = read_gpu(device)
-        libraries = (f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}")
-        driver = ", ".join((*libraries, f"driver {gpu.driver}") if gpu.driver else libraries)
-        return DeviceProfile(
-            name=torch.cuda.get_device_name(device),
-            driver=driver,
-            power_limit_w=gpu.power_limit_w,
-            max_clock_mhz=gpu.max_clock_mhz,
-            **common,
-        )
-    return DeviceProfile(name=cpu_name(), driver="", threads=target.threads, **common)
+    on_cpu = DeviceProfile(
+        device=str(device),
+        name=cpu_name(),
+        driver="",
+        torch_version=torch.__version__,
+        dtype=target.dtype,
+        memory_format=target.memory_format,
+        runtime=target.runtime,
+        threads=target.threads,
+        runtime_version=runtime_version,
+    )
+    if device.type != "cuda":
+        return on_cpu
+    gpu = read_gpu(device)
+    libraries = (f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}")
+    return replace(
+        on_cpu,
+        name=torch.cuda.get_device_name(device),
+        driver=", ".join((*libraries, f"driver {gpu.driver}") if gpu.driver else libraries),
+        threads=0,
+        power_limit_w=gpu.power_limit_w,
+        max_clock_mhz=gpu.max_clock_mhz,
+    )
 
 
 @contextlib.contextmanager

@@ -54,7 +54,8 @@ class Latency:
         high_ms: Upper end of it.
         stable_ms: The fastest round: what a search ranks by.
         reference_ratio: Fastest round over the reference's fastest round.
-        first_call_ms: The first call, with lazy initialisation; in no other figure.
+        first_call_ms: What the runtime needs until its first result: export, compilation, autotuning and lazy
+            initialisation; in no other figure.
         rounds_ms: The figure of each round (median of its burst), discarded ones included.
         reference_rounds_ms: The reference's figure of each round.
         flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``wide`` (interval beyond the protocol's),
@@ -154,7 +155,7 @@ def measure_latency(
         check_input_shape(shape)
     base = _reference_target(targets)
     device = base.device
-    protocol = protocol or (CUDA_PROTOCOL if device.type == "cuda" else CPU_PROTOCOL)
+    protocol = protocol or default_protocol(base)
     with measuring_context(base):
         prepared: dict[str, Executable] = {}
         for name, network in networks.items():
@@ -171,12 +172,17 @@ def measure_latency(
             rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
             memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
     return Measurement(
-        latencies={name: summarise(rounds, name, protocol) for name in networks},
+        latencies={name: summarise(rounds, name, protocol, e.load_s * 1e3) for name, e in prepared.items()},
         devices={name: describe_device(targets[name], executable.version) for name, executable in prepared.items()},
         preflight=state,
         peak_memory_mib=memory,
         max_abs_difference={name: executable.max_abs_difference for name, executable in prepared.items()},
     )
+
+
+def default_protocol(target: Target) -> LatencyProtocol:
+    """Return the rules for the device of a target."""
+    return CUDA_PROTOCOL if target.device.type == "cuda" else CPU_PROTOCOL
 
 
 def _reference_target(targets: Mapping[str, Target]) -> Target:
@@ -203,8 +209,8 @@ def _reference() -> nn.Module:
         return nn.Conv2d(channels, channels, 3, padding=1).eval()
 
 
-def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol) -> Latency:
-    """Return the figures of one subject of a run of rounds."""
+def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_ms: float) -> Latency:
+    """Return the figures of one subject of a run of rounds, with what its first call of all took."""
     every, reference = rounds.figures_ms(name), rounds.figures_ms(REFERENCE)
     samples = [every[number] for number in rounds.kept(protocol)]
     low, high = median_interval(samples)
@@ -220,7 +226,7 @@ def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol) -> Latency:
         high_ms=high,
         stable_ms=min(every),
         reference_ratio=min(every) / min(reference),
-        first_call_ms=rounds.first_call_ms[name],
+        first_call_ms=first_call_ms,
         rounds_ms=tuple(every),
         reference_rounds_ms=tuple(reference),
         flags=_flags(rounds, name, samples, median / device_ms if device_ms else 1.0, protocol),

@@ -37,7 +37,8 @@ class Roofline:
 
     def bandwidth(self, working_set: float) -> float:
         """Return the rate at which so many bytes are moved: that of the next greater buffer."""
-        return self.bytes_per_s[min((size for size in self.bytes_per_s if size >= working_set), default=max(self.bytes_per_s))]
+        sizes = sorted(self.bytes_per_s)
+        return self.bytes_per_s[next((size for size in sizes if size >= working_set), sizes[-1])]
 
     def bound_ms(self, counts: Counts) -> float:
         """Return the least time that arithmetic and memory allow, in milliseconds.

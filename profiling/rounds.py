@@ -115,13 +115,11 @@ class Rounds:
     """What a run of rounds gave, raw.
 
     Attributes:
-        first_call_ms: The first call of each subject, with lazy initialisation; in no other figure.
         steady: Whether each subject reached a steady state in its warm-up.
         calls_ms: For each subject, the durations of its calls, round by round.
         states: What the device told after each round.
     """
 
-    first_call_ms: Mapping[str, float]
     steady: Mapping[str, bool]
     calls_ms: Mapping[str, list[tuple[float, ...]]] = field(default_factory=dict)
     states: list[DeviceState] = field(default_factory=list)
@@ -170,10 +168,9 @@ def run_rounds(
         on_round: Told of the number of rounds that are done.
     """
     names = [*subjects, REFERENCE]
-    first = {name: bench.time(name, 1)[0] for name in names}
-    warm = {name: _warm_up(bench, name, first[name], protocol) for name in names}
+    warm = {name: _warm_up(bench, name, protocol) for name in names}
     burst = {name: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for name, (ms, _) in warm.items()}
-    rounds = Rounds(first, {name: steady for name, (_, steady) in warm.items()}, {name: [] for name in names})
+    rounds = Rounds({name: steady for name, (_, steady) in warm.items()}, {name: [] for name in names})
     bench.state()
     started = bench.now_s()
     while not _is_done(rounds, protocol, bench.now_s() - started):
@@ -185,9 +182,10 @@ def run_rounds(
     return rounds
 
 
-def _warm_up(bench: Bench, name: str, first_ms: float, protocol: LatencyProtocol) -> tuple[float, bool]:
+def _warm_up(bench: Bench, name: str, protocol: LatencyProtocol) -> tuple[float, bool]:
     """Return the last window's median in milliseconds, and whether two windows agreed."""
     started = bench.now_s()
+    first_ms = bench.time(name, 1)[0]
     calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
     previous = statistics.median(bench.time(name, calls))
     while True:

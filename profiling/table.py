@@ -18,9 +18,9 @@ from torch import nn
 
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import DeviceProfile, Target
-from srnas.profiling.latency import measure_latency
+from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.parts import Part, parts
-from srnas.profiling.rounds import CPU_PROTOCOL, CUDA_PROTOCOL, LatencyProtocol
+from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import bootstrap_interval, kendall_tau, mean_relative_error, quantile
 from srnas.search_space import Architecture, InputError, SearchSpace
 
@@ -188,9 +188,8 @@ def build_table(
     Raises:
         InputError: If the space does not hold so many networks, or a runtime cannot run a part.
     """
-    base = CUDA_PROTOCOL if target.device.type == "cuda" else CPU_PROTOCOL
     limits = {"max_rounds": _ROUNDS, "max_time_s": _PATIENCE_S, "give_up_s": _PATIENCE_S, "interval": 0.0}
-    protocol = protocol or replace(base, **limits)  # type: ignore[arg-type]
+    protocol = protocol or replace(default_protocol(target), **limits)  # type: ignore[arg-type]
     found = space_parts(space)
     networks = _draw(space, num_calibration + num_validation, random.Random(seed))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,13 +27,16 @@ from srnas.nas.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from srnas.profiling import Profile, Roofline
+    from srnas.profiling import Profile, Roofline, Target
     from srnas.profiling.profiles import Subject
 
 app = typer.Typer(help="Count and time blocks and networks.", no_args_is_help=True)
 
 Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; 'srnas blocks' lists them.")]
 Cold = Annotated[bool, typer.Option("--cold", help="Overwrite the caches before each call.")]
+MaxTime = Annotated[
+    float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
+]
 Scale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 
 
@@ -47,6 +51,7 @@ def block(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     cold: Cold = False,
+    max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -55,7 +60,7 @@ def block(
     with _showing() as show:
         target = make_target(device, runtime, dtype, memory_format, threads)
         subjects = _block_subjects(names, [channels], [parse_size(size, "--size")])
-        show.run(subjects, target, cold=cold)
+        show.run(subjects, target, cold=cold, max_time_s=max_time_s)
     show.report(f"blocks, {channels} channels, {size}", workspace, as_json, as_csv)
 
 
@@ -70,6 +75,7 @@ def sweep(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     cold: Cold = False,
+    max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -79,7 +85,7 @@ def sweep(
         target = make_target(device, runtime, dtype, memory_format, threads)
         widths = [_whole(text, "--channels") for text in channels.split(",")]
         for shape in [parse_size(text, "--sizes") for text in sizes.split(",")]:
-            show.run(_block_subjects(names, widths, [shape]), target, cold=cold)
+            show.run(_block_subjects(names, widths, [shape]), target, cold=cold, max_time_s=max_time_s)
     show.report(f"sweep of {', '.join(names)}", workspace, as_json, as_csv)
 
 
@@ -103,6 +109,7 @@ def network(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     cold: Cold = False,
+    max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -115,7 +122,7 @@ def network(
         shape = parse_size(size, "--size") if size else None
         found = [find_subject(name, scale, workspace, target) for name in dict.fromkeys(names)]
         for of_one, together in by_target(found, shape):
-            show.run(together, of_one, cold=cold)
+            show.run(together, of_one, cold=cold, max_time_s=max_time_s)
     show.report(f"networks, {size or 'output 1280x720'}", workspace, as_json, as_csv)
 
 
@@ -127,9 +134,7 @@ def _whole(text: str, option: str) -> int:
     return int(text)
 
 
-def _block_subjects(
-    names: list[str], channels: list[int], sizes: list[tuple[int, int]]
-) -> "dict[str, Subject]":
+def _block_subjects(names: list[str], channels: list[int], sizes: list[tuple[int, int]]) -> "dict[str, Subject]":
     from srnas.profiling.profiles import Subject
     from srnas.search_space import REGISTRY, build_block
     from srnas.search_space.registry import fold_all
@@ -154,17 +159,22 @@ class _Show:
     def __init__(self, said: "Console") -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[done]}"),
+            TimeElapsedColumn(),
+        )
         self.bars = Progress(*columns, console=said, transient=True)
         self._task = self.bars.add_task("loading", total=None, done="")
         self._profiles: list[Profile] = []
         self._roofline: Roofline | None = None
 
-    def run(self, subjects: "dict[str, Subject]", target: Any, *, cold: bool) -> None:
+    def run(self, subjects: "dict[str, Subject]", target: "Target", *, cold: bool, max_time_s: float) -> None:
         """Profile subjects side by side."""
         from rich.markup import escape
 
-        from srnas.profiling import measure_roofline, profile
+        from srnas.profiling import default_protocol, measure_roofline, profile
 
         if not self._profiles:
             self._roofline = measure_roofline(target)
@@ -172,6 +182,7 @@ class _Show:
         found = profile(
             subjects,
             target,
+            protocol=replace(default_protocol(target), max_time_s=max_time_s),
             cold=cold,
             roofline=self._roofline,
             on_stage=lambda text: self.bars.update(self._task, description=escape(text)),

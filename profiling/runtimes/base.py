@@ -35,12 +35,14 @@ class Executable:
         version: Of the runtime; empty for torch's own.
         max_abs_difference: The largest absolute difference to eager float32 on the same input, ``inf`` where one of
             them is not finite.
+        load_s: Seconds from the network to its first result: export, compilation, quantisation, first call.
     """
 
     run: Callable[[], Any]
     output: Callable[[], torch.Tensor]
     version: str = ""
     max_abs_difference: float = 0.0
+    load_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

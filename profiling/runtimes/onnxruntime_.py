@@ -1,5 +1,6 @@
 """ONNX Runtime on a CPU or a CUDA device, with the data types that its kernels really have."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,26 +24,34 @@ _QUIET = 3
 _FLOAT_OPERATORS = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+def _library() -> Any:
+    """Import ONNX Runtime without the thread that reports its use over the network; nothing ends it afterwards."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
-    provider = _provider(target)
+    return onnxruntime
+
+
+def _version() -> str:
+    return f"onnxruntime {_library().__version__}"
+
+
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+    version, provider = _version(), _provider(target)
     half = target.dtype == "float16"
     x = batches[0].half() if half else batches[0]
     model = to_onnx(network.half() if half else network, x)
     serialised = quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
     bound = _Bound(_session(serialised, provider, target), x)
-    return Executable(bound.run, bound.output, _version())
+    return Executable(bound.run, bound.output, version)
 
 
 class _Bound:
     """A session that reads from one tensor and writes to another, both in place."""
 
     def __init__(self, session: Any, x: torch.Tensor) -> None:
-        import onnxruntime
-
         self.session = session
-        self.options = onnxruntime.RunOptions()
+        self.options = _library().RunOptions()
         self.options.log_severity_level = _QUIET
         self.options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self.binding = session.io_binding()
@@ -68,26 +77,22 @@ class _Bound:
 
 def _provider(target: Target) -> tuple[str, dict[str, str]]:
     """Return the execution provider and its options; on CUDA it enqueues on torch's current stream."""
-    import onnxruntime
-
     if target.device.type == "cpu":
         return "CPUExecutionProvider", {}
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+    if "CUDAExecutionProvider" not in _library().get_available_providers():
         raise MissingExtraError("onnxruntime", "a build for CUDA", "onnx-gpu")
     stream = torch.cuda.current_stream(target.device).cuda_stream
     options = {"device_id": str(target.device.index or 0), "user_compute_stream": str(stream), "use_tf32": "0"}
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 
 
-def session_options(target: Target) -> Any:
+def _session_options(target: Target) -> Any:
     """Return the options of a session with the target's threads.
 
     Threads of a pool spin within a call, as they do by default, but not after it: they would take the core from the
     network that is timed next.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = _library().SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1
@@ -101,15 +106,14 @@ def session_options(target: Target) -> Any:
 def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Target) -> Any:
     """Return a session whose optimised graph really executes in the target's data type."""
     import onnx
-    import onnxruntime
 
-    options = session_options(target)
+    options = _session_options(target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optimised.onnx")
         if target.dtype != "float32":
             options.optimized_model_filepath = str(path)
         # Without ``enable_fallback=0`` a failure is printed and tried again on the CPU.
-        session = onnxruntime.InferenceSession(serialised, options, providers=[provider], enable_fallback=0)
+        session = _library().InferenceSession(serialised, options, providers=[provider], enable_fallback=0)
         if session.get_providers()[0] != provider[0]:
             raise RuntimeError(f"{provider[0]} could not be started")
         if target.dtype != "float32":
@@ -128,15 +132,9 @@ def _check_executed(optimised: "onnx.ModelProto", target: Target) -> None:
         operators = [node for node in operators if weights.intersection(node.input)]
     if operators:
         raise InputError(
-            f"onnxruntime must have {target.dtype} kernels for this {target.device.type} and network, but got "
+            f"onnxruntime must have {target.dtype} kernels for this network on this device, but got "
             f"{len(operators)} operators in float32 ({operators[0].op_type} first); use float32, or another runtime."
         )
-
-
-def _version() -> str:
-    import onnxruntime
-
-    return f"onnxruntime {onnxruntime.__version__}"
 
 
 RUNTIME = Runtime(

@@ -5,6 +5,7 @@ import copy
 import importlib.util
 import logging
 import math
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -63,10 +64,16 @@ def prepare(
     runtime = find_runtime(target)
     with measuring_context(target), torch.inference_mode(False), torch.no_grad(), _quiet():
         batches = _batches(input_shape, inputs, target.device)
-        own = copy.deepcopy(network).eval().to(target.device, torch.float32).requires_grad_(False)
-        expected = own(batches[0]).float().cpu()
-        executable = _load(runtime, own, batches, target)
-        return replace(executable, max_abs_difference=_difference(executable.output(), expected))
+        own = _own(network, target)
+        start = time.perf_counter()
+        executable, output = _load(runtime, own, batches, target)
+        load_s = time.perf_counter() - start
+        expected = _own(network, target)(batches[0]).float().cpu()
+        return replace(executable, max_abs_difference=_difference(output, expected), load_s=load_s)
+
+
+def _own(network: nn.Module, target: Target) -> nn.Module:
+    return copy.deepcopy(network).eval().to(target.device, torch.float32).requires_grad_(False)
 
 
 def find_runtime(target: Target) -> Runtime:
@@ -121,9 +128,12 @@ def _batches(shape: InputShape, inputs: torch.Tensor | None, device: torch.devic
     return tuple(inputs.detach().to(device, torch.float32).clone().split(shape[0]))
 
 
-def _load(runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+def _load(
+    runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target
+) -> tuple[Executable, torch.Tensor]:
     try:
-        return runtime.load(network, batches, target)
+        executable = runtime.load(network, batches, target)
+        return executable, executable.output()
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
@@ -146,8 +156,7 @@ def _first_cause(error: BaseException) -> str:
 
 
 def _difference(output: torch.Tensor, expected: torch.Tensor) -> float:
-    if output.shape != expected.shape:
-        raise AssertionError(f"a runtime changed the shape {tuple(expected.shape)} to {tuple(output.shape)}")
+    assert output.shape == expected.shape
     return float((output - expected).abs().nan_to_num(nan=math.inf, posinf=math.inf).max())
 
 

@@ -9,6 +9,8 @@ from srnas.profiling import Target, describe_device, resolve_device, resolve_thr
 from srnas.search_space import InputError
 
 CPU = torch.device("cpu")
+
+
 def test_names():
     assert resolve_device("cpu") == CPU
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

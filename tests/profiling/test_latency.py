@@ -29,6 +29,7 @@ def test_real_measurement_on_the_cpu():
     assert large.stable_ms <= large.low_ms <= large.latency_ms <= large.high_ms
     assert len(large.calls_ms) == len(large.rounds_ms) == len(large.discarded) == len(rounds) >= 12
     assert prepared == ["4", "64"]
+    assert large.first_call_ms > 0
     device = measured.device
     assert (device.device, device.threads, device.runtime, device.dtype) == ("cpu", 1, "eager", "float32")
     assert measured.preflight["torch"] == torch.__version__

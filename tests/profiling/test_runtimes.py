@@ -1,0 +1,229 @@
+"""Every runtime in every data type against eager float32 on real networks; what they refuse stands beside this."""
+
+import logging
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from srnas.profiling.device import Target
+from srnas.profiling.runtimes import RUNTIMES, MissingExtraError, available, prepare, runtime_version
+from srnas.search_space import Network, SearchSpace, build_block, human_designs, published
+
+CHANNELS = 12
+# Bilinear interpolation and soft pooling, softmax and matrix products, grid sampling, dilated depthwise convolutions,
+# layer norm.
+AWKWARD = ("lia", "nonlocal", "stn", "mlka", "psa_parallel")
+# Largest difference as a share of the largest output. float32 sums in another order; bfloat16 and float16 round to 8
+# and 11 bits, a few times in a row; int8 has 256 levels for each of a dozen tensors in a row.
+TOLERANCE = {"float32": 1e-5, "bfloat16": 0.04, "float16": 0.01, "int8": 0.1}
+WITHOUT_COMPILER = [
+    ("eager", "float32"),
+    ("eager", "bfloat16"),
+    ("eager", "float16"),
+    ("onnxruntime", "float32"),
+    ("onnxruntime", "int8"),
+    ("openvino", "float32"),
+    ("openvino", "bfloat16"),
+]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def block(name):
+    module = build_block(name, CHANNELS).eval().requires_grad_(False)
+    for parameter in module.parameters():
+        if not parameter.any():  # Otherwise some start as an identity, which compares nothing.
+            nn.init.normal_(parameter, std=0.1)
+    return module
+
+
+def design():
+    torch.manual_seed(0)
+    return Network(human_designs(SearchSpace.load("tiny", 2))["PlainUSR-like"]).deploy()
+
+
+def network(name):
+    torch.manual_seed(0)
+    if name == "design":
+        return design(), (1, 3, 16, 20)
+    if name == "published":
+        return Network(published("plainusr_u", 2)).deploy(), (2, 3, 12, 16)
+    names = AWKWARD if name == "awkward" else (name,)
+    return nn.Sequential(*map(block, names)), (1, CHANNELS, 14, 16)
+
+
+def first_of(shape):
+    """Return what is drawn where no inputs are given, as the docstring states it."""
+    return torch.rand((4 * shape[0], *shape[1:]), generator=torch.Generator().manual_seed(0))[: shape[0]]
+
+
+def openvino_precisions():
+    assert runtime_version("openvino")  # Imports it without its report.
+    import openvino
+
+    return openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def check(module, shape, target):
+    """Prepare, and compare with eager float32."""
+    executable = prepare(module, shape, target)
+    with torch.no_grad():
+        expected = module(first_of(shape))
+    output = executable.output()
+    assert output.dtype == torch.float32
+    assert output.is_contiguous()
+    difference = (output - expected).abs().max().item()
+    assert executable.max_abs_difference == pytest.approx(difference, abs=1e-6)
+    assert difference <= TOLERANCE[target.dtype] * expected.abs().max()
+    return executable
+
+
+@pytest.mark.parametrize("name", ["design", "published", "awkward"])
+@pytest.mark.parametrize(("runtime", "dtype"), WITHOUT_COMPILER)
+def test_output_is_that_of_eager(name, runtime, dtype):
+    module, shape = network(name)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    if (runtime, dtype) == ("openvino", "bfloat16") and "BF16" not in openvino_precisions():
+        pytest.skip("this processor has no bfloat16")
+    executable = check(module, shape, Target(runtime=runtime, dtype=dtype))
+    assert (executable.max_abs_difference == 0) == ((runtime, dtype) == ("eager", "float32"))
+    assert executable.load_s > 0
+    assert executable.version == runtime_version(runtime)
+    assert executable.version.split(" ")[0] == ("" if runtime == "eager" else runtime)
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert {value.dtype for value in module.state_dict().values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_mask_is_exported(runtime):
+    check(block("hard"), (1, CHANNELS, 9, 11), Target(runtime=runtime))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), [("published", "float32"), ("nonlocal", "float32"), ("conv", "bfloat16")])
+def test_compiled_output_is_that_of_eager(name, dtype):
+    check(*network(name), Target(runtime="compile", dtype=dtype))
+
+
+@pytest.mark.slow
+def test_many_networks_of_one_class_are_each_compiled():
+    from torch._dynamo.utils import counters
+
+    shape = (1, 3, 8, 8)
+    architecture = human_designs(SearchSpace.load("tiny", 2))["ESPCN-like"]
+    target = Target(runtime="compile")
+    before = counters["stats"]["unique_graphs"]
+    networks = [Network(architecture).deploy() for _ in range(20)]
+    executables = [prepare(module, shape, target) for module in networks]
+    assert counters["stats"]["unique_graphs"] - before == len(networks)
+    for module, executable in zip(networks, executables, strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(executable.output(), module(first_of(shape)))
+    with torch.enable_grad():
+        executables[0].run()
+    assert counters["stats"]["unique_graphs"] - before == len(networks)
+    assert psutil.Process().children(recursive=True) == []
+
+
+@pytest.mark.parametrize("runtime", ["eager", pytest.param("compile", marks=pytest.mark.slow)])
+def test_channels_last_is_converted_in_a_copy(runtime):
+    module, shape = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval(), (1, 3, 12, 12)
+    executable = check(module, shape, Target(runtime=runtime, memory_format="channels_last"))
+    assert executable.run().is_contiguous(memory_format=torch.channels_last)
+    assert all(p.is_contiguous() for p in module.parameters())
+
+
+def test_inference_mode_of_the_caller_does_not_matter():
+    module, shape = nn.Conv2d(3, 8, 3).eval(), (1, 3, 12, 12)
+    for runtime in ("eager", "onnxruntime"):
+        with torch.inference_mode():
+            inside = prepare(module, shape, Target(runtime=runtime))
+        assert not inside.output().is_inference()
+        assert inside.max_abs_difference < 1e-5
+
+
+def test_threads_are_honoured():
+    module, shape = nn.Conv2d(3, 8, 3).eval(), (1, 3, 12, 12)
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        session = prepare(module, shape, Target(runtime="onnxruntime", threads=threads)).run.__self__.session
+        options = session.get_session_options()
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+        request = prepare(module, shape, Target(runtime="openvino", threads=threads)).run.__self__.request
+        compiled = request.get_compiled_model()
+        assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+        assert compiled.get_property("NUM_STREAMS") == 1
+        assert not compiled.get_property("ENABLE_CPU_PINNING")
+    assert torch.get_num_threads() == before
+
+
+def test_nothing_is_printed_or_left_behind(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    handlers, level = list(logging.getLogger().handlers), logging.getLogger("torch.onnx").level
+    module, shape = network("stn")
+    for runtime, dtype in (("onnxruntime", "int8"), ("openvino", "float32")):
+        prepare(module, shape, Target(runtime=runtime, dtype=dtype)).run()
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert logging.getLogger().handlers == handlers
+    assert logging.getLogger("torch.onnx").level == level
+
+
+_ALONE = """
+import torch
+from srnas.profiling.device import Target
+from srnas.profiling.runtimes import prepare
+for runtime, dtype in (("onnxruntime", "int8"), ("openvino", "float32")):
+    prepare(torch.nn.Conv2d(3, 8, 3), (1, 3, 8, 8), Target(runtime=runtime, dtype=dtype)).run()
+"""
+
+
+@pytest.mark.slow
+def test_runtimes_report_nothing(tmp_path):
+    """Those that report their use over the network keep an identity in the home or the temporary folder."""
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(("XDG", "ORT"))}
+    environment = kept | {"HOME": str(home), "TMPDIR": str(temporary)}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _ALONE], env=environment, cwd=tmp_path, check=True)
+    assert [*home.rglob("*"), *temporary.rglob("*")] == []
+
+
+def test_int8_is_calibrated_on_the_given_inputs():
+    torch.manual_seed(0)
+    module, shape = nn.Conv2d(3, 8, 3, bias=False).eval(), (1, 3, 12, 12)
+    target = Target(runtime="onnxruntime", dtype="int8")
+    dark = torch.rand(4, *shape[1:]) * 0.1
+    narrow = prepare(module, shape, target, inputs=dark).max_abs_difference
+    wide = prepare(module, shape, target, inputs=torch.cat([dark, 10 * dark])).max_abs_difference
+    assert 0 < 3 * narrow < wide
+
+
+def test_names():
+    assert available("cpu") == ("eager", "compile", "onnxruntime", "openvino")
+    assert set(available("cuda")) == {"eager", "cudagraph", "compile", "onnxruntime"}
+    assert all(name == runtime.name for name, runtime in RUNTIMES.items())
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("runtime", ["eager", "cudagraph", "compile", "onnxruntime"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_output_on_a_gpu_is_that_of_eager(runtime, dtype):
+    if dtype not in RUNTIMES[runtime].dtypes["cuda"]:
+        pytest.skip("refused")
+    module, shape = network("published")
+    try:
+        executable = prepare(module, shape, Target(torch.device("cuda", 0), runtime=runtime, dtype=dtype))
+    except MissingExtraError:
+        pytest.skip("onnxruntime is the build for CPUs")
+    executable.run()
+    with torch.no_grad():
+        expected = module(first_of(shape))
+    assert (executable.output() - expected).abs().max() <= max(TOLERANCE[dtype], 1e-4) * expected.abs().max()
