@@ -41,7 +41,7 @@ def _save(draw: "Callable[[Axes, Sequence[Row]], None]", rows: Sequence[Row], pa
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     draw(axes, rows)
-    axes.set_title(f"{axes.get_title()}\n{rows[0]['device']}, {rows[0]['cache']} cache", fontsize=10, loc="left")
+    axes.set_title(f"{axes.get_title()}\n{rows[0]['device']}", fontsize=10, loc="left")
     axes.set_title("", loc="center")
     axes.grid(alpha=0.25, which="both")
     axes.set_axisbelow(True)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import psutil
@@ -30,15 +30,16 @@ class CpuBench:
     Args:
         runs: What is timed, by name.
         threads: Torch's threads for each of them; what is missing here runs with those that are set.
-        cold: Whether the caches are overwritten before each call.
+        cold: Names of those before each of whose calls the caches are overwritten.
     """
 
     def __init__(
-        self, runs: Mapping[str, Run], threads: Mapping[str, int] | None = None, *, cold: bool = False
+        self, runs: Mapping[str, Run], threads: Mapping[str, int] | None = None, cold: Collection[str] = ()
     ) -> None:
         self._runs = runs
         self._threads = threads or {}
-        self._flush = torch.empty(_COLD_FACTOR * last_cache_bytes(), dtype=torch.uint8) if cold else None
+        self._cold = cold
+        self._flush = torch.empty(_COLD_FACTOR * last_cache_bytes() if cold else 0, dtype=torch.uint8)
         self._process = psutil.Process()
         self._seen = self._read()
 
@@ -50,7 +51,7 @@ class CpuBench:
             torch.set_num_threads(threads)
         durations = []
         for _ in range(calls):
-            if self._flush is not None:
+            if name in self._cold:
                 self._flush.fill_(1)
             start = clock()
             run()
@@ -85,24 +86,25 @@ class CudaBench:
     Args:
         runs: What is timed, by name.
         device: Where they run.
-        cold: Whether the L2 cache is overwritten before each call.
+        cold: Names of those before each of whose calls the L2 cache is overwritten.
     """
 
-    def __init__(self, runs: Mapping[str, Run], device: torch.device, *, cold: bool = False) -> None:
+    def __init__(self, runs: Mapping[str, Run], device: torch.device, cold: Collection[str] = ()) -> None:
         self._runs = runs
         self._device = device
-        size = _COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
-        self._flush = torch.empty(size, dtype=torch.uint8, device=device) if cold else None
+        self._cold = cold
+        size = _COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size if cold else 0
+        self._flush = torch.empty(size, dtype=torch.uint8, device=device)
 
     def time(self, name: str, calls: int) -> list[float]:
-        """Run a subject so many times and return the duration of each call in milliseconds."""
+        """Run a subject so many times, in whole replays, and return the duration of a call in milliseconds for each."""
         run = self._runs[name]
-        per_run = getattr(run, "calls_per_run", 1)
-        pairs = [(_event(), _event()) for _ in range(calls)]
+        per_run = run.calls_per_run if isinstance(run, Replay) else 1
+        pairs = [(_event(), _event()) for _ in range(max(1, calls // per_run))]
         torch.cuda.synchronize(self._device)
         torch.cuda._sleep(_SLEEP_CYCLES)
         for start, end in pairs:
-            if self._flush is not None:
+            if name in self._cold:
                 self._flush.fill_(1)
             start.record()
             run()

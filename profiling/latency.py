@@ -6,7 +6,7 @@ and the one that a search ranks by.
 
 import random
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
 
 # Above this ratio of eager to device latency the host's launches decide. source: measured overheads of about 6 us.
 _LAUNCH_BOUND = 1.15
-_ON_DEVICE = " (device)"
+_ON_DEVICE, _COLD = " (device)", " (cold)"
 # Reasons to discard a round, by what they say of the run.
 _THROTTLING = ("throttled", "clock")
 _DISTURBING = ("process", "reference")
@@ -65,6 +65,8 @@ class Latency:
         iqr_ms: Interquartile range over the kept rounds.
         other_load: Share of all CPU cores that other processes kept busy meanwhile.
         device_ms: On CUDA, eager: the median without the host's launches, from a captured graph.
+        cold_ms: The median with the caches overwritten before each call, where that was asked for.
+        cold_stable_ms: The fastest such round.
         calls_ms: Duration of every call, round by round.
     """
 
@@ -81,6 +83,8 @@ class Latency:
     iqr_ms: float | None = None
     other_load: float | None = None
     device_ms: float | None = None
+    cold_ms: float | None = None
+    cold_stable_ms: float | None = None
     calls_ms: tuple[tuple[float, ...], ...] = ()
 
     @property
@@ -139,7 +143,7 @@ def measure_latency(
         input_shape: ``(B, C, H, W)`` of the input of every network, or of each by name.
         target: Device, runtime, dtype, memory format and threads; of every network, or of each by name.
         protocol: ``CPU_PROTOCOL`` or ``CUDA_PROTOCOL`` by default.
-        cold: Whether the caches are overwritten before each call; else they are as the call before left them.
+        cold: Whether each network is timed with overwritten caches as well; else they are as the call before left them.
         seed: Of the order within the rounds.
         on_prepared: Told of each network that is ready to run in the runtime.
         on_round: Told of the number of rounds that are done.
@@ -165,10 +169,13 @@ def measure_latency(
         runs: dict[str, Run] = {name: executable.run for name, executable in prepared.items()}
         with device_lease(device):
             state = preflight(device)
+            overwritten = {f"{name}{_COLD}": runs[name] for name in networks if cold}
             if device.type == "cuda":
                 eager = [name for name in networks if targets[name].runtime == "eager"]
                 runs |= {f"{name}{_ON_DEVICE}": Replay(runs[name], device) for name in eager}
-            bench = _bench({**runs, REFERENCE: reference.run}, {**targets, REFERENCE: base}, cold=cold)
+            runs |= overwritten
+            threads = {name: targets[name.removesuffix(_COLD)].threads for name in (*networks, *overwritten)}
+            bench = _bench({**runs, REFERENCE: reference.run}, base, {**threads, REFERENCE: base.threads}, overwritten)
             rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
             memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
     return Measurement(
@@ -194,11 +201,9 @@ def _reference_target(targets: Mapping[str, Target]) -> Target:
     return Target(devices.pop(), threads=min(target.threads for target in targets.values()))
 
 
-def _bench(runs: Mapping[str, Run], targets: Mapping[str, Target], *, cold: bool) -> Bench:
-    device = targets[REFERENCE].device
-    if device.type == "cuda":
-        return CudaBench(runs, device, cold=cold)
-    return CpuBench(runs, {name: target.threads for name, target in targets.items()}, cold=cold)
+def _bench(runs: Mapping[str, Run], base: Target, threads: Mapping[str, int], cold: Collection[str]) -> Bench:
+    on_gpu = base.device.type == "cuda"
+    return CudaBench(runs, base.device, cold) if on_gpu else CpuBench(runs, threads, cold)
 
 
 def _reference() -> nn.Module:
@@ -215,11 +220,8 @@ def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_m
     samples = [every[number] for number in rounds.kept(protocol)]
     low, high = median_interval(samples)
     median = statistics.median(samples)
-    on_device = f"{name}{_ON_DEVICE}"
-    device_ms = None
-    if on_device in rounds.calls_ms:
-        figures = rounds.figures_ms(on_device)
-        device_ms = statistics.median(figures[number] for number in rounds.kept(protocol))
+    device_ms, _ = _figures(rounds, f"{name}{_ON_DEVICE}", protocol)
+    cold_ms, cold_stable_ms = _figures(rounds, f"{name}{_COLD}", protocol)
     return Latency(
         latency_ms=median,
         low_ms=low,
@@ -234,8 +236,18 @@ def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_m
         iqr_ms=quantile(samples, 0.75) - quantile(samples, 0.25),
         other_load=_mean_load(rounds),
         device_ms=device_ms,
+        cold_ms=cold_ms,
+        cold_stable_ms=cold_stable_ms,
         calls_ms=tuple(rounds.calls_ms[name]),
     )
+
+
+def _figures(rounds: Rounds, name: str, protocol: LatencyProtocol) -> tuple[float | None, float | None]:
+    """Return median and minimum of another way to time a subject, if it was timed that way."""
+    if name not in rounds.calls_ms:
+        return None, None
+    figures = rounds.figures_ms(name)
+    return statistics.median(figures[number] for number in rounds.kept(protocol)), min(figures)
 
 
 def _flags(

@@ -56,7 +56,8 @@ def read_gpu(device: torch.device) -> Gpu:
             power_limit_w=pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
             temperature_c=float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
             throttled=bool(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & _THROTTLED),
-            intruders=sum(process.pid != os.getpid() for process in processes),
+            # This process is one of them; its number is another one where containers have their own.
+            intruders=max(0, len(processes) - 1),
         )
     except pynvml.NVMLError:
         return Gpu()

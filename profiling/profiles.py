@@ -65,7 +65,6 @@ class Profile:
         name: What it is called.
         counted: Its sizes.
         latency: Its latency.
-        cold: Whether the caches were overwritten before each call.
         peak_memory_mib: Beyond what was resident; ``None`` where the runtime does not tell.
         max_abs_difference: Of its output to eager float32.
         bound_ms: What the roofline allows at best; ``None`` for int8.
@@ -78,7 +77,6 @@ class Profile:
     name: str
     counted: Reconciliation
     latency: Latency
-    cold: bool
     peak_memory_mib: float | None
     max_abs_difference: float
     bound_ms: float | None
@@ -115,13 +113,14 @@ class Profile:
             "latency_ms_high": latency.high_ms,
             "latency_iqr_ms": latency.iqr_ms,
             "latency_device_ms": latency.device_ms,
+            "latency_cold_stable_ms": latency.cold_stable_ms,
+            "latency_cold_ms": latency.cold_ms,
             "latency_reference_ratio": latency.reference_ratio,
             "first_call_ms": latency.first_call_ms,
             "latency_flags": list(latency.flags),
             "rounds": len(latency.rounds_ms),
             "rounds_discarded": latency.num_discarded,
             "other_load": latency.other_load,
-            "cache": "cold" if self.cold else "warm",
             "peak_memory_mib": self.peak_memory_mib,
             "roofline_bound_ms": self.bound_ms,
             "roofline_share": self.roofline_share,
@@ -149,7 +148,7 @@ def profile(
         subjects: By a name of their own.
         target: What they are timed on.
         protocol: Of the timing.
-        cold: Whether the caches are overwritten before each call.
+        cold: Whether each subject is timed with overwritten caches as well.
         roofline: Of the target; measured if it is missing.
         on_stage: Told of each stage in words.
         on_round: Told of the number of rounds that are done.
@@ -180,7 +179,6 @@ def profile(
             name=subject.name,
             counted=counted[key],
             latency=measured.latencies[key],
-            cold=cold,
             peak_memory_mib=measured.peak_memory_mib[key],
             max_abs_difference=measured.max_abs_difference[key],
             bound_ms=roofline.bound_ms(counted[key].record) if roofline else None,

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Count and time blocks and networks.", no_args_is_help=True)
 
 Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; 'srnas blocks' lists them.")]
-Cold = Annotated[bool, typer.Option("--cold", help="Overwrite the caches before each call.")]
 MaxTime = Annotated[
     float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
 ]
@@ -50,7 +49,6 @@ def block(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    cold: Cold = False,
     max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
@@ -60,7 +58,7 @@ def block(
     with _showing() as show:
         target = make_target(device, runtime, dtype, memory_format, threads)
         subjects = _block_subjects(names, [channels], [parse_size(size, "--size")])
-        show.run(subjects, target, cold=cold, max_time_s=max_time_s)
+        show.run(subjects, target, cold=True, max_time_s=max_time_s)
     show.report(f"blocks, {channels} channels, {size}", workspace, as_json, as_csv)
 
 
@@ -74,7 +72,6 @@ def sweep(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    cold: Cold = False,
     max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
@@ -85,7 +82,7 @@ def sweep(
         target = make_target(device, runtime, dtype, memory_format, threads)
         widths = [_whole(text, "--channels") for text in channels.split(",")]
         for shape in [parse_size(text, "--sizes") for text in sizes.split(",")]:
-            show.run(_block_subjects(names, widths, [shape]), target, cold=cold, max_time_s=max_time_s)
+            show.run(_block_subjects(names, widths, [shape]), target, cold=True, max_time_s=max_time_s)
     show.report(f"sweep of {', '.join(names)}", workspace, as_json, as_csv)
 
 
@@ -108,7 +105,6 @@ def network(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    cold: Cold = False,
     max_time_s: MaxTime = 10.0,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
@@ -122,7 +118,7 @@ def network(
         shape = parse_size(size, "--size") if size else None
         found = [find_subject(name, scale, workspace, target) for name in dict.fromkeys(names)]
         for of_one, together in by_target(found, shape):
-            show.run(together, of_one, cold=cold, max_time_s=max_time_s)
+            show.run(together, of_one, cold=False, max_time_s=max_time_s)
     show.report(f"networks, {size or 'output 1280x720'}", workspace, as_json, as_csv)
 
 

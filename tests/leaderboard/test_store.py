@@ -13,7 +13,7 @@ from rich.console import Console
 
 from srnas.leaderboard import Quality, Rung, Sizes, Store, StudyRecord, TrialRecord, board_table, rank
 from srnas.leaderboard.figure import write_html, write_png
-from srnas.profiling import Latency, describe_device, reconcile, resolve_device
+from srnas.profiling import Latency, ModuleCounts, Target, describe_device, reconcile
 from srnas.search_space import Architecture, InputError, Position
 
 
@@ -25,7 +25,7 @@ def study_record(name="demo"):
         validation="held-out",
         bicubic_psnr_y_db=30.0,
         bicubic_ssim_y=0.9,
-        device=describe_device(resolve_device("cpu")),
+        device=describe_device(Target()),
         reference_psnr_y_db=30.0,
         reference_latency_ms=10.0,
     )
@@ -90,6 +90,32 @@ def test_records_round_trip():
     assert StudyRecord.model_validate_json(study.model_dump_json()) == study
     assert TRIALS[0].point == (31.0, 2.0)
     assert TRIALS[3].point is None
+
+
+def without(record, *names):
+    """Return a record as JSON without fields, wherever they stand."""
+
+    def strip(value):
+        return {k: strip(v) for k, v in value.items() if k not in names} if isinstance(value, dict) else value
+
+    return json.dumps(strip(json.loads(record.model_dump_json())))
+
+
+def test_records_of_before_load():
+    """What was added to the records since the first studies were written has a default."""
+    new = TRIALS[0].model_copy(
+        update={"sizes_by_block": {"stem": ModuleCounts(params=1, macs=2)}, "peak_memory_mib": 1.5}
+    )
+    fields = ["sizes_by_block", "peak_memory_mib", "bytes_moved", "discarded", "iqr_ms", "other_load", "calls_ms"]
+    old = TrialRecord.model_validate_json(without(new, *fields, "device_ms", "cold_ms", "cold_stable_ms"))
+    assert (old.sizes_by_block, old.peak_memory_mib, old.sizes.bytes_moved) == ({}, None, None)
+    assert (old.sizes.macs, old.point, old.rungs) == (new.sizes.macs, new.point, new.rungs)
+    assert (old.latency.num_discarded, old.latency.kept, old.latency.iqr_ms) == (0, [0], None)
+
+    study = study_record().model_copy(update={"retimed_from": "other"})
+    profile = ("runtime_version", "power_limit_w", "max_clock_mhz")
+    before = StudyRecord.model_validate_json(without(study, "retimed_from", *profile))
+    assert before == study_record()
 
 
 def test_a_trial_is_a_finished_child_with_everything(filled):
@@ -196,6 +222,51 @@ def test_runs_of_dead_processes_are_closed(workspace):
     assert store.client.get_run(parent).info.status == "KILLED"
     store.reopen(parent)
     assert store.client.get_run(parent).info.status == "RUNNING"
+
+
+def test_an_architecture_is_found_by_its_key(filled):
+    store, *_ = filled
+    key = TRIALS[2].genotype.key
+    assert store.architecture(key) == TRIALS[2].architecture
+    assert store.architecture("0123456789ab") is None
+
+
+def test_deleting_a_study_leaves_the_others(filled):
+    store, study, parent, runs = filled
+    other = study_record("other")
+    kept = store.write_trial(store.open_study(other), other, TRIALS[0])
+    store.delete_study(study)
+    assert store.studies() == [other]
+    assert list(store.rows(other)["run_id"]) == [kept]
+    # As MLflow deletes: what is deleted can be restored.
+    assert {store.client.get_run(run).info.lifecycle_stage for run in (parent, *runs)} == {"deleted"}
+    assert store.open_study(study) != parent
+    assert store.written_trials(study) == set()
+
+
+def test_profiles_are_children_of_one_run(workspace, tmp_path):
+    store = Store(workspace)
+    rows = [
+        {"block": "lia", "macs": 7, "latency_ms": 0.5, "counters_agree": True, "latency_flags": ["wide"], "device": ""},
+        {"network": "mine", "macs": 9, "latency_iqr_ms": None, "roofline_share": math.inf, "places": [{"name": "p00"}]},
+    ]
+    (tmp_path / "drawn.png").write_bytes(b"figure")
+    parent = store.write_profiles("two of them", rows, {"samples.json": "[]"}, [tmp_path / "drawn.png"])
+    run = store.client.get_run(parent)
+    assert (run.info.run_name, run.info.status) == ("two of them", "FINISHED")
+    assert store.client.get_experiment(run.info.experiment_id).name == "sr/blocks"
+    files = [file.path for file in store.client.list_artifacts(parent)]
+    assert sorted(files) == ["drawn.png", "profiles.json", "samples.json"]
+    children = store.client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+    found = {child.info.run_name: child.data for child in children}
+    assert found["lia"].metrics == {"macs": 7.0, "latency_ms": 0.5}
+    assert found["lia"].tags["srnas.counters_agree"] == "true"
+    assert found["lia"].tags["srnas.latency_flags"] == '["wide"]'
+    assert found["lia"].tags["srnas.device"] == ""
+    # What is not finite or not known is left out; places are in the file.
+    assert found["mine"].metrics == {"macs": 9.0}
+    assert not {"srnas.latency_iqr_ms", "srnas.places"} & found["mine"].tags.keys()
+    assert store.studies() == []
 
 
 def test_closing_a_study(filled, tmp_path):

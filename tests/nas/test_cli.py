@@ -34,8 +34,9 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
 # Every option of every command: an addition belongs here, in the README and in the changelog.
 OPTIONS = {
     "search": (
-        "--space --scale --trials --study --train --val --sampler --seed --device --threads --latency-input "
-        "--max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations --learning-rate --workspace --json"
+        "--space --scale --trials --study --train --val --sampler --seed --device --runtime --dtype --memory-format "
+        "--threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations "
+        "--learning-rate --workspace --json"
     ),
     "leaderboard": "--study --figures --workspace --json",
     "evaluate": (
@@ -43,7 +44,23 @@ OPTIONS = {
         "--json"
     ),
     "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
-    "profile block": "--channels --size --device --threads --workspace --json",
+    "retime": "--device --runtime --dtype --memory-format --threads --limit --workspace --json",
+    "profile block": (
+        "--channels --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+    ),
+    "profile sweep": (
+        "--channels --sizes --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+    ),
+    "profile network": (
+        "--scale --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+    ),
+    "profile compare": (
+        "--scale --size --processes --device --runtime --dtype --memory-format --threads --workspace --json"
+    ),
+    "profile table": (
+        "--space --scale --size --calibrate --validate --device --runtime --dtype --memory-format --threads "
+        "--workspace --json"
+    ),
     "blocks": "--channels --size --svg --workspace --json",
     "networks": "--scale --json",
     "space list": "--json",
@@ -132,20 +149,6 @@ def test_blocks(run):
     assert rows["psa_parallel"]["tile_invariant"] is False
 
 
-def test_profile_block(run, workspace):
-    given = ("profile", "block", "lia", "cbam", "--channels", 8, "--size", "24x32", "--workspace", workspace)
-    code, out, _ = run(*given)
-    assert code == 0
-    assert out.count("yes") == 2
-    assert "95 % interval" in out
-    code, out, _ = run(*given, "--json")
-    rows = json.loads(out)
-    assert [row["block"] for row in rows] == ["lia", "cbam"]
-    assert rows[0]["input_shape"] == [1, 8, 24, 32]
-    assert rows[0]["latency_ms_low"] <= rows[0]["latency_ms"] <= rows[0]["latency_ms_high"]
-    assert all(row["counters_agree"] for row in rows)
-
-
 def contents(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
@@ -160,8 +163,17 @@ def contents(folder):
         (["--device", "gpu"], "device must be auto, cpu or cuda[:N], but got 'gpu'."),
         (["--threads", "0"], "must hold, but got threads=0"),
         (["--study", "a b"], "a study's name must be letters, digits"),
-        (["--latency-input", "32"], "--latency-input must be HEIGHTxWIDTH in pixels"),
-        (["--latency-input", "6x9"], "latency input sides >= 7 must hold"),
+        (["--latency-input", "32"], "--latency-input must be WIDTHxHEIGHT in pixels, such as 320x180"),
+        (
+            ["--latency-input", "9x6"],
+            "latency input sides >= 7 must hold for the blocks of space 'small', but got 9x6.",
+        ),
+        (["--runtime", "onnx"], "unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
+        (
+            ["--dtype", "int8"],
+            "dtype must be float32, bfloat16 or float16 for runtime 'eager' on cpu, but got dtype=int8",
+        ),
+        (["--memory-format", "nhwc"], "unknown memory format 'nhwc'. Did you mean 'nchw'?"),
         (["--patch", "6"], "patch >= 7 must hold for the blocks of space 'small', but got patch=6."),
         (["--patch", "33"], "photographs of 'photos0' must be at least 66x66 pixels (a patch of 33 at scale 2)"),
         (["--iterations", "0"], "but got iterations=0."),
@@ -258,10 +270,7 @@ def test_other_settings(search):
     [
         (["leaderboard", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
         (["ui", "--workspace", "/no/workspace"], "a workspace must exist, but got '/no/workspace'"),
-        (["profile", "block", "liaa"], "unknown block 'liaa'. Did you mean 'lia'?"),
-        (["profile", "block", "mlka", "--channels", "32"], "channels must be a multiple of 3 for block 'mlka'"),
-        (["profile", "block", "lia", "--size", "4x4"], "height and width must be at least 7 for block 'lia'"),
-        (["profile", "block", "lia", "--size", "x"], "--size must be HEIGHTxWIDTH"),
+        (["retime", "s", "--workspace", "/no/workspace"], "workspace '/no/workspace' must hold the file of study 's'"),
     ],
 )
 def test_other_commands_end_with_2(run, tmp_path, monkeypatch, arguments, message):

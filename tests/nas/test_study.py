@@ -82,6 +82,9 @@ def test_a_study_from_nothing_to_a_front(request_):
     first = judged[0]
     assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
     assert first.latency.stable_ms > 0
+    assert len(first.latency.rounds_ms) == 12  # The least of the protocol: what is measured here is brief.
+    assert sum(counts.macs for counts in first.sizes_by_block.values()) == first.sizes.macs
+    assert first.peak_memory_mib > 0
     assert [rung.iteration for rung in first.rungs] == [4, 12]
     assert len(outcome.board.rows) == 6
     assert outcome.board.front["psnr_y_db"].max() == outcome.board.rows["psnr_y_db"].max()

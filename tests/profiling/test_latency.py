@@ -48,12 +48,17 @@ def test_peak_memory_of_a_convolution():
 
 
 def test_overwriting_the_cache_is_not_timed():
-    bench = CpuBench({"nothing": lambda: None}, cold=True)
+    bench = CpuBench({"nothing": lambda: None}, cold=("nothing",))
     started = time.perf_counter()
     durations = bench.time("nothing", 10)
     # Twice the last cache is written ten times, and nothing is timed.
     assert sum(durations) < (time.perf_counter() - started) * 1000 / 10
-    assert measure_latency(networks(4), (1, 3, 16, 16), Target(), protocol=FAST, cold=True).latencies["4"].stable_ms > 0
+
+
+def test_cold_and_warm_are_timed_in_the_same_rounds():
+    latency = measure_latency(networks(4), (1, 3, 16, 16), Target(), protocol=FAST, cold=True).latencies["4"]
+    assert 0 < latency.cold_stable_ms <= latency.cold_ms
+    assert measure_latency(networks(4), (1, 3, 16, 16), Target(), protocol=FAST).latencies["4"].cold_ms is None
 
 
 def test_each_network_has_its_own_input():

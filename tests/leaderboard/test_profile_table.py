@@ -1,0 +1,145 @@
+"""Profiles as tables on hand-made rows."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from srnas.leaderboard import latency_table, places_table, reconciliations, sizes_table
+from srnas.leaderboard.profile_table import digits
+
+
+def row(name="lia", kind="block", **fields):
+    """Return a row as a profile gives it."""
+    return {
+        kind: name,
+        "input_shape": [1, 8, 24, 32],
+        "params": 1234,
+        "macs": 2_500_000,
+        "fvcore_macs": 2_600_000,
+        "fvcore_extras": {},
+        "ptflops_macs": 2_700_000,
+        "ptflops_extras": {},
+        "counters_agree": True,
+        "reconciliation": [f"fvcore of {name}", f"ptflops of {name}"],
+        "unknown_operators": {},
+        "activations": 98_765,
+        "bytes_moved": 5_000_000,
+        "peak_memory_mib": 1.5,
+        "latency_stable_ms": 0.456,
+        "latency_ms": 0.512,
+        "latency_ms_low": 0.498,
+        "latency_ms_high": 0.534,
+        "latency_device_ms": None,
+        "latency_cold_stable_ms": None,
+        "latency_reference_ratio": 0.789,
+        "roofline_share": 0.237,
+        "latency_flags": [],
+        "device": "a processor (cpu)",
+        **fields,
+    }
+
+
+def place(name, label, latency_ms, params=10):
+    counts = {"params": params, "macs": 3_000_000, "activations": 40_000}
+    return {"name": name, "label": label, "counts": counts, "latency_ms": latency_ms}
+
+
+def shown(*tables, width=200):
+    console = Console(width=width, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    return console.file.getvalue()
+
+
+def words(text):
+    """Return a text without its line breaks: titles and captions are as wide as their table."""
+    return " ".join(text.split())
+
+
+def cells(text, name):
+    """Return what stands in the row of a name."""
+    [line] = [line for line in text.splitlines() if line.split()[:1] == [name]]
+    return line.split()[1:]
+
+
+def test_sizes():
+    text = shown(sizes_table([row(), row("cbam", params=5, peak_memory_mib=None)]))
+    assert "Sizes of the deploy form, input 8 channels, 32x24" in text
+    # Millions of MACs by the three counters, millions of activations, megabytes, mebibytes.
+    assert cells(text, "lia") == ["1,234", "2.50", "2.60", "2.70", "0.099", "5.00", "1.50"]
+    assert cells(text, "cbam") == ["5", "2.50", "2.60", "2.70", "0.099", "5.00"]
+    assert "The three agree to the unit" in words(text)
+
+
+def test_rows_of_several_inputs_say_theirs():
+    rows = [row(), row("cbam", input_shape=[1, 16, 9, 7])]
+    for text in (shown(sizes_table(rows)), shown(latency_table(rows))):
+        assert ", input" not in text
+        assert "8 channels, 32x24" in text
+        assert "16 channels, 7x9" in text
+    assert "input 32x24" in shown(sizes_table([row("a2n", "network", input_shape=[1, 3, 24, 32])]))
+
+
+def test_counters_that_disagree_say_so():
+    rows = [
+        row(),
+        row("cbam", counters_agree=False),
+        row("mine", counters_agree=False, unknown_operators={"aten::lgamma": 2}),
+    ]
+    text = shown(sizes_table(rows))
+    assert "The three agree" not in words(text)
+    assert "Rows that say so do not reconcile to the unit." in words(text)
+    assert text.count("COUNTERS DIFFER") == 1
+    assert "unknown aten::lgamma x2" in text
+    assert reconciliations(rows) == [f"{n}: fvcore of {n}; ptflops of {n}" for n in ("cbam", "mine")]
+
+
+def test_what_other_counters_add_is_said_as_sums():
+    added = row("lia", fvcore_extras={"pooling": 3}), row("pa", ptflops_extras={"convolution": 4}), row("dw")
+    assert [text.partition(":")[0] for text in reconciliations(added)] == ["lia", "pa"]
+
+
+def test_latencies():
+    rows = [row(), row("cbam", roofline_share=None, latency_flags=["disturbed", "wide"])]
+    text = shown(latency_table(rows))
+    assert "Latency on a processor (cpu), input 8 channels, 32x24" in words(text)
+    assert cells(text, "lia") == ["0.456", "0.512", "0.498", "to", "0.534", "0.789", "24%"]
+    assert cells(text, "cbam") == ["0.456", "0.512", "0.498", "to", "0.534", "0.789"]
+    assert "disturbed, wide" in text
+
+
+def test_latencies_of_a_gpu_and_of_cold_caches_have_columns():
+    on_gpu = shown(latency_table([row(latency_device_ms=0.4), row("cbam")]))
+    assert cells(on_gpu, "lia")[-3:] == ["0.400", "0.789", "24%"]
+    assert cells(on_gpu, "cbam")[-3:] == ["0.534", "0.789", "24%"]
+    both = shown(latency_table([row(latency_device_ms=0.4, latency_cold_stable_ms=2.5)]))
+    assert cells(both, "lia")[-4:] == ["0.400", "2.50", "0.789", "24%"]
+
+
+def test_places():
+    places = [place("stem", "stem", 1.0), place("p00", "conv+lia", 2.5, params=2345), place("tail", "tail", 0.5)]
+    text = shown(places_table(row("mine", "network", places=places, latency_stable_ms=3.5)))
+    assert "mine by position" in text
+    assert "together they take 4.00 ms, the network 3.50 ms." in words(text)
+    assert cells(text, "stem") == ["10", "3.00", "0.04", "1.00", "25%"]
+    assert cells(text, "p00") == ["conv+lia", "2,345", "3.00", "0.04", "2.50", "62%"]
+
+
+def test_what_users_name_is_no_markup():
+    name, flag, device = "[red]x[/red]", "[bold]wide", "[/] processor"
+    hostile = row(name, device=device, latency_flags=[flag], places=[place("p00", "[b]conv", 1.0)])
+    text = shown(sizes_table([hostile]), latency_table([hostile]), places_table(hostile))
+    assert text.count(name) == 3
+    assert flag in text
+    assert f"Latency on {device}" in text
+    assert "[b]conv" in text
+    assert "unknown [i]op x1" in shown(sizes_table([row(counters_agree=False, unknown_operators={"[i]op": 1})]))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (0.1234, "0.123"), (1.234, "1.23"), (99.994, "99.99"), (123.46, "123.5"), (12345.6, "12,346")],
+)
+def test_digits(value, text):
+    assert digits(value) == text

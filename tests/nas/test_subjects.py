@@ -1,0 +1,120 @@
+"""What a user names to be timed: networks by name, key and file, targets in words, and what runs side by side."""
+
+import os
+
+import pytest
+import torch
+
+from srnas.nas.judging import Observer
+from srnas.nas.launch import SearchRequest, launch
+from srnas.nas.subjects import Subject, by_target, find_subject, input_shape
+from srnas.profiling import Target
+from srnas.search_space import Architecture, InputError, Position, published
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+SMALL = Architecture(scale=2, channels=12, positions=(Position(trunk="conv", attention="lia"),))
+
+
+@pytest.fixture
+def judged(workspace, photo_folder, held_out_folder, space_file, brief_latency):
+    """Return the only row of a study in the workspace."""
+    request = SearchRequest(
+        workspace, str(space_file), trials=1, train=photo_folder, validation=held_out_folder, device="cpu", iterations=1
+    )
+    return launch(request, Observer()).board.records()[0]
+
+
+def test_a_published_network(tmp_path):
+    assert find_subject("a2n", 3, tmp_path, Target()) == Subject("a2n", published("a2n", 3), Target())
+
+
+def test_a_file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(SMALL.to_json())
+    found = find_subject(f"{path}@bfloat16", 4, tmp_path, Target())
+    # A file states its own scale.
+    assert found == Subject(f"{path}@bfloat16", SMALL, Target(dtype="bfloat16"))
+
+
+def test_a_key_of_a_study(workspace, judged):
+    found = find_subject(judged["key"], 4, workspace, Target())
+    assert found.architecture.key == judged["key"]
+    assert str(found.architecture) == judged["architecture"] == "x2-c12[2(conv)]"  # EDSR-like is judged first.
+    with pytest.raises(InputError, match=f"workspace '{workspace}' must hold architecture 0123456789ab, but it does"):
+        find_subject("0123456789ab", 2, workspace, Target())
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        ("", Target(dtype="float16")),
+        ("onnxruntime,float32", Target(runtime="onnxruntime")),
+        ("int8,openvino", Target(runtime="openvino", dtype="int8")),
+        ("channels_last,bfloat16", Target(dtype="bfloat16", memory_format="channels_last")),
+        ("nchw,cpu,1thread,eager", Target(dtype="float16")),
+        (f"{CORES}threads", Target(dtype="float16", threads=CORES)),
+    ],
+)
+def test_words_change_the_target(tmp_path, words, target):
+    assert find_subject(f"a2n@{words}", 2, tmp_path, Target(dtype="float16")).target == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a2m", "unknown network 'a2m'. Did you mean 'a2n_m'?"),
+        ("a2m", "Or give an architecture's key of 12 digits, or its file."),
+        ("", "unknown network ''."),
+        ("0123456789AB", "unknown network '0123456789AB'."),
+        ("a2n@channels_lst", "unknown word after '@' 'channels_lst'. Did you mean 'channels_last'?"),
+        ("a2n@eager, nchw", "unknown word after '@' ' nchw'."),
+        ("a2n@0threads", "must hold, but got threads=0."),
+        ("a2n@100000threads", "(the cores of this machine) must hold, but got threads=100000."),
+        ("a2n@cuda:99", "device 'cuda:99' must exist"),
+        ("no.json", "a file of an architecture must exist, but got 'no.json'."),
+        ("0123456789ab", "workspace '{none}' must hold architecture 0123456789ab, but it does not;"),
+    ],
+)
+def test_what_is_not_there(tmp_path, text, message):
+    none = tmp_path / "none"
+    with pytest.raises(InputError) as error:
+        find_subject(text, 2, none, Target())
+    assert message.format(none=none) in str(error.value)
+    assert not none.exists()
+
+
+def test_a_file_that_holds_something_else(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"other.json' must hold an architecture, but "):
+        find_subject(str(path), 2, tmp_path, Target())
+
+
+# The papers' convention: the input whose output is 1280x720, rounded down.
+@pytest.mark.parametrize(("scale", "shape"), [(2, (1, 3, 360, 640)), (3, (1, 3, 240, 426)), (4, (1, 3, 180, 320))])
+def test_the_input_is_that_of_a_720p_output(scale, shape):
+    assert input_shape(published("plainusr_u", scale), None) == shape
+
+
+def test_an_input_that_is_too_small():
+    assert input_shape(SMALL, (7, 9)) == (1, 3, 7, 9)
+    with pytest.raises(InputError, match=r"at least 7 for x2-c12\[conv\+lia\], but got 9x6\."):
+        input_shape(SMALL, (6, 9))
+
+
+def test_networks_of_one_target_are_timed_together():
+    layout, compiled = Target(memory_format="channels_last"), Target(runtime="compile")
+    subjects = [Subject("a", SMALL, Target()), Subject("b", SMALL, layout), Subject("c", published("a2n", 2), Target())]
+    subjects.append(Subject("d", SMALL, compiled))
+    grouped = dict(by_target(subjects, (8, 10)))
+    assert [(target, list(together)) for target, together in grouped.items()] == [
+        (Target(), ["a", "c"]),
+        (layout, ["b"]),
+        (compiled, ["d"]),
+    ]
+    first = grouped[Target()]["a"]
+    assert (first.kind, first.name, first.input_shape, first.architecture) == ("network", "a", (1, 3, 8, 10), SMALL)
+    assert first.module.deployed
+    assert first.module(torch.rand(first.input_shape)).shape == (1, 3, 16, 20)
+    # What fuses over positions is not split by position.
+    assert grouped[compiled]["d"].architecture is None
