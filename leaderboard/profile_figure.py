@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srnas.leaderboard.profile_table import row_name
+from srnas.leaderboard import profile_table
 from srnas.profiling import Roofline
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found[row_name(row)].append(row)
     return dict(found)
+
+
+def row_name(row: Row) -> str:
+    """Return what a row is about, as text that is no formula and that a legend does not leave out."""
+    name = profile_table.row_name(row).replace("$", r"\$")
+    return f" {name}" if name.startswith("_") else name
 
 
 def _style(number: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Profiles of blocks and networks as rich tables; rows are those of :meth:`srnas.profiling.Profile.to_row`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from srnas.profiling import MACS_DEFINITION
 Row = Mapping[str, Any]
 
 _AGREEMENT = "The three agree to the unit, with what the other two are known to add (below)."
+_MORE = {
+    "device": "device: median without the host's launches; ",
+    "cold": "cold: fastest round with overwritten caches; ",
+}
 _DISAGREEMENT = "Rows that say so do not reconcile to the unit."
 
 
@@ -61,9 +66,9 @@ def latency_table(rows: Sequence[Row]) -> Table:
     }
     table = _table(
         f"Latency on {rows[0]['device']}{_shared_input(rows)}",
-        "ms: fastest round; median with its 95 % interval; device: median without the host's launches; cold: fastest "
-        "round with overwritten caches; x ref: times the 3x3 convolution of 48 channels at 64x64 that every round "
-        "times; roof: share of what arithmetic and memory allow.",
+        f"ms: fastest round; median with its 95 % interval; {''.join(_MORE[head] for head in more)}x ref: times the "
+        "3x3 convolution of 48 channels at 64x64 that every round times; roof: share of what arithmetic and memory "
+        "allow.",
         ("ms", "median", "95 % interval", *more, "x ref", "roof"),
     )
     for row in rows:
@@ -101,8 +106,8 @@ def places_table(row: Row) -> Table:
             place["name"],
             "" if label == place["name"] else escape(label),
             f"{counts['params']:,}",
-            f"{counts['macs'] / 1e6:,.2f}",
-            f"{counts['activations'] / 1e6:,.2f}",
+            digits(counts["macs"] / 1e6),
+            digits(counts["activations"] / 1e6),
             digits(place["latency_ms"]),
             f"{place['latency_ms'] / spent:.0%}",
         )
@@ -110,10 +115,11 @@ def places_table(row: Row) -> Table:
 
 
 def digits(value: float | None) -> str:
-    """Return a number with three or more significant digits."""
+    """Return a number with three significant digits, four above ten, and all of those before the point."""
     if value is None:
         return ""
-    return f"{value:,.{3 if value < 1 else 2 if value < 100 else 1 if value < 1000 else 0}f}"
+    exponent = math.floor(math.log10(abs(float(f"{value:.4g}")))) if value else 3
+    return f"{value:,.{max(0, 2 - exponent + (exponent > 0))}f}"
 
 
 def _shared_input(rows: Sequence[Row]) -> str:

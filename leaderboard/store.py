@@ -52,6 +52,11 @@ class Store:
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _create_sqlite(self.workspace)
         self.client = MlflowClient(tracking_uri=self.uri)
 
+    @staticmethod
+    def exists(workspace: Path) -> bool:
+        """Return whether there is anything to read: a tracking server, or the workspace's own file."""
+        return "MLFLOW_TRACKING_URI" in os.environ or (workspace / _STORE_FILE).is_file()
+
     def open_study(self, study: StudyRecord) -> str:
         """Return the id of the study's parent run, made if missing; end the runs of dead processes."""
         experiment = self._experiment(study.experiment)

@@ -38,9 +38,9 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     study = board.study
     front = len(board.front)
     table = Table(
-        title=f"Study '{study.name}': x{study.scale} on {study.device}",
+        title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
         caption=(
-            f"* front. PSNR-Y in dB on '{study.validation}' and its gain over bicubic "
+            f"* front. PSNR-Y in dB on '{escape(study.validation)}' and its gain over bicubic "
             f"({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; "
             "median, low, high: its median over rounds with the 95 % interval."
         ),

@@ -100,16 +100,9 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
     for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*photos)):
         observer.on_note(note)
     with study_lock(request.workspace, settings.name):
-        store = Store(request.workspace)
         observer.on_note(f"reducing {sum(len(p.photos) for p in photos)} photographs by {request.scale}")
         train_pairs, validation = (make_pairs(p, request.scale) for p in photos)
         patches = PatchSampler(train_pairs, request.scale, training.patch, device)
-        cache = ResultCache(request.workspace / "cache", settings.protocol)
-        table = find_table(request.workspace, space, settings.target, settings.latency_input)
-        if table is not None and settings.budgets.max_latency_ms is not None:
-            observer.on_note(f"screening by the block table of {len(table.entries_ms)} parts: {table.validation}")
-        judge = Judge(settings, patches, validation, photos[1].name, cache, observer, table)
-        search = Search(request.workspace, settings, space)
 
         def make_record() -> StudyRecord:
             if settings.budgets.max_latency_ms is None:
@@ -117,7 +110,16 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
                 observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
             return _study_record(settings, space, validation, photos[1].name)
 
-        record = search.prepare(make_record)
+        # What the runtime cannot run is refused before the study exists.
+        made = None if stored else make_record()
+        store = Store(request.workspace)
+        cache = ResultCache(request.workspace / "cache", settings.protocol)
+        table = find_table(request.workspace, space, settings.target, settings.latency_input)
+        if table is not None and settings.budgets.max_latency_ms is not None:
+            observer.on_note(f"screening by the block table of {len(table.entries_ms)} parts: {table.validation}")
+        judge = Judge(settings, patches, validation, photos[1].name, cache, observer, table)
+        search = Search(request.workspace, settings, space)
+        record = search.prepare(lambda: made or make_record())
         return search.run(judge, store, record, request.trials)
 
 
@@ -129,6 +131,8 @@ def load_board(workspace: Path, study: str | None = None) -> Board:
     """
     if not workspace.is_dir():
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if not Store.exists(workspace):
+        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     store = Store(workspace)
     studies = store.studies()
     found = next((s for s in studies if (s.name == study if study else not s.retimed_from)), None)

@@ -21,13 +21,13 @@ class Retimed:
     """The front of a study on another device profile.
 
     Attributes:
-        before: The board of the study itself, of the networks that were timed again.
-        board: The same networks with their new latencies.
+        front_before: Trials on the front, of those that were timed, with the latencies of the study itself.
+        board: The networks with their new latencies.
         figures: PNG and HTML of the new front.
         failed: Trials that the runtime cannot run, and why.
     """
 
-    before: Board
+    front_before: frozenset[int]
     board: Board
     figures: tuple[Path, ...]
     failed: dict[int, str]
@@ -88,10 +88,11 @@ def retime(
         }
     )
     moved = [_moved(trial, after, *timed[trial.number]) for trial in kept]
-    store = Store(workspace)
-    board = _write(store, after, moved)
+    board = _write(Store(workspace), after, moved)
     figures = write_figures(board, workspace / "figures")
-    return Retimed(_board_of(store, record, kept), board, figures, failed)
+    front = non_dominated([trial.point for trial in kept if trial.point])
+    on_front = frozenset(trial.number for trial, is_on in zip(kept, front, strict=True) if is_on)
+    return Retimed(on_front, board, figures, failed)
 
 
 def _layers(trials: list[TrialRecord]) -> Iterator[TrialRecord]:
@@ -134,8 +135,3 @@ def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> B
     board = rank(study, store.rows(study))
     store.close_study(parent, {"front_size": len(board.front), "hypervolume": board.hypervolume}, ())
     return board
-
-
-def _board_of(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:
-    rows = store.rows(study)
-    return rank(study, rows[rows["trial"].isin([trial.number for trial in trials])].reset_index(drop=True))

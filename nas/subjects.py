@@ -58,7 +58,7 @@ def _architecture(name: str, scale: int, workspace: Path) -> Architecture:
     if Path(name).is_file() or name.endswith(".json"):
         return read_architecture(Path(name))
     if _KEY.fullmatch(name):
-        found = Store(workspace).architecture(name) if workspace.is_dir() else None
+        found = Store(workspace).architecture(name) if Store.exists(workspace) else None
         if found is None:
             raise InputError(
                 f"workspace '{workspace}' must hold architecture {name}, but it does not; "

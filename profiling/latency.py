@@ -177,7 +177,7 @@ def measure_latency(
             threads = {name: targets[name.removesuffix(_COLD)].threads for name in (*networks, *overwritten)}
             bench = _bench({**runs, REFERENCE: reference.run}, base, {**threads, REFERENCE: base.threads}, overwritten)
             rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
-            memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
+        memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
     return Measurement(
         latencies={name: summarise(rounds, name, protocol, e.load_s * 1e3) for name, e in prepared.items()},
         devices={name: describe_device(targets[name], executable.version) for name, executable in prepared.items()},

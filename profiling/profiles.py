@@ -1,5 +1,6 @@
 """The profile of a block or a network: its sizes by three counters, its latency, memory and share of the roofline."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from srnas.profiling.device import DeviceProfile, Target
 from srnas.profiling.latency import Latency, Measurement, measure_latency
 from srnas.profiling.parts import Part, parts
 from srnas.profiling.positions import by_position
-from srnas.profiling.roofline import Roofline, measure_roofline
+from srnas.profiling.roofline import Roofline
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.search_space import Architecture
 
@@ -66,7 +67,7 @@ class Profile:
         counted: Its sizes.
         latency: Its latency.
         peak_memory_mib: Beyond what was resident; ``None`` where the runtime does not tell.
-        max_abs_difference: Of its output to eager float32.
+        max_abs_difference: Of its output to eager float32; infinite where the output is not finite.
         bound_ms: What the roofline allows at best; ``None`` for int8.
         device: What the latency belongs to.
         preflight: State of device and machine before.
@@ -124,7 +125,7 @@ class Profile:
             "peak_memory_mib": self.peak_memory_mib,
             "roofline_bound_ms": self.bound_ms,
             "roofline_share": self.roofline_share,
-            "max_abs_difference": self.max_abs_difference,
+            "max_abs_difference": self.max_abs_difference if math.isfinite(self.max_abs_difference) else None,
             "device": str(self.device),
             "device_key": self.device.key,
             "device_profile": asdict(self.device),
@@ -149,7 +150,7 @@ def profile(
         target: What they are timed on.
         protocol: Of the timing.
         cold: Whether each subject is timed with overwritten caches as well.
-        roofline: Of the target; measured if it is missing.
+        roofline: Of the target; without one no share of it is given.
         on_stage: Told of each stage in words.
         on_round: Told of the number of rounds that are done.
 
@@ -159,8 +160,6 @@ def profile(
     """
     on_stage("counting")
     counted = {key: reconcile(subject.module, subject.input_shape) for key, subject in subjects.items()}
-    on_stage("measuring the roofline")
-    roofline = roofline or measure_roofline(target)
     timed = dict(subjects)
     for subject in subjects.values():
         timed |= {_key(part, subject): _as_subject(part, subject) for part in _parts(subject)}

@@ -66,7 +66,8 @@ def print_json(rows: Sequence[dict[str, Any]]) -> None:
 
 def print_csv(rows: Sequence[dict[str, Any]]) -> None:
     """Write rows to the standard output with a line of heads; what is no single value is written as JSON."""
-    writer = csv.DictWriter(sys.stdout, list(rows[0]))
+    heads = dict.fromkeys(head for row in rows for head in row)
+    writer = csv.DictWriter(sys.stdout, list(heads))
     writer.writeheader()
     for row in rows:
         writer.writerow({k: json.dumps(v) if isinstance(v, (list, dict)) else v for k, v in row.items()})

@@ -57,9 +57,9 @@ def block(
     """Count blocks with three counters and time them, interleaved, with a 95 % interval."""
     with _showing() as show:
         target = make_target(device, runtime, dtype, memory_format, threads)
-        subjects = _block_subjects(names, [channels], [parse_size(size, "--size")])
+        subjects = _block_subjects(names, [channels], parse_size(size, "--size"))
         show.run(subjects, target, cold=True, max_time_s=max_time_s)
-    show.report(f"blocks, {channels} channels, {size}", workspace, as_json, as_csv)
+    show.report(_title(names, f"{channels} channels, {size}"), workspace, as_json, as_csv)
 
 
 @app.command("sweep")
@@ -81,9 +81,10 @@ def sweep(
     with _showing() as show:
         target = make_target(device, runtime, dtype, memory_format, threads)
         widths = [_whole(text, "--channels") for text in channels.split(",")]
-        for shape in [parse_size(text, "--sizes") for text in sizes.split(",")]:
-            show.run(_block_subjects(names, widths, [shape]), target, cold=True, max_time_s=max_time_s)
-    show.report(f"sweep of {', '.join(names)}", workspace, as_json, as_csv)
+        shapes = [parse_size(text, "--sizes") for text in sizes.split(",")]
+        for subjects in [_block_subjects(names, widths, shape) for shape in shapes]:
+            show.run(subjects, target, cold=True, max_time_s=max_time_s)
+    show.report(_title(names, "sweep"), workspace, as_json, as_csv)
 
 
 @app.command("network")
@@ -119,7 +120,11 @@ def network(
         found = [find_subject(name, scale, workspace, target) for name in dict.fromkeys(names)]
         for of_one, together in by_target(found, shape):
             show.run(together, of_one, cold=False, max_time_s=max_time_s)
-    show.report(f"networks, {size or 'output 1280x720'}", workspace, as_json, as_csv)
+    show.report(_title(names, size or "output 1280x720"), workspace, as_json, as_csv)
+
+
+def _title(names: list[str], what: str) -> str:
+    return f"{', '.join(Path(name).name for name in dict.fromkeys(names))}, {what}"
 
 
 def _whole(text: str, option: str) -> int:
@@ -130,7 +135,7 @@ def _whole(text: str, option: str) -> int:
     return int(text)
 
 
-def _block_subjects(names: list[str], channels: list[int], sizes: list[tuple[int, int]]) -> "dict[str, Subject]":
+def _block_subjects(names: list[str], channels: list[int], size: tuple[int, int]) -> "dict[str, Subject]":
     from srnas.profiling.profiles import Subject
     from srnas.search_space import REGISTRY, build_block
     from srnas.search_space.registry import fold_all
@@ -138,10 +143,9 @@ def _block_subjects(names: list[str], channels: list[int], sizes: list[tuple[int
     found = {}
     for name in dict.fromkeys(names):
         for width in channels:
-            for height, across in sizes:
-                module = fold_all(build_block(name, width).eval())
-                REGISTRY.block(name).info.constraint.check_size(name, height, across)
-                found[f"{name} {width} {across}x{height}"] = Subject("block", name, module, (1, width, height, across))
+            module = fold_all(build_block(name, width).eval())
+            REGISTRY.block(name).info.constraint.check_size(name, *size)
+            found[f"{name} {width}"] = Subject("block", name, module, (1, width, *size))
     return found
 
 
@@ -164,7 +168,7 @@ class _Show:
         self.bars = Progress(*columns, console=said, transient=True)
         self._task = self.bars.add_task("loading", total=None, done="")
         self._profiles: list[Profile] = []
-        self._roofline: Roofline | None = None
+        self._rooflines: dict[Target, Roofline | None] = {}
 
     def run(self, subjects: "dict[str, Subject]", target: "Target", *, cold: bool, max_time_s: float) -> None:
         """Profile subjects side by side."""
@@ -172,15 +176,15 @@ class _Show:
 
         from srnas.profiling import default_protocol, measure_roofline, profile
 
-        if not self._profiles:
-            self._roofline = measure_roofline(target)
+        if target not in self._rooflines:
+            self._rooflines[target] = measure_roofline(target)
         self.bars.update(self._task, total=None, done="")
         found = profile(
             subjects,
             target,
             protocol=replace(default_protocol(target), max_time_s=max_time_s),
             cold=cold,
-            roofline=self._roofline,
+            roofline=self._rooflines[target],
             on_stage=lambda text: self.bars.update(self._task, description=escape(text)),
             on_round=lambda number: self.bars.update(self._task, description="timing", done=f"round {number}"),
         )
@@ -192,7 +196,8 @@ class _Show:
         from srnas.nas.atlas import log_profiles
 
         rows = [found.to_row() for found in self._profiles]
-        paths = log_profiles(title, self._profiles, profile_figures(rows, self._roofline), workspace)
+        roofline = next(iter(self._rooflines.values())) if len(self._rooflines) == 1 else None
+        paths = log_profiles(title, self._profiles, profile_figures(rows, roofline), workspace)
         if as_json:
             print_json(rows)
         elif as_csv:
@@ -226,9 +231,17 @@ def _print(rows: list[dict[str, Any]], figures: list[Path], workspace: Path) -> 
     for row in rows:
         if row.get("places"):
             console.print(places_table(row))
-        if row["max_abs_difference"]:
-            name = row.get("block") or row["network"]
-            console.print(f"{name}: largest difference to eager float32 {row['max_abs_difference']:.2g}", markup=False)
+        if row["max_abs_difference"] != 0:
+            console.print(_difference(row), markup=False)
     for path in figures:
-        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
-    console.print(f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks", soft_wrap=True, highlight=False)
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks", soft_wrap=True, highlight=False, markup=False
+    )
+
+
+def _difference(row: dict[str, Any]) -> str:
+    name, difference = row.get("block") or row["network"], row["max_abs_difference"]
+    if difference is None:
+        return f"{name}: its output is not finite on random images"
+    return f"{name}: largest difference to eager float32 {difference:.2g}"

@@ -58,14 +58,14 @@ def retime(
     console.print(board_summary(retimed.board))
     for number, reason in retimed.failed.items():
         console.print(f"trial {number} left out: {reason}", markup=False, soft_wrap=True)
-    before, after = (set(map(int, board.front["trial"])) for board in (retimed.before, retimed.board))
+    before, after = retimed.front_before, frozenset(map(int, retimed.board.front["trial"]))
     console.print(_moved("on the front here, not in the study", after - before), highlight=False)
     console.print(_moved("on the study's front, not here", before - after), highlight=False)
     for path in retimed.figures:
-        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
     name = retimed.board.study.name
     console.print(f"MLflow  study '{name}' (srnas leaderboard --study {name})", soft_wrap=True, markup=False)
 
 
-def _moved(text: str, trials: set[int]) -> str:
+def _moved(text: str, trials: frozenset[int]) -> str:
     return f"{text}: {', '.join(f'#{number}' for number in sorted(trials)) or 'none'}"

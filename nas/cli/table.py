@@ -71,10 +71,12 @@ def table(
         return
     console = Console()
     height, width = shape
-    console.print(f"Block table of space '{loaded.name}', x{scale}, input {width}x{height}, on {built.device}")
+    console.print(
+        f"Block table of space '{loaded.name}', x{scale}, input {width}x{height}, on {built.device}", markup=False
+    )
     console.print(
         f"{len(built.entries_ms)} parts; latency = {built.overhead_ms:.3g} ms + {built.factor:.3f} x their sum, fitted "
         f"on {calibrate} networks."
     )
     console.print(f"On others, end to end: {built.validation}.")
-    console.print(f"table   {path}", soft_wrap=True, highlight=False)
+    console.print(f"table   {path}", soft_wrap=True, highlight=False, markup=False)

@@ -67,8 +67,8 @@ def test_sizes():
     text = shown(sizes_table([row(), row("cbam", params=5, peak_memory_mib=None)]))
     assert "Sizes of the deploy form, input 8 channels, 32x24" in text
     # Millions of MACs by the three counters, millions of activations, megabytes, mebibytes.
-    assert cells(text, "lia") == ["1,234", "2.50", "2.60", "2.70", "0.099", "5.00", "1.50"]
-    assert cells(text, "cbam") == ["5", "2.50", "2.60", "2.70", "0.099", "5.00"]
+    assert cells(text, "lia") == ["1,234", "2.50", "2.60", "2.70", "0.0988", "5.00", "1.50"]
+    assert cells(text, "cbam") == ["5", "2.50", "2.60", "2.70", "0.0988", "5.00"]
     assert "The three agree to the unit" in words(text)
 
 
@@ -122,8 +122,8 @@ def test_places():
     text = shown(places_table(row("mine", "network", places=places, latency_stable_ms=3.5)))
     assert "mine by position" in text
     assert "together they take 4.00 ms, the network 3.50 ms." in words(text)
-    assert cells(text, "stem") == ["10", "3.00", "0.04", "1.00", "25%"]
-    assert cells(text, "p00") == ["conv+lia", "2,345", "3.00", "0.04", "2.50", "62%"]
+    assert cells(text, "stem") == ["10", "3.00", "0.0400", "1.00", "25%"]
+    assert cells(text, "p00") == ["conv+lia", "2,345", "3.00", "0.0400", "2.50", "62%"]
 
 
 def test_what_users_name_is_no_markup():
@@ -139,7 +139,18 @@ def test_what_users_name_is_no_markup():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (0.1234, "0.123"), (1.234, "1.23"), (99.994, "99.99"), (123.46, "123.5"), (12345.6, "12,346")],
+    [
+        (None, ""),
+        (0.1234, "0.123"),
+        (1.234, "1.23"),
+        (99.994, "99.99"),
+        (123.46, "123.5"),
+        (12345.6, "12,346"),
+        (0.0, "0"),
+        (0.0004, "0.000400"),
+        (0.0123, "0.0123"),
+        (999.96, "1,000"),
+    ],
 )
 def test_digits(value, text):
     assert digits(value) == text

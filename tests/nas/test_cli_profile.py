@@ -12,7 +12,7 @@ import pytest
 from srnas.leaderboard import Store
 from srnas.nas.tables import find_table
 from srnas.profiling import Target
-from srnas.search_space import REGISTRY, Architecture, Position, SearchSpace, published
+from srnas.search_space import REGISTRY, Architecture, Block, BlockInfo, Position, SearchSpace, published
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
 
@@ -82,7 +82,7 @@ def test_blocks_as_tables(profile, workspace):
     assert "float32 nchw, eager, 1 thread, input 8 channels, 24x32" in words(text)
     assert "95 % interval" in text
     for name in ("macs-against-latency", "roofline"):
-        path = workspace / "figures" / f"profile-blocks-8-channels-24x32-{name}.png"
+        path = workspace / "figures" / f"profile-lia-cbam-8-channels-24x32-{name}.png"
         assert path.read_bytes().startswith(PNG)
         assert f"figure  {path}" in text
     assert f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks" in text
@@ -102,9 +102,9 @@ def test_blocks_as_json_are_kept_with_their_samples(profile, atlas):
         assert row["device_profile"]["threads"] == 1
 
     parent, children, files, read = atlas()
-    assert parent.info.run_name == "blocks, 8 channels, 24x32"
+    assert parent.info.run_name == "lia, cbam, 8 channels, 24x32"
     assert parent.info.status == "FINISHED"
-    figures = [f"profile-blocks-8-channels-24x32-{name}.png" for name in ("macs-against-latency", "roofline")]
+    figures = [f"profile-lia-cbam-8-channels-24x32-{name}.png" for name in ("macs-against-latency", "roofline")]
     assert files == ["preflight.json", *figures, "profiles.json", "samples.json"]
     assert all(read(name).startswith(PNG) for name in figures)
     assert json.loads(read("profiles.json")) == rows
@@ -150,7 +150,7 @@ def test_a_sweep_over_channels_and_sizes(profile, workspace):
         assert row["macs"] == channels**2 * height * width
     names = ("latency-against-size", "macs-against-latency", "roofline")
     drawn = sorted((workspace / "figures").iterdir())
-    assert [path.name for path in drawn] == [f"profile-sweep-of-pa-{name}.png" for name in names]
+    assert [path.name for path in drawn] == [f"profile-pa-sweep-{name}.png" for name in names]
     assert all(path.read_bytes().startswith(PNG) for path in drawn)
 
 
@@ -171,7 +171,9 @@ def test_networks_by_position(profile, workspace, network_file):
         assert {"stem", "tail"} <= places.keys()
     names = ("latency-by-position", "macs-against-latency", "roofline")
     drawn = sorted((workspace / "figures").iterdir())
-    assert [path.name for path in drawn] == [f"profile-networks-24x16-{name}.png" for name in names]
+    assert [path.name for path in drawn] == [
+        f"profile-plainusr-u-{network_file.stem}-json-24x16-{name}.png" for name in names
+    ]
 
 
 def test_a_network_on_two_targets_as_tables(profile, network_file):
@@ -181,6 +183,29 @@ def test_a_network_on_two_targets_as_tables(profile, network_file):
     assert "bfloat16channels_last" in text
     assert f"{other}:largestdifferencetoeagerfloat32" in text
     assert f"{other}byposition" in text
+
+
+@pytest.mark.slow
+def test_each_target_has_its_own_roofline(profile, network_file):
+    """A network that is compiled has no places, which leaves a gap in the table, not an error."""
+    names = (f"{network_file}@compile", network_file, f"{network_file}@onnxruntime,int8")
+    rows = list(csv.DictReader(io.StringIO(profile("network", *names, "--size", "9x8", *BRIEF, "--csv"))))
+    assert [bool(row["places"]) for row in rows] == [False, True, True]
+    assert [bool(row["roofline_bound_ms"]) for row in rows] == [True, True, False]
+
+
+def test_an_output_that_is_not_finite_is_said(profile, monkeypatch):
+    monkeypatch.setattr(REGISTRY, "_classes", dict(REGISTRY._classes))
+
+    @REGISTRY.register(BlockInfo(name="huge", role="attention", paper=""))
+    class Huge(Block):
+        def forward(self, x):
+            return x * 1e5
+
+    given = ("block", "huge", "--channels", 4, "--size", "8x8", "--dtype", "float16", *BRIEF)
+    [row] = json.loads(profile(*given, "--json"))
+    assert row["max_abs_difference"] is None
+    assert "huge: its output is not finite on random images" in profile(*given)
 
 
 @pytest.mark.slow

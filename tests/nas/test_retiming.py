@@ -56,6 +56,20 @@ def by_trial(board):
     return board.rows.set_index("trial").sort_index()
 
 
+def test_a_study_that_mlflow_lost(search, workspace):
+    study = search()
+    Store(workspace).delete_study(study.board.study)
+    assert len(retime(workspace, "small-x2", LAYOUT).board.rows) == 3
+
+
+def test_a_runtime_that_cannot_run_the_space_leaves_no_study(search, workspace, log_gamma, tmp_path):
+    path = tmp_path / "odd.toml"
+    path.write_text('channels = [6]\npositions = 1\nattention = ["log_gamma"]\n')
+    with pytest.raises(InputError, match="runtime 'onnxruntime' must be able to run"):
+        search(space=str(path), runtime="onnxruntime", patch=8, batch=2, latency_input=(16, 16))
+    assert not list(workspace.glob("studies/*.db"))
+
+
 def test_a_study_in_another_memory_format(search, run, workspace):
     study = search()
     trained = files(workspace / "cache")
@@ -64,7 +78,7 @@ def test_a_study_in_another_memory_format(search, run, workspace):
     assert (counts, done) == ([3], [3])
     assert files(workspace / "cache") == trained
     assert again.failed == {}
-    assert again.before.records() == study.board.records()
+    assert again.front_before == set(study.board.front["trial"])
 
     record = again.board.study
     assert record.device == describe_device(LAYOUT)

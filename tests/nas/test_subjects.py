@@ -36,6 +36,12 @@ def test_a_file(tmp_path):
     assert found == Subject(f"{path}@bfloat16", SMALL, Target(dtype="bfloat16"))
 
 
+def test_a_key_in_an_empty_folder_leaves_it_empty(tmp_path):
+    with pytest.raises(InputError, match="must hold architecture 0123456789ab"):
+        find_subject("0123456789ab", 2, tmp_path, Target())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_key_of_a_study(workspace, judged):
     found = find_subject(judged["key"], 4, workspace, Target())
     assert found.architecture.key == judged["key"]
