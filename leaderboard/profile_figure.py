@@ -52,11 +52,11 @@ def _save(draw: "Callable[[Axes, Sequence[Row]], None]", rows: Sequence[Row], pa
 def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row_name(row)].append(row)
+        found[_legend_name(row)].append(row)
     return dict(found)
 
 
-def row_name(row: Row) -> str:
+def _legend_name(row: Row) -> str:
     """Return what a row is about, as text that is no formula and that a legend does not leave out."""
     name = profile_table.row_name(row).replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
@@ -71,7 +71,7 @@ def _draw_sizes(axes: "Axes", rows: Sequence[Row]) -> None:
     lines: defaultdict[str, list[Row]] = defaultdict(list)
     several = len({row["input_shape"][1] for row in rows}) > 1
     for row in rows:
-        lines[f"{row_name(row)}, {row['input_shape'][1]} channels" if several else row_name(row)].append(row)
+        lines[f"{_legend_name(row)}, {row['input_shape'][1]} channels" if several else _legend_name(row)].append(row)
     for number, (label, found) in enumerate(lines.items()):
         found.sort(key=_pixels)
         middle = [row["latency_ms"] for row in found]
@@ -163,7 +163,7 @@ def _draw_places(axes: "Axes", rows: Sequence[Row]) -> None:
             0, 0, color=_COLOURS[number % len(_COLOURS)], hatch="" if number < len(_COLOURS) else "//", label=label
         )
     axes.plot([], [], color="black", linewidth=2, label="the whole network")
-    axes.set_yticks(range(len(rows)), [row_name(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [_legend_name(row) for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("latency in ms (fastest rounds; each part timed by itself)")
     axes.set_title("Latency by position")

@@ -109,6 +109,8 @@ class TrialRecord(_Record):
         sizes_by_block: The same by block of each position, and of stem, end, tail and skip.
         latency: Once measured.
         peak_memory_mib: Of a forward pass beyond what was resident, where it is known.
+        max_abs_difference: Of an output value in the runtime to eager float32, where it is finite.
+        preflight: State of device and machine before the measurement.
         rungs: PSNR during training.
         quality: Once trained.
         train_s: Seconds spent in training steps.
@@ -131,6 +133,8 @@ class TrialRecord(_Record):
     sizes_by_block: dict[str, ModuleCounts] = Field(default_factory=dict)
     latency: Latency | None = None
     peak_memory_mib: float | None = None
+    max_abs_difference: float | None = None
+    preflight: dict[str, Any] = Field(default_factory=dict)
     rungs: tuple[Rung, ...] = ()
     quality: Quality | None = None
     train_s: float = 0.0

@@ -297,8 +297,9 @@ def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
             "latency_stable_ms": latency.stable_ms,
             "latency_reference_ratio": latency.reference_ratio,
         }
-    if trial.peak_memory_mib is not None:
-        values["peak_memory_mib"] = trial.peak_memory_mib
+    for name in ("peak_memory_mib", "max_abs_difference"):
+        if (value := getattr(trial, name)) is not None:
+            values[name] = value
     if trial.quality:
         values[f"psnr_y_db.{trial.validation}"] = trial.quality.mean_psnr_y_db
         values[f"ssim_y.{trial.validation}"] = trial.quality.mean_ssim_y

@@ -35,9 +35,10 @@ def log_profiles(
             "calls_ms": profile.latency.calls_ms,
             "reference_rounds_ms": profile.latency.reference_rounds_ms,
             "discarded": profile.latency.discarded,
+            "preflight": dict(profile.preflight),
         }
         for profile in profiles
     ]
-    files = {"samples.json": json.dumps(samples), "preflight.json": json.dumps(dict(profiles[0].preflight))}
+    files = {"samples.json": json.dumps(samples)}
     store.write_profiles(title, [profile.to_row() for profile in profiles], files, paths)
     return paths

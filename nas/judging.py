@@ -143,9 +143,7 @@ class Judge:
         found["sizes"] = Sizes.from_counts(counts, reconcile(network, shape))
         found["sizes_by_block"] = by_block(counts, architecture)
         self.observer.on_stage("timing")
-        measured = self.time({"candidate": network})
-        found["latency"] = measured.latencies["candidate"]
-        found["peak_memory_mib"] = measured.peak_memory_mib["candidate"]
+        found |= self.time({"candidate": network}).record_of("candidate")
         self._check_budgets({"latency_ms": found["latency"].stable_ms})
 
     def _screen(self, architecture: Architecture) -> None:

@@ -12,14 +12,14 @@ from srnas.nas.judging import Judge, Observer
 from srnas.nas.pairs import Pair, PatchSampler, least_side, make_pairs
 from srnas.nas.photos import PhotoSet, all_notes, embedded_photos, load_folder
 from srnas.nas.samplers import check_sampler
-from srnas.nas.settings import Budgets, StudySettings, digest
+from srnas.nas.settings import Budgets, StudySettings, check_front_dtype, digest
 from srnas.nas.study import Outcome, Search, stored_settings, study_lock
 from srnas.nas.tables import find_table
 from srnas.nas.training import TrainingConfig, build_seeded
 from srnas.profiling import (
-    CPU_PROTOCOL,
     Target,
     count,
+    default_protocol,
     describe_device,
     measure_latency,
     resolve_device,
@@ -30,7 +30,7 @@ from srnas.search_space import Architecture, InputError, SearchSpace, human_desi
 from srnas.search_space.errors import parse
 
 # Human designs are timed this briefly to fix the reference point.
-_BRIEF = replace(CPU_PROTOCOL, warmup_cap_s=0.5, max_rounds=12)
+_BRIEF_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyCompl
     space = SearchSpace.load(request.space, request.scale)
     device = resolve_device(request.device)
     training = _training(request, space)
-    find_runtime(Target(device, request.runtime, request.dtype, request.memory_format))
+    target = Target(device, request.runtime, request.dtype, request.memory_format)
+    check_front_dtype(target)
+    find_runtime(target)
     timed_input = latency_input(space, request.latency_input)
     photos = _photos(request, space, training)
     settings = _settings(request, space, device, training, timed_input, photos)
@@ -278,5 +280,6 @@ def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
     shape = (1, 3, *settings.latency_input)
     designs = human_designs(space) or {"smallest": smallest(space, shape)}
     networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
-    measured = measure_latency(networks, shape, settings.target, protocol=_BRIEF)
+    protocol = replace(default_protocol(settings.target), max_rounds=_BRIEF_ROUNDS)
+    measured = measure_latency(networks, shape, settings.target, protocol=protocol)
     return max(latency.stable_ms for latency in measured.latencies.values())

@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from srnas.leaderboard import Board, Store, StudyRecord, TrialRecord, non_dominated, rank
+from srnas.nas.settings import check_front_dtype
 from srnas.nas.study import stored_records, write_figures
 from srnas.nas.training import build_seeded
-from srnas.profiling import DeviceProfile, Latency, Measurement, Target, measure_latency
+from srnas.profiling import DeviceProfile, Measurement, Target, measure_latency
 from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.search_space import InputError
 
@@ -62,19 +64,20 @@ def retime(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
+    check_front_dtype(target)
     settings, record, trials = stored_records(workspace, study)
     chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
     if not chosen:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
     on_start(len(chosen))
     shape = (1, 3, *settings.latency_input)
-    timed: dict[int, tuple[Latency, float | None]] = {}
+    timed: dict[int, dict[str, Any]] = {}
     failed: dict[int, str] = {}
     device: DeviceProfile | None = None
     for batch in [chosen[i : i + _TOGETHER] for i in range(0, len(chosen), _TOGETHER)]:
         for measured in _measure(batch, shape, target, on_network, failed):
             device = measured.device
-            timed |= {int(n): (lat, measured.peak_memory_mib[n]) for n, lat in measured.latencies.items()}
+            timed |= {int(name): measured.record_of(name) for name in measured.latencies}
         on_timed(len(timed) + len(failed))
     if device is None:
         raise InputError(f"{target.runtime} must run a network of study '{study}', but {next(iter(failed.values()))}")
@@ -83,11 +86,11 @@ def retime(
         update={
             "name": f"{study}@{target.runtime}-{device.key}",
             "device": device,
-            "reference_latency_ms": max(latency.stable_ms for latency, _ in timed.values()),
+            "reference_latency_ms": max(found["latency"].stable_ms for found in timed.values()),
             "retimed_from": study,
         }
     )
-    moved = [_moved(trial, after, *timed[trial.number]) for trial in kept]
+    moved = [t.model_copy(update={"study": after.name, "reused": True, **timed[t.number]}) for t in kept]
     board = _write(Store(workspace), after, moved)
     figures = write_figures(board, workspace / "figures")
     front = non_dominated([trial.point for trial in kept if trial.point])
@@ -121,10 +124,6 @@ def _measure(
             return
         for trial in batch:
             yield from _measure([trial], shape, target, on_network, failed)
-
-
-def _moved(trial: TrialRecord, study: StudyRecord, latency: Latency, memory: float | None) -> TrialRecord:
-    return trial.model_copy(update={"study": study.name, "latency": latency, "peak_memory_mib": memory, "reused": True})
 
 
 def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:

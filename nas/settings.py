@@ -115,6 +115,15 @@ class StudySettings(BaseModel):
             )
 
 
+def check_front_dtype(target: Target) -> None:
+    """Raise ``InputError`` if networks have another quality on ``target`` than as they are judged."""
+    if target.dtype == "int8":
+        raise InputError(
+            "dtype must be float32, bfloat16 or float16 for a front, but got int8: its quality is not that of the "
+            "network as it was trained; time single networks by 'srnas profile network'."
+        )
+
+
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in data.items():

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from srnas.nas.output import writing
 from srnas.profiling import BlockTable, Target, describe_device
 from srnas.profiling.runtimes import runtime_version
-from srnas.search_space import SearchSpace
+from srnas.search_space import InputError, SearchSpace
 
 
 def table_path(workspace: Path, space: SearchSpace, target: Target, input_size: tuple[int, int]) -> Path:
@@ -18,14 +18,20 @@ def table_path(workspace: Path, space: SearchSpace, target: Target, input_size: 
 
 
 def find_table(workspace: Path, space: SearchSpace, target: Target, input_size: tuple[int, int]) -> BlockTable | None:
-    """Return the table of a space on this device profile, or ``None`` if there is none or its file is damaged."""
+    """Return the table of a space on this device profile, or ``None`` if there is none.
+
+    Raises:
+        InputError: If its file is damaged.
+    """
     path = table_path(workspace, space, target, input_size)
     if not path.is_file():
         return None
     try:
         return BlockTable.model_validate_json(path.read_bytes())
     except ValidationError:
-        return None
+        raise InputError(
+            f"'{path}' must hold a block table, but it is damaged; delete it, or make it anew by 'srnas profile table'."
+        ) from None
 
 
 def save_table(table: BlockTable, path: Path) -> None:

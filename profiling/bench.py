@@ -77,7 +77,7 @@ class CpuBench:
         before, self._seen = self._seen, self._read()
         elapsed, busy, own = (after - earlier for after, earlier in zip(self._seen, before, strict=True))
         cores = os.cpu_count() or 1
-        return DeviceState(other_load=max(0.0, busy - own) / max(elapsed, 1e-9) / cores)
+        return DeviceState(other_load=(busy - own) / max(elapsed, 1e-9) / cores)
 
 
 class CudaBench:

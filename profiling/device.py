@@ -175,7 +175,8 @@ def measuring_context(target: Target) -> Iterator[None]:
     try:
         if target.device.type == "cuda":
             cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = False, False, True
-        with torch.inference_mode(), cpu_threads(target.threads):
+        current = torch.cuda.device(target.device) if target.device.type == "cuda" else contextlib.nullcontext()
+        with current, torch.inference_mode(), cpu_threads(target.threads):
             yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = flags

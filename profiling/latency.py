@@ -4,9 +4,10 @@ The median over rounds is what a user feels. The fastest round is the statistic 
 and the one that a search ranks by.
 """
 
+import math
 import random
 import statistics
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import nn
 from srnas.profiling.bench import CpuBench, CudaBench, Replay, Run
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import DeviceProfile, Target, describe_device, measuring_context
-from srnas.profiling.lease import device_lease
+from srnas.profiling.lease import device_lease, device_share
 from srnas.profiling.memory import peak_memory_mib
 from srnas.profiling.preflight import preflight
 from srnas.profiling.rounds import (
@@ -39,6 +40,8 @@ REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
 # Above this ratio of eager to device latency the host's launches decide. source: measured overheads of about 6 us.
 _LAUNCH_BOUND = 1.15
 _ON_DEVICE, _COLD = " (device)", " (cold)"
+# The least number of samples whose order statistics can enclose a median with 95 %: 1 - 2 / 2^6 = 97 %.
+_FEW = 6
 # Reasons to discard a round, by what they say of the run.
 _THROTTLING = ("throttled", "clock")
 _DISTURBING = ("process", "reference")
@@ -52,13 +55,14 @@ class Latency:
         latency_ms: Median over the kept rounds.
         low_ms: Lower end of the median's 95 % confidence interval.
         high_ms: Upper end of it.
-        stable_ms: The fastest round: what a search ranks by.
-        reference_ratio: Fastest round over the reference's fastest round.
+        stable_ms: The fastest kept round: what a search ranks by.
+        reference_ratio: Fastest kept round over the reference's fastest of the same rounds.
         first_call_ms: What the runtime needs until its first result: export, compilation, autotuning and lazy
             initialisation; in no other figure.
         rounds_ms: The figure of each round (median of its burst), discarded ones included.
         reference_rounds_ms: The reference's figure of each round.
-        flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``wide`` (interval beyond the protocol's),
+        flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``invalid`` (too many rounds discarded),
+            ``few`` (too few rounds kept for an interval: it is their range), ``wide`` (interval beyond the protocol's),
             or nothing.
         discarded: For each round why it is discarded (``throttled``, ``clock``, ``process``, ``reference``), or an
             empty text.
@@ -117,6 +121,16 @@ class Measurement:
     peak_memory_mib: Mapping[str, float | None] = field(default_factory=dict)
     max_abs_difference: Mapping[str, float] = field(default_factory=dict)
 
+    def record_of(self, name: str) -> dict[str, Any]:
+        """Return what a record of a network keeps, by the names of its fields."""
+        difference = self.max_abs_difference[name]
+        return {
+            "latency": self.latencies[name],
+            "peak_memory_mib": self.peak_memory_mib[name],
+            "max_abs_difference": difference if math.isfinite(difference) else None,
+            "preflight": dict(self.preflight),
+        }
+
     @property
     def device(self) -> DeviceProfile:
         """What the latencies belong to, where all have one target."""
@@ -149,23 +163,26 @@ def measure_latency(
         on_round: Told of the number of rounds that are done.
 
     Raises:
-        InputError: If a shape is not four positive integers, the targets are on several devices, or a runtime cannot
-            run a network.
+        InputError: If a shape is not four positive integers, a name is one that is used here, the targets are on
+            several devices, or a runtime cannot run a network.
         DeviceBusyError: If another process holds this device for longer than the lease's timeout.
     """
     shapes = input_shape if isinstance(input_shape, Mapping) else dict.fromkeys(networks, input_shape)
     targets = target if isinstance(target, Mapping) else dict.fromkeys(networks, target)
     for shape in shapes.values():
         check_input_shape(shape)
+    _check_names(networks)
     base = _reference_target(targets)
     device = base.device
     protocol = protocol or default_protocol(base)
     with measuring_context(base):
-        prepared: dict[str, Executable] = {}
-        for name, network in networks.items():
-            prepared[name] = prepare(network, shapes[name], targets[name])
-            on_prepared(name)
-        reference = prepare(_reference(), REFERENCE_SHAPE, base)
+        # Exporting and compiling would disturb another process's measurement.
+        with device_share(device):
+            prepared: dict[str, Executable] = {}
+            for name, network in networks.items():
+                prepared[name] = prepare(network, shapes[name], targets[name])
+                on_prepared(name)
+            reference = prepare(_reference(), REFERENCE_SHAPE, base)
         runs: dict[str, Run] = {name: executable.run for name, executable in prepared.items()}
         with device_lease(device):
             state = preflight(device)
@@ -177,7 +194,7 @@ def measure_latency(
             threads = {name: targets[name.removesuffix(_COLD)].threads for name in (*networks, *overwritten)}
             bench = _bench({**runs, REFERENCE: reference.run}, base, {**threads, REFERENCE: base.threads}, overwritten)
             rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
-        memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
+            memory = {name: peak_memory_mib(runs[name], targets[name].runtime, device) for name in networks}
     return Measurement(
         latencies={name: summarise(rounds, name, protocol, e.load_s * 1e3) for name, e in prepared.items()},
         devices={name: describe_device(targets[name], executable.version) for name, executable in prepared.items()},
@@ -185,6 +202,14 @@ def measure_latency(
         peak_memory_mib=memory,
         max_abs_difference={name: executable.max_abs_difference for name, executable in prepared.items()},
     )
+
+
+def _check_names(names: Iterable[str]) -> None:
+    taken = [name for name in names if name == REFERENCE or name.endswith((_ON_DEVICE, _COLD))]
+    if taken:
+        raise InputError(
+            f"names must differ from '{REFERENCE}' and not end in '{_ON_DEVICE}' or '{_COLD}', but got {taken[0]!r}."
+        )
 
 
 def default_protocol(target: Target) -> LatencyProtocol:
@@ -217,7 +242,8 @@ def _reference() -> nn.Module:
 def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_ms: float) -> Latency:
     """Return the figures of one subject of a run of rounds, with what its first call of all took."""
     every, reference = rounds.figures_ms(name), rounds.figures_ms(REFERENCE)
-    samples = [every[number] for number in rounds.kept(protocol)]
+    kept = rounds.kept(protocol)
+    samples = [every[number] for number in kept]
     low, high = median_interval(samples)
     median = statistics.median(samples)
     device_ms, _ = _figures(rounds, f"{name}{_ON_DEVICE}", protocol)
@@ -226,8 +252,8 @@ def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_m
         latency_ms=median,
         low_ms=low,
         high_ms=high,
-        stable_ms=min(every),
-        reference_ratio=min(every) / min(reference),
+        stable_ms=min(samples),
+        reference_ratio=min(samples) / min(reference[number] for number in kept),
         first_call_ms=first_call_ms,
         rounds_ms=tuple(every),
         reference_rounds_ms=tuple(reference),
@@ -247,7 +273,8 @@ def _figures(rounds: Rounds, name: str, protocol: LatencyProtocol) -> tuple[floa
     if name not in rounds.calls_ms:
         return None, None
     figures = rounds.figures_ms(name)
-    return statistics.median(figures[number] for number in rounds.kept(protocol)), min(figures)
+    kept = [figures[number] for number in rounds.kept(protocol)]
+    return statistics.median(kept), min(kept)
 
 
 def _flags(
@@ -261,6 +288,8 @@ def _flags(
         "launch_bound": host_share > _LAUNCH_BOUND,
         "disturbed": moved or (load is not None and load > protocol.other_load),
         "throttled": any(reason in _THROTTLING for reason in reasons),
+        "invalid": sum(map(bool, reasons)) > protocol.discarded_share * len(reasons),
+        "few": len(samples) < _FEW,
         "wide": not is_narrow(samples, protocol),
     }
     return tuple(flag for flag, raised in flags.items() if raised)
@@ -268,4 +297,5 @@ def _flags(
 
 def _mean_load(rounds: Rounds) -> float | None:
     loads = [state.other_load for state in rounds.states if state.other_load is not None]
-    return statistics.fmean(loads) if loads else None
+    # Times of the system tick in hundredths of a second: a round may seem to have less than no load.
+    return max(0.0, statistics.fmean(loads)) if loads else None

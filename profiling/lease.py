@@ -20,6 +20,8 @@ TIMEOUT_S = 120.0
 
 # A share is offered back this often: measuring waits no longer for a training of ours.
 _GIVE_WAY_S = 0.5
+# A training that has begun waits this long for a measurement to end: making a block table takes many minutes.
+_PAUSE_S = 3600.0
 
 
 class DeviceBusyError(RuntimeError):
@@ -62,16 +64,16 @@ class Share:
 
     Args:
         device: What is held.
-        timeout_s: How long to wait for a measurement to end.
+        timeout_s: How long to wait at first for a measurement to end.
     """
 
     def __init__(self, device: torch.device, timeout_s: float) -> None:
-        self._device, self._timeout_s = device, timeout_s
+        self._device = device
         self._lock = _open(device)
-        self._take()
+        self._take(timeout_s)
 
-    def _take(self) -> None:
-        _acquire(self._lock, "read", self._device, self._timeout_s)
+    def _take(self, timeout_s: float) -> None:
+        _acquire(self._lock, "read", self._device, timeout_s)
         self._since = time.monotonic()
 
     def release(self) -> None:
@@ -82,11 +84,11 @@ class Share:
         """Let a process that waits to measure go first; call it at every step, it is almost always free.
 
         Raises:
-            DeviceBusyError: If that process measures for longer than the timeout.
+            DeviceBusyError: If that process measures for more than an hour.
         """
         if time.monotonic() - self._since >= _GIVE_WAY_S:
             self.release()
-            self._take()
+            self._take(_PAUSE_S)
 
 
 def _acquire(lock: ReadWriteLock, mode: str, device: torch.device, timeout_s: float) -> None:
@@ -94,9 +96,9 @@ def _acquire(lock: ReadWriteLock, mode: str, device: torch.device, timeout_s: fl
     try:
         acquire(timeout_s)
     except Timeout:
-        purpose = "measuring" if mode == "write" else "training"
+        purpose = "for measuring" if mode == "write" else "of measurements"
         raise DeviceBusyError(
-            f"device '{device}' must be free for {purpose}, but {_holders(device)} held it for {timeout_s:g} s; "
+            f"device '{device}' must be free {purpose}, but {_holders(device)} held it for {timeout_s:g} s; "
             "wait for it or stop it."
         ) from None
 
@@ -106,7 +108,8 @@ def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / "srnas-leases"
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o777)
+        with contextlib.suppress(PermissionError):  # Another user was faster.
+            folder.chmod(0o777)
     return folder
 
 
@@ -129,11 +132,14 @@ def _open(device: torch.device) -> ReadWriteLock:
 def _named_holder(device: torch.device) -> Iterator[None]:
     """Say who holds the device, for the message of those who wait in vain."""
     note = _folder() / f"{_name(device)}.{os.getpid()}.holder"
-    note.write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
+    # A note of a dead process of another user may have this number: then nobody is named.
+    with contextlib.suppress(PermissionError):
+        note.write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):
+            note.unlink(missing_ok=True)
 
 
 def _holders(device: torch.device) -> str:

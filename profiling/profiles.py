@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from srnas.profiling.counters import Reconciliation, reconcile
-from srnas.profiling.counting import Counts, InputShape, ModuleCounts
+from srnas.profiling.counting import Counts, InputShape, ModuleCounts, count
 from srnas.profiling.device import DeviceProfile, Target
 from srnas.profiling.latency import Latency, Measurement, measure_latency
 from srnas.profiling.parts import Part, parts
@@ -180,13 +181,20 @@ def profile(
             latency=measured.latencies[key],
             peak_memory_mib=measured.peak_memory_mib[key],
             max_abs_difference=measured.max_abs_difference[key],
-            bound_ms=roofline.bound_ms(counted[key].record) if roofline else None,
+            bound_ms=roofline.bound_ms(_in_dtype(subject, counted[key].record, target)) if roofline else None,
             device=measured.devices[key],
             preflight=measured.preflight,
             places=tuple(_places(subject, counted[key].record, measured)),
         )
         for key, subject in subjects.items()
     }
+
+
+def _in_dtype(subject: Subject, counts: Counts, target: Target) -> Counts:
+    """Return the counts with the bytes of the data type that runs."""
+    if target.dtype == "float32":
+        return counts
+    return count(subject.module, subject.input_shape, dtype=getattr(torch, target.dtype))
 
 
 def _parts(subject: Subject) -> list[Part]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from srnas.profiling.bench import CpuBench, CudaBench
+from srnas.profiling.bench import CpuBench, CudaBench, last_cache_bytes
 from srnas.profiling.counting import Counts
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.lease import device_lease
@@ -17,8 +17,9 @@ from srnas.profiling.lease import device_lease
 # Sides of the square matrix products whose best rate is the peak of arithmetic.
 _MATRIX_SIDES = (256, 512, 1024)
 _MATRIX_SIDES_ON_GPU = (2048, 4096, 8192)
-# Sizes of the copied buffers in bytes: from an inner cache to memory.
-_BUFFERS = tuple(2**power for power in range(16, 28, 2))
+# Bytes that a copy touches: from an inner cache on, and last so many times the last cache.
+_BUFFERS = tuple(2**power for power in range(16, 26, 2))
+_BEYOND_CACHE = 4
 _TIME_S = 0.1
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,10 +42,10 @@ class Roofline:
         return self.bytes_per_s[next((size for size in sizes if size >= working_set), sizes[-1])]
 
     def bound_ms(self, counts: Counts) -> float:
-        """Return the least time that arithmetic and memory allow, in milliseconds.
+        """Return the least time that arithmetic and memory allow if nothing is fused, in milliseconds.
 
-        Every operator reads and writes its tensors, as when nothing is fused; the cache that serves them is the one
-        that holds what an operator touches on average.
+        Every operator reads and writes its tensors; the cache that serves them is the one that holds what an operator
+        touches on average. A runtime that fuses operators can be faster.
         """
         working_set = counts.bytes_moved / max(1, counts.operators)
         return 1e3 * max(counts.macs / self.macs_per_s, counts.bytes_moved / self.bandwidth(working_set))
@@ -63,7 +64,8 @@ def measure_roofline(target: Target) -> Roofline | None:
     for side in _MATRIX_SIDES_ON_GPU if device.type == "cuda" else _MATRIX_SIDES:
         matrix = torch.rand(side, side, device=device, dtype=dtype)
         runs[f"product {side}"] = (_product(matrix), float(side**3))
-    for size in _BUFFERS:
+    buffers = (*_BUFFERS, _BEYOND_CACHE * _last_cache(device))
+    for size in buffers:
         source = torch.zeros(size // 2, dtype=torch.uint8, device=device)
         runs[f"copy {size}"] = (_copy(source), float(size))
     with device_lease(device), measuring_context(target):
@@ -72,8 +74,14 @@ def measure_roofline(target: Target) -> Roofline | None:
         rates = {name: work / (_fastest_ms(bench, name) / 1e3) for name, (_, work) in runs.items()}
     return Roofline(
         macs_per_s=max(rate for name, rate in rates.items() if name.startswith("product")),
-        bytes_per_s={size: rates[f"copy {size}"] for size in _BUFFERS},
+        bytes_per_s={size: rates[f"copy {size}"] for size in buffers},
     )
+
+
+def _last_cache(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).L2_cache_size)
+    return last_cache_bytes()
 
 
 def _product(matrix: torch.Tensor) -> Callable[[], object]:

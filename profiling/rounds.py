@@ -32,7 +32,7 @@ class DeviceState:
     Attributes:
         clock_mhz: Clock of the processing units.
         throttled: Whether power or heat holds the clock down.
-        intruders: Other processes on a GPU.
+        intruders: Other processes on a GPU; those that are there all the time, as a paused training is, do not count.
         other_load: Share of all CPU cores that other processes kept busy.
     """
 
@@ -133,13 +133,14 @@ class Rounds:
         reference = self.figures_ms(REFERENCE)
         usual = statistics.median(reference)
         clocks = [state.clock_mhz for state in self.states if state.clock_mhz is not None]
+        fewest = min((state.intruders for state in self.states), default=0)
         slowest = (1 - protocol.clock_tolerance) * statistics.median(clocks) if clocks else 0.0
         reasons = []
         for state, value in zip(self.states, reference, strict=True):
             rules = (
                 (state.throttled, "throttled"),
                 (state.clock_mhz is not None and state.clock_mhz < slowest, "clock"),
-                (state.intruders > 0, "process"),
+                (state.intruders > fewest, "process"),
                 (abs(value - usual) > protocol.reference_tolerance * usual, "reference"),
             )
             reasons.append(next((reason for broken, reason in rules if broken), ""))

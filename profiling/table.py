@@ -88,6 +88,7 @@ class BlockTable(BaseModel):
         entries_ms: Fastest round of each part, by :attr:`Part.key`.
         overhead_ms: Added to every sum.
         factor: What the sum is multiplied with.
+        sums_ms: The least and the greatest sum among the networks that it was fitted and validated on.
         validation: How well it predicts.
     """
 
@@ -98,19 +99,28 @@ class BlockTable(BaseModel):
     entries_ms: dict[str, float]
     overhead_ms: float
     factor: float
+    sums_ms: tuple[float, float]
     validation: Validation
 
     def predict_ms(self, architecture: Architecture) -> float:
         """Return the predicted latency in milliseconds.
 
         Raises:
-            InputError: If the table lacks a part of the architecture.
+            InputError: If the table lacks a part of the architecture, or was not tried on networks as small or large.
         """
-        return self.overhead_ms + self.factor * sum_parts(self.entries_ms, architecture)
+        total = sum_parts(self.entries_ms, architecture)
+        if not self.sums_ms[0] <= total <= self.sums_ms[1]:
+            raise InputError(
+                f"the parts of a network must add up to {self.sums_ms[0]:.4g} to {self.sums_ms[1]:.4g} ms, which this "
+                f"block table was tried on, but those of {architecture} add up to {total:.4g} ms; measure it."
+            )
+        return self.overhead_ms + self.factor * total
 
     def covers(self, architecture: Architecture) -> bool:
-        """Return whether the table holds every part of the architecture."""
-        return all(part.key in self.entries_ms for part in parts(architecture))
+        """Return whether the table can predict the latency of the architecture."""
+        keys = [part.key for part in parts(architecture)]
+        low, high = self.sums_ms
+        return all(k in self.entries_ms for k in keys) and low <= sum_parts(self.entries_ms, architecture) <= high
 
     def least_ms(self, architecture: Architecture) -> float:
         """Return the least latency that the prediction leaves likely: nine of ten networks take longer."""
@@ -210,6 +220,7 @@ def build_table(
         entries_ms=entries,
         overhead_ms=overhead,
         factor=factor,
+        sums_ms=(min(sums), max(sums)),
         validation=Validation.of(predicted, measured[num_calibration:]),
     )
 

@@ -53,7 +53,6 @@ def brief_latency(monkeypatch):
 
     brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, burst_ms=1.0, max_time_s=0.0)
     monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
-    monkeypatch.setattr("srnas.nas.launch._BRIEF", brief)
     monkeypatch.setattr("srnas.profiling.roofline._TIME_S", 0.0)
 
 

@@ -13,6 +13,7 @@ from srnas.nas.cli.options import (
     Runtime,
     Threads,
     Workspace,
+    count_bar,
     make_target,
     parse_size,
     print_json,
@@ -42,11 +43,9 @@ def compare(
 ) -> None:
     """Say whether B is faster or slower than A: timed in the same rounds, in several fresh processes."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     said = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=said, transient=True) as bars:
+    with count_bar(said) as bars:
         task = bars.add_task("processes", total=processes)
         from srnas.nas.subjects import find_subject, input_shape
         from srnas.profiling.compare import Side

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace
-from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, image_bar, print_notes
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace, count_bar
+from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def evaluate(
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
         outputs = _outputs(save, pairs, overwrite) if save else {}
     print_notes(said, pairs.notes)
-    with cpu_threads(threads), image_bar(said) as bar:
+    with cpu_threads(threads), count_bar(said) as bar:
         task = bar.add_task("evaluating", total=len(pairs.pairs))
         on_image = _on_image(source, outputs, lambda: bar.update(task, advance=1))
         scores = assess(source.network.to(where), pairs.pairs, where, on_image)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from srnas.profiling import Target
 
 Workspace = Annotated[
@@ -57,6 +60,14 @@ def make_target(device: str, runtime: str, dtype: str, memory_format: str, threa
     target = Target(resolve_device(device), runtime, dtype, memory_format, resolve_threads(threads))
     find_runtime(target)
     return target
+
+
+def count_bar(said: "Console") -> "Progress":
+    """Return a bar of things that are counted, gone when they are done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=said, transient=True)
 
 
 def print_json(rows: Sequence[dict[str, Any]]) -> None:

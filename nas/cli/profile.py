@@ -149,6 +149,10 @@ def _block_subjects(names: list[str], channels: list[int], size: tuple[int, int]
     return found
 
 
+# Twelve rounds of a network that takes minutes.
+_PATIENCE_S = 3600.0
+
+
 class _Show:
     """Runs profiles with a bar of their rounds, and reports them all.
 
@@ -182,7 +186,7 @@ class _Show:
         found = profile(
             subjects,
             target,
-            protocol=replace(default_protocol(target), max_time_s=max_time_s),
+            protocol=replace(default_protocol(target), max_time_s=max_time_s, give_up_s=_PATIENCE_S),
             cold=cold,
             roofline=self._rooflines[target],
             on_stage=lambda text: self.bars.update(self._task, description=escape(text)),

@@ -13,6 +13,7 @@ from srnas.nas.cli.options import (
     Runtime,
     Threads,
     Workspace,
+    count_bar,
     make_target,
     print_json,
 )
@@ -32,11 +33,9 @@ def retime(
     """Time the trained networks of a study on another device profile: a front without training anything."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     said = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=said, transient=True) as bars:
+    with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
         from srnas.leaderboard import board_summary, board_table
         from srnas.nas.retiming import retime as run

@@ -7,7 +7,6 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 NetworkName = Annotated[
     str | None, typer.Option("--network", help="A published network, or the path of an architecture as JSON.")
@@ -26,11 +25,3 @@ def print_notes(said: "Console", notes: "tuple[str, ...] | list[str]") -> None:
 
     for note in notes:
         said.print(escape(note), style="yellow" if note.startswith("warning") else "dim", highlight=False)
-
-
-def image_bar(said: "Console") -> "Progress":
-    """Return a bar of images, gone when they are done."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=said, transient=True)

@@ -13,6 +13,7 @@ from srnas.nas.cli.options import (
     Runtime,
     Threads,
     Workspace,
+    count_bar,
     make_target,
     parse_size,
     print_json,
@@ -41,11 +42,9 @@ def table(
     """
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     said = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=said, transient=True) as bars:
+    with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
         from srnas.nas.launch import latency_input
         from srnas.nas.tables import save_table, table_path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, Workspace
-from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, image_bar, print_notes
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, Workspace, count_bar
+from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,7 @@ def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", said: "C
     from srnas.nas.photos import load_photo
     from srnas.nas.upscaling import inference_errors
 
-    with image_bar(said) as bar:
+    with count_bar(said) as bar:
         task = bar.add_task("upscaling", total=len(outputs))
         for done, (path, output) in enumerate(outputs.items()):
             lr = load_photo(path, folder).pixels

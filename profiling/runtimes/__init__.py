@@ -1,7 +1,7 @@
 """What executes a network: torch in its forms, and the runtimes that networks are exported to."""
 
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
-from srnas.profiling.runtimes.prepare import RUNTIMES, available, find_runtime, prepare, runtime_version
+from srnas.profiling.runtimes.prepare import RUNTIMES, find_runtime, prepare, runtime_version
 
 __all__ = [
     "RUNTIMES",
@@ -9,7 +9,6 @@ __all__ = [
     "MissingExtraError",
     "Runtime",
     "RuntimeFailedError",
-    "available",
     "find_runtime",
     "prepare",
     "runtime_version",

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import INPUT, OUTPUT, to_onnx
-from srnas.search_space import InputError
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +52,6 @@ class _Bound:
         self.session = session
         self.options = _library().RunOptions()
         self.options.log_severity_level = _QUIET
-        self.options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self.binding = session.io_binding()
         self.x = x.contiguous()
         self.y = torch.empty(session.get_outputs()[0].shape, dtype=x.dtype, device=x.device)
@@ -76,13 +74,12 @@ class _Bound:
 
 
 def _provider(target: Target) -> tuple[str, dict[str, str]]:
-    """Return the execution provider and its options; on CUDA it enqueues on torch's current stream."""
+    """Return the execution provider and its options; on CUDA it has a stream of its own, and waits for it."""
     if target.device.type == "cpu":
         return "CPUExecutionProvider", {}
     if "CUDAExecutionProvider" not in _library().get_available_providers():
         raise MissingExtraError("onnxruntime", "a build for CUDA", "onnx-gpu")
-    stream = torch.cuda.current_stream(target.device).cuda_stream
-    options = {"device_id": str(target.device.index or 0), "user_compute_stream": str(stream), "use_tf32": "0"}
+    options = {"device_id": str(target.device.index or 0), "use_tf32": "0"}
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 
 
@@ -131,7 +128,7 @@ def _check_executed(optimised: "onnx.ModelProto", target: Target) -> None:
         weights = {initializer.name for initializer in graph.initializer if initializer.data_type == TensorProto.FLOAT}
         operators = [node for node in operators if weights.intersection(node.input)]
     if operators:
-        raise InputError(
+        raise RuntimeFailedError(
             f"onnxruntime must have {target.dtype} kernels for this network on this device, but got "
             f"{len(operators)} operators in float32 ({operators[0].op_type} first); use float32, or another runtime."
         )

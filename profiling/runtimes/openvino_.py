@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime
+from srnas.profiling.runtimes.base import Executable, Runtime, RuntimeFailedError
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.onnx_export import to_onnx
-from srnas.search_space import InputError
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 # Layer types of OpenVINO's CPU plugin that multiply and accumulate.
@@ -77,7 +76,7 @@ def _check_executed(compiled: Any, target: Target) -> None:
     used = {f["runtimePrecision"].astype(str) for f in facts if f["layerType"].astype(str) in _LAYERS}
     used.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     if others := used - {_PRECISIONS[target.dtype]}:
-        raise InputError(
+        raise RuntimeFailedError(
             f"openvino must have {target.dtype} kernels for this processor, but it would run layers in "
             f"{' and '.join(sorted(others))}; use float32, or bfloat16 where the processor has it."
         )

@@ -31,11 +31,6 @@ _SEED = 0
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
-def available(device_type: str) -> tuple[str, ...]:
-    """Return the names of the runtimes that are installed and run on ``cpu`` or ``cuda``."""
-    return tuple(r.name for r in RUNTIMES.values() if device_type in r.dtypes and not _missing(r))
-
-
 def runtime_version(name: str) -> str:
     """Return name and version of an installed runtime's library; empty for torch's own."""
     return RUNTIMES[name].version()

@@ -31,7 +31,8 @@ def _impatient(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("srnas.profiling.latency.device_lease", partial(device_lease, timeout_s=0.2))
     monkeypatch.setattr("srnas.profiling.roofline.device_lease", partial(device_lease, timeout_s=0.2))
-    monkeypatch.setattr("srnas.nas.judging.device_share", partial(device_share, timeout_s=0.2))
+    for module in ("nas.judging", "profiling.latency"):
+        monkeypatch.setattr(f"srnas.{module}.device_share", partial(device_share, timeout_s=0.2))
 
 
 @pytest.fixture
@@ -78,7 +79,9 @@ def test_a_search_stops_and_goes_on(search, run, hold, workspace):
     assert search("--trials", 1)[0] == 0
     assert status(workspace) == "FINISHED"
     holder = hold()
-    busy = f"must be free for measuring, but process {holder.pid} (-c busy) held it for 0.2 s; wait for it or stop it."
+    busy = (
+        f"must be free of measurements, but process {holder.pid} (-c busy) held it for 0.2 s; wait for it or stop it."
+    )
     code, out, err = search("--trials", 5)
     assert (code, out) == (2, "")
     assert f"srnas: error: device 'cpu' {busy}" in " ".join(err.split())

@@ -61,7 +61,8 @@ def test_a_table_is_kept_and_found(space, built, tmp_path):
     assert find_table(tmp_path, space, Target(), (16, 16)) == built
     assert find_table(tmp_path, space, Target(), (16, 17)) is None
     path.write_bytes(path.read_bytes()[:-1])
-    assert find_table(tmp_path, space, Target(), (16, 16)) is None
+    with pytest.raises(InputError, match="must hold a block table, but it is damaged"):
+        find_table(tmp_path, space, Target(), (16, 16))
     with pytest.raises(InputError, match="must be writable"):
         save_table(built, path / "below")
 
@@ -84,7 +85,7 @@ def test_a_search_screens_by_the_table(space, built, workspace, search):
     """Every stem is slow by this table, which lacks LIA: what has LIA is measured, what has not is over budget."""
     entries = {key: SLOW_MS if key.startswith("stem") else ms for key, ms in built.entries_ms.items()}
     known = {key: ms for key, ms in entries.items() if not key.startswith("lia")}
-    table = built.model_copy(update={"entries_ms": known, "overhead_ms": 0.0, "factor": 1.0})
+    table = built.model_copy(update={"entries_ms": known, "overhead_ms": 0.0, "factor": 1.0, "sums_ms": (0.0, 1e12)})
     save_table(table, table_path(workspace, space, Target(), (16, 16)))
     witness = search(trials=3, budgets=Budgets(max_latency_ms=LIMIT_MS))
     assert f"screening by the block table of {len(known)} parts: {table.validation}" in witness.notes

@@ -67,6 +67,12 @@ def test_each_network_has_its_own_input():
     assert set(measured.latencies) == {"4", "64"}
 
 
+@pytest.mark.parametrize("name", ["reference", "a (cold)", "a (device)"])
+def test_names_that_are_used_here(name):
+    with pytest.raises(InputError, match="names must differ from 'reference'"):
+        measure_latency({name: nn.ReLU()}, (1, 3, 8, 8), Target())
+
+
 def test_input_shape_is_checked():
     with pytest.raises(InputError, match="four positive integers"):
         measure_latency({"a": nn.ReLU()}, (1, 3, 8), Target())  # type: ignore[arg-type]

@@ -63,7 +63,10 @@ def test_measuring_excludes_measuring_and_names_the_holder(start):
 
 def test_measuring_excludes_training(start):
     holder = start(MEASURE)
-    with pytest.raises(DeviceBusyError, match=f"free for training, but process {holder.pid}"), device_share(CPU, 0.1):
+    with (
+        pytest.raises(DeviceBusyError, match=f"free of measurements, but process {holder.pid}"),
+        device_share(CPU, 0.1),
+    ):
         pass
 
 
@@ -102,10 +105,11 @@ def test_the_lease_is_given_back():
         pass
 
 
-def test_a_share_that_meets_a_long_measurement_ends_with_the_reason(start):
+def test_a_share_that_meets_a_long_measurement_ends_with_the_reason(start, monkeypatch):
+    monkeypatch.setattr("srnas.profiling.lease._PAUSE_S", 0.1)
     with device_share(CPU, 0.1) as share:
         time.sleep(0.6)
         share.release()
         holder = start(MEASURE)
-        with pytest.raises(DeviceBusyError, match=f"free for training, but .*process {holder.pid}"):
+        with pytest.raises(DeviceBusyError, match=f"free of measurements, but .*process {holder.pid}"):
             share.give_way()

@@ -21,7 +21,7 @@ class SimulatedBench:
         noise: Standard deviation of the logarithm of each call's time.
         round_noise: The same for what all calls of one burst share.
         slowdown: From the virtual time in seconds to a factor.
-        first_s: Seconds that the first calls take longer, as with lazy loading.
+        first_ms: How much longer the first calls take, as with lazy loading.
         state: From the virtual time to what the device tells.
     """
 
@@ -195,6 +195,29 @@ def test_with_too_few_rounds_kept_all_are_used():
     assert "throttled" in latency.flags
 
 
+def test_a_discarded_round_is_not_the_fastest():
+    boost = SimulatedBench(
+        {"a": 3.0},
+        noise=0.0,
+        slowdown=lambda now: 0.8 if 0.2 <= now < 0.23 else 1.0,
+        state=lambda now: DeviceState(throttled=0.19 <= now < 0.26),
+    )
+    latency = measure(boost)["a"]
+    assert latency.num_discarded > 0
+    assert min(latency.rounds_ms) < 3.0
+    assert (latency.stable_ms, latency.reference_ratio) == (3.0, 3.0)
+
+
+def test_many_discarded_rounds_make_a_run_invalid():
+    state = lambda now: DeviceState(throttled=now % 0.03 < 0.015)  # noqa: E731
+    assert "invalid" in measure(SimulatedBench({"a": 3.0}, noise=0.0, state=state))["a"].flags
+
+
+def test_a_process_that_is_there_all_the_time_is_no_reason():
+    latency = measure(SimulatedBench({"a": 3.0}, noise=0.0, state=lambda _: DeviceState(intruders=1)))["a"]
+    assert latency.num_discarded == 0
+
+
 def test_drift_cancels_in_the_ratio():
     """The fastest rounds of both lie at the same end of a drift."""
     ratios = []
@@ -227,3 +250,15 @@ def test_time_limits():
     assert 1.0 / 0.055 * 0.8 < len(latency.rounds_ms) < 1.0 / 0.055 * 1.3
     slow = measure(SimulatedBench({"a": 3000.0}), brief)["a"]
     assert len(slow.rounds_ms) == 3
+    # The range of three rounds is no 95 % interval.
+    assert "few" in slow.flags
+
+
+@pytest.mark.parametrize("scenario", ["noise", "cold start", "a competing process now and then"])
+def test_the_interval_covers_the_truth_by_the_rules_of_a_cpu(scenario):
+    protocol = replace(CPU_PROTOCOL, warmup_min_s=0.02, warmup_cap_s=0.1)
+    covered = 0
+    for seed in range(RUNS):
+        latency = measure(SimulatedBench({"a": 3.0}, **SCENARIOS[scenario], seed=seed), protocol, seed=seed)["a"]
+        covered += latency.low_ms <= 3.0 <= latency.high_ms
+    assert covered >= 0.93 * RUNS

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes import MissingExtraError, RuntimeFailedError, available, prepare, runtime_version
+from srnas.profiling.runtimes import MissingExtraError, RuntimeFailedError, prepare, runtime_version
 from srnas.search_space import InputError, build_block
 
 
@@ -104,9 +104,7 @@ def test_failure_names_runtime_network_and_cause(runtime):
 
 @pytest.mark.parametrize(("runtime", "package"), [("onnxruntime", "onnxruntime"), ("openvino", "onnxscript")])
 def test_missing_package_is_named_with_its_extra(runtime, package, monkeypatch):
-    assert runtime in available("cpu")
     monkeypatch.setitem(sys.modules, package, None)
-    assert runtime not in available("cpu")
     extra = {"onnxruntime": "onnx"}.get(runtime, runtime)
     with pytest.raises(MissingExtraError) as caught:
         prepare(nn.Conv2d(3, 8, 3), (1, 3, 12, 16), Target(runtime=runtime))
