@@ -31,5 +31,5 @@ def test_lia_map_size(side, map_side):
 
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (1, 1)])
 def test_lia_refuses_small_inputs(shape):
-    with pytest.raises(InputError, match=r"height and width must be at least 7 for block 'lia', but got \d+x\d+"):
+    with pytest.raises(InputError, match=r"width and height must be at least 7 for block 'lia', but got \d+x\d+"):
         build_block("lia", 4)(torch.zeros(1, 4, *shape))

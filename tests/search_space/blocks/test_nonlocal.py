@@ -131,6 +131,6 @@ def test_nonlocal_refuses_what_cannot_fit(monkeypatch):
 
 
 def test_nonlocal_needs_two_pixels_to_sub_sample():
-    with pytest.raises(InputError, match="height and width must be at least 2 for block 'nonlocal', but got 1x5"):
+    with pytest.raises(InputError, match="width and height must be at least 2 for block 'nonlocal', but got 5x1"):
         build_block("nonlocal", 4)(torch.zeros(1, 4, 1, 5))
     assert build_block("nonlocal", 4, sub_sample="none")(torch.ones(1, 4, 1, 1)).shape == (1, 4, 1, 1)
