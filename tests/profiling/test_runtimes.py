@@ -117,6 +117,7 @@ def test_many_networks_of_one_class_are_each_compiled():
     architecture = human_designs(SearchSpace.load("tiny", 2))["ESPCN-like"]
     target = Target(runtime="compile")
     before = counters["stats"]["unique_graphs"]
+    children = set(psutil.Process().children(recursive=True))  # Of tests that ran before in this process.
     networks = [Network(architecture).deploy() for _ in range(20)]
     executables = [prepare(module, shape, target) for module in networks]
     assert counters["stats"]["unique_graphs"] - before == len(networks)
@@ -126,7 +127,7 @@ def test_many_networks_of_one_class_are_each_compiled():
     with torch.enable_grad():
         executables[0].run()
     assert counters["stats"]["unique_graphs"] - before == len(networks)
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= children
 
 
 @pytest.mark.parametrize("runtime", ["eager", pytest.param("compile", marks=pytest.mark.slow)])
