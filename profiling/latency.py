@@ -23,12 +23,12 @@ from srnas.profiling.preflight import preflight
 from srnas.profiling.rounds import (
     CPU_PROTOCOL,
     CUDA_PROTOCOL,
-    MIN_SAMPLES,
     REFERENCE,
     Bench,
     LatencyProtocol,
     Rounds,
     is_narrow,
+    kept_rounds,
     run_rounds,
 )
 from srnas.profiling.runtimes import Executable, prepare
@@ -94,8 +94,7 @@ class Latency:
     @property
     def kept(self) -> list[int]:
         """The numbers of the rounds that are not discarded; all of them if too few are left."""
-        kept = [number for number, reason in enumerate(self.discarded) if not reason]
-        return kept if len(kept) >= MIN_SAMPLES else list(range(len(self.rounds_ms)))
+        return kept_rounds(self.discarded)
 
     @property
     def num_discarded(self) -> int:

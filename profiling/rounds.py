@@ -147,9 +147,14 @@ class Rounds:
         return reasons
 
     def kept(self, protocol: LatencyProtocol) -> list[int]:
-        """Return the numbers of the rounds that count; all of them where the rules would leave too few."""
-        kept = [number for number, reason in enumerate(self.discarded(protocol)) if not reason]
-        return kept if len(kept) >= MIN_SAMPLES else list(range(len(self.states)))
+        """Return the numbers of the rounds that count."""
+        return kept_rounds(self.discarded(protocol))
+
+
+def kept_rounds(reasons: Sequence[str]) -> list[int]:
+    """Return the numbers of the rounds without a reason to discard them; all of them where too few would be left."""
+    kept = [number for number, reason in enumerate(reasons) if not reason]
+    return kept if len(kept) >= MIN_SAMPLES else list(range(len(reasons)))
 
 
 def run_rounds(

@@ -10,6 +10,8 @@ from srnas.nas.cli.options import (
     Dtype,
     Json,
     MemoryFormat,
+    NetworkScale,
+    NetworkSize,
     Runtime,
     Threads,
     Workspace,
@@ -20,6 +22,8 @@ from srnas.nas.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from srnas.profiling.compare import Comparison
 
 _SAID = {"faster": "is faster than", "slower": "is slower than", "tie": "ties with"}
@@ -28,10 +32,8 @@ _SAID = {"faster": "is faster than", "slower": "is slower than", "tie": "ties wi
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A network as in 'srnas profile network'.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another, or the same on another target: A@compile.")],
-    scale: Annotated[int, typer.Option(help="Upscaling factor of published networks: 2, 3 or 4.")] = 2,
-    size: Annotated[
-        str | None, typer.Option(help="WxH of the low-resolution input \\[default: that of a 1280x720 output].")
-    ] = None,
+    scale: NetworkScale = 2,
+    size: NetworkSize = None,
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes, which must agree.")] = 3,
     device: Device = "auto",
     runtime: Runtime = "eager",
@@ -62,7 +64,7 @@ def compare(
     if as_json:
         print_json([row])
     else:
-        _print(Console(), comparison, row)
+        _print(Console(), row)
 
 
 def _row(comparison: "Comparison", first: str, second: str) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _row(comparison: "Comparison", first: str, second: str) -> dict[str, Any]:
     }
 
 
-def _print(console: Any, comparison: "Comparison", row: dict[str, Any]) -> None:
+def _print(console: "Console", row: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -111,9 +113,8 @@ def _print(console: Any, comparison: "Comparison", row: dict[str, Any]) -> None:
     console.print(table)
     for side, key in (("A", "first"), ("B", "second")):
         console.print(f"{side}: {row[key]} on {row[f'{key}_device']}", highlight=False, markup=False, soft_wrap=True)
-    overall = comparison.overall
     console.print(
-        f"{row['second']} {_SAID[overall.verdict]} {row['first']}: ratio {overall.ratio:.3f}, "
-        f"{overall.low:.3f} to {overall.high:.3f} over all processes.",
+        f"{row['second']} {_SAID[row['verdict']]} {row['first']}: ratio {row['ratio']:.3f}, "
+        f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f} over all processes.",
         markup=False,
     )

@@ -29,6 +29,12 @@ Runtime = Annotated[
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or int8.")]
 MemoryFormat = Annotated[str, typer.Option("--memory-format", help="nchw or channels_last.")]
 
+NetworkScale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
+NetworkSize = Annotated[
+    str | None,
+    typer.Option("--size", help="WxH of the low-resolution input \\[default: that of a 1280x720 output]."),
+]
+
 DEFAULT_WORKSPACE = Path("srnas-runs")
 
 

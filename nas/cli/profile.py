@@ -15,6 +15,8 @@ from srnas.nas.cli.options import (
     Dtype,
     Json,
     MemoryFormat,
+    NetworkScale,
+    NetworkSize,
     Runtime,
     Threads,
     Workspace,
@@ -36,7 +38,6 @@ Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; '
 MaxTime = Annotated[
     float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
 ]
-Scale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 
 
 @app.command("block")
@@ -97,10 +98,8 @@ def network(
             "architectures as JSON. After '@' what differs from the options: a2n@channels_last,2threads.",
         ),
     ],
-    scale: Scale = 2,
-    size: Annotated[
-        str | None, typer.Option(help="WxH of the low-resolution input \\[default: that of a 1280x720 output].")
-    ] = None,
+    scale: NetworkScale = 2,
+    size: NetworkSize = None,
     device: Device = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
