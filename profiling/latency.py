@@ -94,7 +94,7 @@ class Latency:
     @property
     def kept(self) -> list[int]:
         """The numbers of the rounds that are not discarded; all of them if too few are left."""
-        return kept_rounds(self.discarded)
+        return kept_rounds(self.discarded or [""] * len(self.rounds_ms))
 
     @property
     def num_discarded(self) -> int:
