@@ -5,13 +5,14 @@ from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
 from srnas.leaderboard.ranking import Board, rank
-from srnas.leaderboard.record import Quality, Rung, Sizes, State, StudyRecord, TrialRecord
+from srnas.leaderboard.record import Quality, Replicate, Rung, Sizes, State, StudyRecord, TrialRecord
 from srnas.leaderboard.store import Store
 from srnas.leaderboard.table import board_summary, board_table
 
 __all__ = [
     "Board",
     "Quality",
+    "Replicate",
     "Rung",
     "Sizes",
     "State",

@@ -9,7 +9,7 @@ from srnas.search_space import Architecture
 
 SCHEMA = 1
 
-State = Literal["complete", "over_budget", "diverged", "out_of_memory", "failed", "interrupted"]
+State = Literal["complete", "stopped", "over_budget", "diverged", "out_of_memory", "timed_out", "failed", "interrupted"]
 
 
 class _Record(BaseModel):
@@ -114,6 +114,8 @@ class TrialRecord(_Record):
         rungs: PSNR during training.
         quality: Once trained.
         train_s: Seconds spent in training steps.
+        spared: Whether a rung would have stopped it, and it went on to measure how often that is wrong.
+        predictions: What was expected of it before it was trained, by predictor.
         reused: Whether the quality comes from an earlier study with the same protocol.
         started_ms: Unix time in milliseconds.
         ended_ms: Unix time in milliseconds.
@@ -138,6 +140,8 @@ class TrialRecord(_Record):
     rungs: tuple[Rung, ...] = ()
     quality: Quality | None = None
     train_s: float = 0.0
+    spared: bool = False
+    predictions: dict[str, float] = Field(default_factory=dict)
     reused: bool = False
     started_ms: int = 0
     ended_ms: int = 0
@@ -155,3 +159,19 @@ class TrialRecord(_Record):
         if self.state != "complete" or self.quality is None or self.latency is None:
             return None
         return self.quality.mean_psnr_y_db, self.latency.stable_ms
+
+
+class Replicate(_Record):
+    """A trained network of a trial, trained again with another seed.
+
+    Attributes:
+        number: Of the trial.
+        seed: Of initialisation and patches.
+        quality: Of the network.
+        train_s: Seconds spent in training steps.
+    """
+
+    number: int
+    seed: int
+    quality: Quality
+    train_s: float
