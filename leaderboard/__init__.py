@@ -1,12 +1,13 @@
 """Results: records, the MLflow store, the front, tables and figures."""
 
+from srnas.leaderboard.confidence import front_probability, hypervolume_curve, near_front, write_curve
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
-from srnas.leaderboard.ranking import Board, rank
+from srnas.leaderboard.ranking import Board, rank, rank_records
 from srnas.leaderboard.record import Quality, Replicate, Rung, Sizes, State, StudyRecord, TrialRecord
-from srnas.leaderboard.store import Store
+from srnas.leaderboard.store import Store, StoreLostError, answering
 from srnas.leaderboard.table import board_summary, board_table
 
 __all__ = [
@@ -17,18 +18,25 @@ __all__ = [
     "Sizes",
     "State",
     "Store",
+    "StoreLostError",
     "StudyRecord",
     "TrialRecord",
+    "answering",
     "board_summary",
     "board_table",
+    "front_probability",
     "hypervolume",
+    "hypervolume_curve",
     "latency_table",
+    "near_front",
     "non_dominated",
     "places_table",
     "profile_figures",
     "rank",
+    "rank_records",
     "reconciliations",
     "sizes_table",
+    "write_curve",
     "write_html",
     "write_png",
 ]

@@ -1,12 +1,15 @@
 """Rows of a study as a ranked board: the front first, with its gain over bicubic and its hypervolume."""
 
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from srnas.leaderboard.front import hypervolume, non_dominated
-from srnas.leaderboard.record import StudyRecord
+from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,56 @@ def rank(study: StudyRecord, rows: pd.DataFrame) -> Board:
     ).sort_values(["group", "value"])
     reference = (study.reference_psnr_y_db, study.reference_latency_ms)
     return Board(study, rows.loc[order.index].reset_index(drop=True), hypervolume(points, reference))
+
+
+def rank_records(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    replicates: Sequence[Replicate] = (),
+    front_probability: Mapping[int, float] | None = None,
+) -> Board:
+    """Rank trials that may not be in MLflow yet; the columns are those of :meth:`Store.rows` but for ``run_id``."""
+    rows = pd.DataFrame([row_of(trial) for trial in trials])
+    board = rank(study, rows)
+    if rows.empty:
+        return board
+    scores = {number: _over_seeds(trials, replicates, number) for number in map(int, board.rows["trial"])}
+    extra = pd.DataFrame([{"num_seeds": n, "psnr_mean_db": mean, "psnr_se_db": se} for n, mean, se in scores.values()])
+    probability = [(front_probability or {}).get(number, math.nan) for number in scores]
+    return Board(study, board.rows.assign(**extra, front_probability=probability), board.hypervolume)
+
+
+def _over_seeds(
+    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], number: int
+) -> tuple[int, float, float]:
+    """Return the number of seeds of a trial, its mean PSNR over them, and the standard error of that."""
+    found = [t.quality.mean_psnr_y_db for t in trials if t.number == number and t.quality]
+    found += [r.quality.mean_psnr_y_db for r in replicates if r.number == number]
+    error = statistics.stdev(found) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    return len(found), statistics.fmean(found) if found else math.nan, error
+
+
+def row_of(trial: TrialRecord) -> dict[str, Any]:
+    """Return a trial as a row of a board."""
+    sizes, latency, quality = trial.sizes, trial.latency, trial.quality
+    return {
+        "study": trial.study,
+        "trial": trial.number,
+        "state": trial.state,
+        "reason": trial.reason,
+        "key": trial.genotype.key,
+        "architecture": str(trial.genotype),
+        "design": trial.design,
+        "validation": trial.validation,
+        "psnr_y_db": quality.mean_psnr_y_db if quality else math.nan,
+        "ssim_y": quality.mean_ssim_y if quality else math.nan,
+        "latency_stable_ms": latency.stable_ms if latency else math.nan,
+        "latency_ms": latency.latency_ms if latency else math.nan,
+        "latency_ms_low": latency.low_ms if latency else math.nan,
+        "latency_ms_high": latency.high_ms if latency else math.nan,
+        "latency_flags": ",".join(latency.flags) if latency else "",
+        "params_k": sizes.params / 1e3 if sizes else math.nan,
+        "macs_g": sizes.macs / 1e9 if sizes else math.nan,
+        "activations_m": sizes.activations / 1e6 if sizes else math.nan,
+        "train_s": trial.train_s,
+    }

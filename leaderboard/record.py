@@ -9,7 +9,7 @@ from srnas.search_space import Architecture
 
 SCHEMA = 1
 
-State = Literal["complete", "stopped", "over_budget", "diverged", "out_of_memory", "timed_out", "failed", "interrupted"]
+State = Literal["complete", "stopped", "over_budget", "diverged", "out_of_memory", "timed_out", "failed"]
 
 
 class _Record(BaseModel):
@@ -115,6 +115,7 @@ class TrialRecord(_Record):
         quality: Once trained.
         train_s: Seconds spent in training steps.
         spared: Whether a rung would have stopped it, and it went on to measure how often that is wrong.
+        halved_batch: Whether memory sufficed only for half of a batch at a time.
         predictions: What was expected of it before it was trained, by predictor.
         reused: Whether the quality comes from an earlier study with the same protocol.
         started_ms: Unix time in milliseconds.
@@ -141,6 +142,7 @@ class TrialRecord(_Record):
     quality: Quality | None = None
     train_s: float = 0.0
     spared: bool = False
+    halved_batch: bool = False
     predictions: dict[str, float] = Field(default_factory=dict)
     reused: bool = False
     started_ms: int = 0

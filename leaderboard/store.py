@@ -4,6 +4,7 @@ One parent run per study, one child per trial on one flat level below it. ``MLFL
 workspace's own SQLite file.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -11,7 +12,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,37 @@ from filelock import FileLock
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import pandas as pd
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from sqlalchemy.exc import SQLAlchemyError
 
-from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
+from srnas.leaderboard.record import SCHEMA, Replicate, StudyRecord, TrialRecord
 from srnas.search_space import InputError
 
 _STORE_FILE = "mlflow.db"
 _PARAM_LENGTH = 6000
-_STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "interrupted": "KILLED"}
+_STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "stopped": "FINISHED"}
+# What a trial's run ends as once everything is in it.
+_WHOLE = ("FINISHED", "FAILED")
+
+
+class StoreLostError(RuntimeError):
+    """MLflow does not answer, or refuses what it is given."""
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turn whatever may go wrong between here and MLflow into one error.
+
+    Raises:
+        StoreLostError: If anything does.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise StoreLostError(str(error).strip().partition("\n")[0]) from error
 
 
 class Store:
@@ -82,10 +103,21 @@ class Store:
         """Return the numbers of the study's trials that have a finished run."""
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
         runs = self._search(self._experiment(study.experiment), filters)
-        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status != "RUNNING"}
+        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status in _WHOLE}
 
-    def write_trial(self, parent: str, study: StudyRecord, trial: TrialRecord) -> str:
-        """Write one finished trial as a child of ``parent``, in one batch, and return its run id."""
+    def write_trial(self, parent: str, study: StudyRecord, trial: TrialRecord) -> str | None:
+        """Write one finished trial as a child of ``parent``, in one batch.
+
+        Returns:
+            The id of its run, or ``None`` if the trial is there already. What a process left that died while it wrote
+            is replaced.
+        """
+        experiment = self._experiment(study.experiment)
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.trial` = '{trial.number}'"
+        for run in self._search(experiment, f"{filters} and tags.`srnas.role` = 'trial'"):
+            if run.info.status in _WHOLE:
+                return None
+            self.client.delete_run(run.info.run_id)
         tags = {
             "srnas.role": "trial",
             "srnas.study": study.name,
@@ -102,7 +134,6 @@ class Store:
             **_device_tags(study),
             **_process_tags(),
         }
-        experiment = self._experiment(study.experiment)
         name = f"{study.name}-{trial.number:04d}"
         run = self.client.create_run(experiment, start_time=trial.started_ms, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
@@ -117,10 +148,35 @@ class Store:
         self.client.set_terminated(run_id, _STATUS.get(trial.state, "FAILED"), trial.ended_ms)
         return run_id
 
-    def log_progress(self, parent: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Append to the study's curves."""
+    def write_replicate(self, parent: str, study: StudyRecord, replicate: Replicate) -> None:
+        """Write a network that was trained again with another seed, unless it is there."""
+        experiment = self._experiment(study.experiment)
+        name = f"{study.name}-{replicate.number:04d}-seed{replicate.seed}"
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'replicate'"
+        if any(run.info.run_name == name for run in self._search(experiment, filters)):
+            return
+        tags = {
+            "srnas.role": "replicate",
+            "srnas.study": study.name,
+            "srnas.trial": str(replicate.number),
+            "srnas.seed": str(replicate.seed),
+            MLFLOW_PARENT_RUN_ID: parent,
+            **_process_tags(),
+        }
+        run = self.client.create_run(experiment, tags=tags, run_name=name)
+        values = {
+            f"psnr_y_db.{study.validation}": replicate.quality.mean_psnr_y_db,
+            f"ssim_y.{study.validation}": replicate.quality.mean_ssim_y,
+            "train_s": replicate.train_s,
+        }
+        self.client.log_batch(run.info.run_id, _metrics(values))
+        self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
+        self.client.set_terminated(run.info.run_id)
+
+    def log_progress(self, parent: str, step: int, metrics: Mapping[str, float], ended_ms: int) -> None:
+        """Append to the study's curves, at the time when a trial ended."""
         now = int(time.time() * 1000)
-        points = [Metric(key, value, now, step) for key, value in metrics.items()]
+        points = [Metric(key, value, ended_ms, step) for key, value in metrics.items()]
         self.client.log_batch(parent, points, tags=[RunTag("srnas.heartbeat", str(now // 1000))])
 
     def close_study(

@@ -1,13 +1,13 @@
 """Trained results by protocol and architecture: what was trained once is not trained again."""
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from srnas.leaderboard import Quality, Rung
+from srnas.nas.resuming import write_whole
 
 
 class TrainedResult(BaseModel):
@@ -31,6 +31,10 @@ class ResultCache:
     def __init__(self, folder: Path, protocol: str) -> None:
         self._folder = folder / protocol
 
+    def of(self, protocol: str) -> "ResultCache":
+        """Return the cache of another protocol beside this one."""
+        return ResultCache(self._folder.parent, protocol)
+
     def weights(self, key: str) -> Path:
         """Return where the weights of an architecture are."""
         return self._folder / f"{key}.safetensors"
@@ -45,12 +49,16 @@ class ResultCache:
         except ValidationError:
             return None
 
+    def training(self, key: str, study: str) -> Path:
+        """Return where a study keeps the unfinished training of an architecture."""
+        return self._folder / f"{key}.{study}.training"
+
     def save(self, key: str, result: TrainedResult, network: nn.Module) -> None:
-        """Keep weights and result of an architecture."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        weights = self.weights(key)
-        aside = weights.with_suffix(f".{os.getpid()}")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}, aside)
-        aside.replace(weights)
-        aside.write_text(result.model_dump_json(), encoding="utf-8")
-        aside.replace(self._folder / f"{key}.json")
+        """Keep weights and result of an architecture.
+
+        Raises:
+            DiskFullError: If they cannot be written.
+        """
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+        write_whole(self.weights(key), save(tensors))
+        write_whole(self._folder / f"{key}.json", result.model_dump_json().encode())

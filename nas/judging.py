@@ -1,29 +1,30 @@
 """Judges one candidate: counts it, times it, and trains it if it is within the budgets."""
 
-import math
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from srnas.leaderboard import Quality, Rung, Sizes, State, TrialRecord
+from srnas.leaderboard import Sizes, State, TrialRecord
 from srnas.nas.cache import ResultCache, TrainedResult
-from srnas.nas.evaluation import Scores, evaluate
+from srnas.nas.candidates import CandidateTraining, Gate, StoppedError, TimedOutError, is_memory
+from srnas.nas.observer import Observer
 from srnas.nas.pairs import Pair, PatchSampler
+from srnas.nas.proxies import proxies
+from srnas.nas.resuming import DiskFullError
 from srnas.nas.settings import StudySettings
-from srnas.nas.training import DivergedError, Progress, build_seeded, train
+from srnas.nas.storage import StorageLostError
+from srnas.nas.training import DivergedError, build_seeded
 from srnas.profiling import (
     BlockTable,
     DeviceBusyError,
     Measurement,
     by_block,
     count,
-    cpu_threads,
-    device_share,
     measure_latency,
     reconcile,
 )
@@ -34,29 +35,12 @@ class OverBudgetError(Exception):
     """A candidate exceeds a budget."""
 
 
-class Observer:
-    """What a search tells about itself; every method may be overridden."""
-
-    def on_note(self, text: str) -> None:
-        """Say something once."""
-
-    def on_start(self, judged: int, iterations: int) -> None:
-        """The search begins with so many judged trials; a candidate is trained for so many iterations."""
-
-    def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
-        """A candidate is about to be judged."""
-
-    def on_stage(self, stage: str) -> None:
-        """A candidate enters ``counting``, ``timing``, ``training`` or ``judging``."""
-
-    def on_step(self, progress: Progress) -> None:
-        """Training went on."""
-
-    def on_rung(self, rung: Rung) -> None:
-        """The candidate was judged during training."""
-
-    def on_record(self, record: TrialRecord, on_front: bool) -> None:
-        """A candidate was judged."""
+_STATES: dict[type[Exception], State] = {
+    OverBudgetError: "over_budget",
+    StoppedError: "stopped",
+    DivergedError: "diverged",
+    TimedOutError: "timed_out",
+}
 
 
 class Judge:
@@ -70,6 +54,7 @@ class Judge:
         cache: Results of earlier trainings.
         observer: Told of every stage.
         table: Predicts latencies of the study's target and input, if there is one.
+        with_proxies: Whether zero-cost proxies of every candidate are computed; they decide nothing.
     """
 
     def __init__(
@@ -81,6 +66,7 @@ class Judge:
         cache: ResultCache,
         observer: Observer,
         table: BlockTable | None = None,
+        with_proxies: bool = False,
     ) -> None:
         self.settings = settings
         self.patches = patches
@@ -89,17 +75,34 @@ class Judge:
         self.cache = cache
         self.observer = observer
         self.table = table
+        self.with_proxies = with_proxies
         self.device = torch.device(settings.device)
 
-    def judge(self, architecture: Architecture, number: int, design: str = "") -> TrialRecord:
+    def judge(
+        self,
+        architecture: Architecture,
+        number: int,
+        design: str = "",
+        gate: Gate | None = None,
+        predictions: Mapping[str, float] | None = None,
+    ) -> TrialRecord:
         """Return the record of a candidate; whatever goes wrong in it is part of the record.
+
+        Args:
+            architecture: The candidate.
+            number: Of its trial.
+            design: Name of the human design, if it is one.
+            gate: Asked at every rung but the last; without one every candidate is trained to the end.
+            predictions: What was expected of it.
 
         Raises:
             DeviceBusyError: If another process holds the device for too long.
+            DiskFullError: If the workspace cannot be written.
+            StorageLostError: If the gate's storage does not answer.
         """
         started_ms = int(time.time() * 1000)
-        found: dict[str, Any] = {}
-        state, reason = self._attempt(architecture, found)
+        found: dict[str, Any] = {"predictions": dict(predictions or {})}
+        state, reason = self._attempt(architecture, found, gate)
         return TrialRecord(
             study=self.settings.name,
             number=number,
@@ -116,20 +119,16 @@ class Judge:
             **found,
         )
 
-    def _attempt(self, architecture: Architecture, found: dict[str, Any]) -> tuple[State, str]:
+    def _attempt(self, architecture: Architecture, found: dict[str, Any], gate: Gate | None) -> tuple[State, str]:
         try:
             self._measure(architecture, found)
-            self._train(architecture, found)
-        except OverBudgetError as error:
-            return "over_budget", str(error)
-        except DivergedError as error:
-            return "diverged", str(error)
-        except DeviceBusyError:  # Not the candidate's fault: the study stops, and judges it when it goes on.
-            raise
+            self._train(architecture, found, gate)
+        except (OverBudgetError, StoppedError, DivergedError, TimedOutError) as error:
+            return _STATES[type(error)], str(error)
+        except (DeviceBusyError, DiskFullError, StorageLostError):
+            raise  # Not the candidate's fault: the study stops, and judges it when it goes on.
         except Exception as error:  # A candidate must never end the study; the reason is kept.
-            text = f"{type(error).__name__}: {error}"
-            memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
-            return ("out_of_memory" if memory else "failed"), text
+            return ("out_of_memory" if is_memory(error) else "failed"), f"{type(error).__name__}: {error}"
         return "complete", ""
 
     def _measure(self, architecture: Architecture, found: dict[str, Any]) -> None:
@@ -139,19 +138,20 @@ class Judge:
         counts = count(network, shape)
         found["sizes"] = Sizes.from_counts(counts)
         self._check_budgets({"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9})
-        self._screen(architecture)
+        self._screen(architecture, found)
         found["sizes"] = Sizes.from_counts(counts, reconcile(network, shape))
         found["sizes_by_block"] = by_block(counts, architecture)
         self.observer.on_stage("timing")
         found |= self.time({"candidate": network}).record_of("candidate")
         self._check_budgets({"latency_ms": found["latency"].stable_ms})
 
-    def _screen(self, architecture: Architecture) -> None:
+    def _screen(self, architecture: Architecture, found: dict[str, Any]) -> None:
         """End a candidate that the block table expects to be too slow, errors of the table allowed for."""
-        limit = self.settings.budgets.max_latency_ms
-        if self.table is None or limit is None or not self.table.covers(architecture):
+        if self.table is None or not self.table.covers(architecture):
             return
-        if (least := self.table.least_ms(architecture)) > limit:
+        found["predictions"]["table"] = self.table.predict_ms(architecture)
+        limit = self.settings.budgets.max_latency_ms
+        if limit is not None and (least := self.table.least_ms(architecture)) > limit:
             raise OverBudgetError(f"latency_ms={least:.4g} at least > {limit:g}, by the block table")
 
     def time(self, networks: dict[str, nn.Module]) -> Measurement:
@@ -163,54 +163,28 @@ class Judge:
         if exceeded:
             raise OverBudgetError(exceeded)
 
-    def _train(self, architecture: Architecture, found: dict[str, Any]) -> None:
+    def _train(self, architecture: Architecture, found: dict[str, Any], gate: Gate | None) -> None:
+        if self.with_proxies:
+            generator = torch.Generator().manual_seed(self.settings.training.seed)
+            batch = self.patches.draw(self.settings.training.batch, generator)
+            network = build_seeded(architecture, self.settings.training.seed).to(self.device)
+            found["predictions"] |= proxies(network, *batch)
         result = self.cache.load(architecture.key)
         found["reused"] = result is not None
         if result is None:
-            result = self._train_anew(architecture)
+            result = self._training(self.settings, self.cache).run(architecture, found, gate)
         found |= {"rungs": result.rungs, "quality": result.quality, "train_s": result.train_s}
 
-    def _train_anew(self, architecture: Architecture) -> TrainedResult:
-        config, scale = self.settings.training, self.settings.scale
-        rungs: list[Rung] = []
-        final: list[Scores] = []
+    def replicate(self, architecture: Architecture, seed: int) -> TrainedResult:
+        """Return what training from another seed gives.
 
-        def on_rung(iteration: int, network: nn.Module) -> None:
-            self.observer.on_stage("judging")
-            last = iteration == config.iterations
-            scores = evaluate(network, self.validation, scale, self.device, with_ssim=last)
-            if not math.isfinite(scores.mean_psnr_y_db):
-                raise DivergedError(f"PSNR is {scores.mean_psnr_y_db} after {iteration} iterations")
-            rungs.append(Rung(iteration=iteration, psnr_y_db=scores.mean_psnr_y_db))
-            final[:] = [scores]
-            self.observer.on_rung(rungs[-1])
-            self.observer.on_stage("training")
+        Raises:
+            DivergedError: If it diverges.
+            TimedOutError: If it takes longer than a candidate may.
+        """
+        settings = self.settings.with_seed(seed)
+        cache = self.cache.of(settings.protocol)
+        return cache.load(architecture.key) or self._training(settings, cache).run(architecture, {}, None)
 
-        self.observer.on_stage("training")
-        with cpu_threads(self.settings.threads), device_share(self.device) as share:
-
-            def on_step(progress: Progress) -> None:
-                self.observer.on_step(progress)
-                share.give_way()
-
-            network, train_s = train(
-                build_seeded(architecture, config.seed),
-                self.patches,
-                config,
-                self.device,
-                on_step=on_step,
-                on_rung=on_rung,
-            )
-        result = TrainedResult(rungs=tuple(rungs), quality=_quality(final[0]), train_s=train_s)
-        self.cache.save(architecture.key, result, network)
-        return result
-
-
-def _quality(scores: Scores) -> Quality:
-    return Quality(
-        images=scores.names,
-        psnr_y_db=scores.psnr_y_db,
-        ssim_y=scores.ssim_y,
-        mean_psnr_y_db=scores.mean_psnr_y_db,
-        mean_ssim_y=scores.mean_ssim_y,
-    )
+    def _training(self, settings: StudySettings, cache: ResultCache) -> CandidateTraining:
+        return CandidateTraining(settings, self.patches, self.validation, cache, self.device, self.observer)

@@ -1,285 +1,181 @@
-"""From what a user asks for to a running study: everything is checked before anything is written."""
+"""From what a user asks for to a running study, to which any number of workers may belong."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import torch
+import optuna
+from pydantic import TypeAdapter
 
-from srnas.leaderboard import Board, Store, StudyRecord, rank
+from srnas.leaderboard import StudyRecord
 from srnas.nas.cache import ResultCache
-from srnas.nas.evaluation import evaluate_bicubic
-from srnas.nas.judging import Judge, Observer
-from srnas.nas.pairs import Pair, PatchSampler, least_side, make_pairs
-from srnas.nas.photos import PhotoSet, all_notes, embedded_photos, load_folder
-from srnas.nas.samplers import check_sampler
-from srnas.nas.settings import Budgets, StudySettings, check_front_dtype, digest
-from srnas.nas.study import Outcome, Search, stored_settings, study_lock
-from srnas.nas.tables import find_table
-from srnas.nas.training import TrainingConfig, build_seeded
-from srnas.profiling import (
-    Target,
-    count,
-    default_protocol,
-    describe_device,
-    measure_latency,
-    resolve_device,
-    resolve_threads,
+from srnas.nas.engines import run_engine
+from srnas.nas.judging import Judge
+from srnas.nas.observer import Observer
+from srnas.nas.outcome import Outcome, conclude, replicate, summarise
+from srnas.nas.pairs import PatchSampler, make_pairs
+from srnas.nas.photos import PhotoSet, all_notes
+from srnas.nas.preparation import (
+    SearchRequest,
+    absolute,
+    check_feasible,
+    check_request,
+    latency_input,
+    load_photos,
+    study_record,
+    study_settings,
+    training_config,
 )
-from srnas.profiling.runtimes import find_runtime, runtime_version
-from srnas.search_space import Architecture, InputError, SearchSpace, human_designs, unknown_name
-from srnas.search_space.errors import parse
+from srnas.nas.publishing import Publisher
+from srnas.nas.settings import StudySettings
+from srnas.nas.storage import patiently, storage_url
+from srnas.nas.study import Search, Standing, stored_study
+from srnas.nas.tables import find_table
+from srnas.nas.worker import work
+from srnas.profiling import describe_device, resolve_device
+from srnas.profiling.runtimes import runtime_version
+from srnas.search_space import InputError, SearchSpace, human_designs
 
-# Human designs are timed this briefly to fix the reference point.
-_BRIEF_ROUNDS = 12
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What a user asks for; ``None`` takes the space's default (``study``: the space's name and scale)."""
-
-    workspace: Path
-    space: str = "tiny"
-    scale: int = 2
-    trials: int = 24
-    study: str | None = None
-    train: Path | None = None
-    validation: Path | None = None
-    sampler: str = "tpe"
-    seed: int = 0
-    device: str = "auto"
-    runtime: str = "eager"
-    dtype: str = "float32"
-    memory_format: str = "nchw"
-    threads: int = 1
-    latency_input: tuple[int, int] | None = None
-    budgets: Budgets = field(default_factory=Budgets)
-    patch: int | None = None
-    batch: int | None = None
-    iterations: int | None = None
-    learning_rate: float | None = None
+_REQUEST = TypeAdapter(SearchRequest)
 
 
 @dataclass(frozen=True)
-class AlreadyComplete:
-    """A study that holds as many trials as were asked for.
+class Session:
+    """A study that is open in this process, and what judges its candidates.
 
     Attributes:
-        name: Of the study.
-        judged: Its number of judged trials.
-        board: The ranked trials.
+        request: What the user asked for.
+        search: The study.
+        judge: Of this process.
+        publisher: Of this process.
     """
 
-    name: str
-    judged: int
-    board: Board
+    request: SearchRequest
+    search: Search
+    judge: Judge
+    publisher: Publisher
 
 
-def launch(request: SearchRequest, observer: Observer) -> Outcome | AlreadyComplete:
+def launch(request: SearchRequest, observer: Observer) -> Outcome:
     """Run a search, or go on with one, until the study holds ``request.trials`` trials.
 
     Raises:
         InputError: If anything that was given cannot be used; nothing is written then.
+        KeyboardInterrupt: After the study is marked; every finished trial is kept.
+        DeviceBusyError: The same, if another process holds the device for too long.
     """
-    if request.trials < 1:
-        raise InputError(f"trials >= 1 must hold, but got trials={request.trials}.")
-    check_sampler(request.sampler)
+    plan = _plan(request)
+    done = plan.done
+    if done is not None and len(done.records) >= request.trials and done.replicated >= request.replicates:
+        return done
+    session = _open(plan, observer)
+    search = session.search
+    observer.on_start(len(search.records), search.settings.training.iterations)
+    try:
+        if request.workers > 1 or request.engine != "local":
+            standing = run_engine(request, search, session.publisher, observer)
+        else:
+            standing = work(search, session.judge, session.publisher)
+        replicate(search, session.judge, request.replicates)
+    except BaseException:
+        session.publisher.close(search.records, killed=True)
+        raise
+    return conclude(search, session.publisher, session.judge.cache, exhausted=standing is Standing.EXHAUSTED)
+
+
+def join(workspace: Path, study: str, observer: Observer, **changes: Any) -> Standing:
+    """Work on a study that ``srnas search`` has started, on this or another machine, until nothing is left to do.
+
+    Args:
+        workspace: Folder of this worker's cache, MLflow store and unfinished trainings.
+        study: Its name.
+        observer: Told of every stage.
+        **changes: Fields of the request that differ here: the storage, folders of photographs, the device.
+
+    Raises:
+        InputError: If there is no such study, or this machine is not what the study is about.
+    """
+    stored = stored_study(storage_url(workspace, study, changes.get("storage")), study)
+    if stored is None or "study" not in stored.user_attrs:
+        raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
+    request = replace(_REQUEST.validate_json(stored.user_attrs["request"]), workspace=workspace, **changes)
+    plan = _plan(request, as_worker=True)
+    mine = describe_device(plan.settings.target, runtime_version(request.runtime))
+    theirs = StudyRecord.model_validate_json(stored.user_attrs["study"]).device
+    if mine.key != theirs.key:
+        raise InputError(
+            f"every worker of study '{study}' must run on the device profile '{theirs.key}', since their latencies are "
+            f"compared, but this is '{mine.key}'; start another study here."
+        )
+    session = _open(plan, observer)
+    observer.on_start(len(session.search.records), session.search.settings.training.iterations)
+    return work(session.search, session.judge, session.publisher)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A request that was checked, and the study if it exists."""
+
+    request: SearchRequest
+    space: SearchSpace
+    settings: StudySettings
+    photos: tuple[PhotoSet, PhotoSet]
+    url: str
+    stored: optuna.Study | None
+
+    @property
+    def done(self) -> Outcome | None:
+        """What the study holds, if it has started."""
+        if self.stored is None or "study" not in self.stored.user_attrs:
+            return None
+        return summarise(self.stored)
+
+
+def _plan(request: SearchRequest, *, as_worker: bool = False) -> _Plan:
+    """Check everything without writing anything."""
+    check_request(request)
     space = SearchSpace.load(request.space, request.scale)
-    device = resolve_device(request.device)
-    training = _training(request, space)
-    target = Target(device, request.runtime, request.dtype, request.memory_format)
-    check_front_dtype(target)
-    find_runtime(target)
+    training = training_config(request, space)
     timed_input = latency_input(space, request.latency_input)
-    photos = _photos(request, space, training)
-    settings = _settings(request, space, device, training, timed_input, photos)
-    stored = stored_settings(request.workspace, settings.name)
-    if stored:
-        settings.check_same(stored[0])
-        if stored[1] >= request.trials:
-            return AlreadyComplete(settings.name, stored[1], load_board(request.workspace, settings.name))
+    photos = load_photos(request, space, training)
+    settings = study_settings(request, space, resolve_device(request.device), training, timed_input, photos)
+    url = storage_url(request.workspace, settings.name, request.storage)
+    stored = stored_study(url, settings.name)
+    if stored is not None and "settings" in stored.user_attrs:
+        theirs = StudySettings.model_validate_json(stored.user_attrs["settings"])
+        settings.check_same(theirs.model_copy(update={"device": settings.device}) if as_worker else theirs)
     else:
-        _check_feasible(settings, space)
-    for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*photos)):
+        check_feasible(settings, space)
+    return _Plan(request, space, settings, photos, url, stored)
+
+
+def _open(plan: _Plan, observer: Observer) -> Session:
+    request, settings, space = plan.request, plan.settings, plan.space
+    for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*plan.photos)):
         observer.on_note(note)
-    with study_lock(request.workspace, settings.name):
-        observer.on_note(f"reducing {sum(len(p.photos) for p in photos)} photographs by {request.scale}")
-        train_pairs, validation = (make_pairs(p, request.scale) for p in photos)
-        patches = PatchSampler(train_pairs, request.scale, training.patch, device)
+    observer.on_note(f"reducing {sum(len(p.photos) for p in plan.photos)} photographs by {request.scale}")
+    train_pairs, validation = (make_pairs(p, request.scale) for p in plan.photos)
+    name = plan.photos[1].name
 
-        def make_record() -> StudyRecord:
-            if settings.budgets.max_latency_ms is None:
-                timed = "human designs, whose slowest" if human_designs(space) else "smallest network, which"
-                observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
-            return _study_record(settings, space, validation, photos[1].name)
+    def make_record() -> StudyRecord:
+        if settings.budgets.max_latency_ms is None:
+            timed = "human designs, whose slowest" if human_designs(space) else "smallest network, which"
+            observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
+        return study_record(settings, space, validation, name)
 
-        # What the runtime cannot run is refused before the study exists.
-        made = None if stored else make_record()
-        store = Store(request.workspace)
-        cache = ResultCache(request.workspace / "cache", settings.protocol)
-        table = find_table(request.workspace, space, settings.target, settings.latency_input)
-        if table is not None and settings.budgets.max_latency_ms is not None:
-            observer.on_note(f"screening by the block table of {len(table.entries_ms)} parts: {table.validation}")
-        judge = Judge(settings, patches, validation, photos[1].name, cache, observer, table)
-        search = Search(request.workspace, settings, space)
-        record = search.prepare(lambda: made or make_record())
-        return search.run(judge, store, record, request.trials)
-
-
-def load_board(workspace: Path, study: str | None = None) -> Board:
-    """Return the ranked trials of a study; of the newest one without a name.
-
-    Raises:
-        InputError: If the workspace or the study does not exist.
-    """
-    if not workspace.is_dir():
-        raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
-    if not Store.exists(workspace):
-        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
-    store = Store(workspace)
-    studies = store.studies()
-    found = next((s for s in studies if (s.name == study if study else not s.retimed_from)), None)
-    if found is None and study is None:
-        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
-    if found is None:
-        raise unknown_name("study", study, (s.name for s in studies))
-    return rank(found, store.rows(found))
-
-
-def _training(request: SearchRequest, space: SearchSpace) -> TrainingConfig:
-    defaults = space.defaults
-    given = {name: getattr(request, name) for name in ("patch", "batch", "iterations", "learning_rate")}
-    values = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
-    config = parse(TrainingConfig, {**values, "seed": request.seed}, "training")
-    if config.patch < space.min_size:
-        raise InputError(
-            f"patch >= {space.min_size} must hold for the blocks of space '{space.name}', but got patch={config.patch}."
-        )
-    return config
-
-
-def latency_input(space: SearchSpace, given: tuple[int, int] | None) -> tuple[int, int]:
-    """Return height and width of the input that studies of a space time, unless others are given.
-
-    Raises:
-        InputError: If a block of the space cannot take it.
-    """
-    height, width = given or (side // space.scale for side in space.defaults.latency_output)
-    if min(height, width) < space.min_size:
-        raise InputError(
-            f"latency input sides >= {space.min_size} must hold for the blocks of space '{space.name}', "
-            f"but got {width}x{height}."
-        )
-    return height, width
-
-
-def _photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig) -> tuple[PhotoSet, PhotoSet]:
-    train = load_folder(request.train) if request.train else embedded_photos("train")
-    validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
-    scale = request.scale
-    return (
-        train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
-        validation.at_least(least_side(scale, space.min_size), "the blocks and the SSIM window"),
+    # What the runtime cannot run is refused before the study exists.
+    made = make_record() if plan.done is None else None
+    table = find_table(request.workspace, space, settings.target, settings.latency_input)
+    if table is not None:
+        observer.on_note(f"the block table of {len(table.entries_ms)} parts expects latencies: {table.validation}")
+    search = patiently(lambda: Search(plan.url, settings, space, table), plan.url, observer.on_note)
+    record = search.begin(
+        lambda: made or make_record(),
+        total=request.trials,
+        patience=request.patience,
+        request=_REQUEST.dump_json(absolute(request)).decode(),
     )
-
-
-def _settings(
-    request: SearchRequest,
-    space: SearchSpace,
-    device: torch.device,
-    training: TrainingConfig,
-    latency_input: tuple[int, int],
-    photos: tuple[PhotoSet, PhotoSet],
-) -> StudySettings:
-    train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
-    return parse(
-        StudySettings,
-        {
-            "name": request.study or f"{space.name}-x{request.scale}",
-            "space": space.name,
-            "space_digest": digest(space),
-            "scale": request.scale,
-            "train": train,
-            "validation": validation,
-            "sampler": request.sampler,
-            "seed": request.seed,
-            "device": str(device),
-            "runtime": request.runtime,
-            "dtype": request.dtype,
-            "memory_format": request.memory_format,
-            "threads": resolve_threads(request.threads),
-            "latency_input": latency_input,
-            "budgets": request.budgets,
-            "training": training,
-        },
-        "study",
-    )
-
-
-def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Architecture:
-    """Return the architecture of the fewest MACs: a narrow host without, or with the cheapest, positions."""
-    content = space.content
-    candidates: list[tuple[int, int, Architecture]] = []
-    for channels in sorted(set(content.channels)):
-        free = not content.positions or space.has_identity
-        for body in [()] if free else [(position,) * content.positions for position in space.alphabet(channels)]:
-            for tail in content.tail:
-                architecture = Architecture(
-                    scale=space.scale,
-                    channels=channels,
-                    positions=body,
-                    end="none" if "none" in content.end else content.end[0],
-                    tail=tail,
-                    global_skip=space.skips(tail)[0],
-                    input_range=content.input_range[0],
-                    mean_shift=content.mean_shift[0],
-                )
-                candidates.append(
-                    (count(architecture.build().deploy(), input_shape).macs, len(candidates), architecture)
-                )
-    return min(candidates)[2]
-
-
-def _check_feasible(settings: StudySettings, space: SearchSpace) -> None:
-    """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
-    if settings.budgets == Budgets():
-        return
-    shape = (1, 3, *settings.latency_input)
-    architecture = smallest(space, shape)
-    network = architecture.build().deploy()
-    counts = count(network, shape)
-    values = {"params_k": counts.params / 1e3, "macs_g": counts.macs / 1e9}
-    if settings.budgets.max_latency_ms is not None:
-        measured = measure_latency({"smallest": network}, shape, settings.target)
-        values["latency_ms"] = measured.latencies["smallest"].stable_ms
-    exceeded = settings.budgets.exceeded(values)
-    if exceeded:
-        raise InputError(
-            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {architecture}, does not "
-            f"({exceeded}); raise the budget, or lower --latency-input."
-        )
-
-
-def _study_record(settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str) -> StudyRecord:
-    """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
-    bicubic = evaluate_bicubic(validation, settings.scale)
-    limit = settings.budgets.max_latency_ms
-    return StudyRecord(
-        name=settings.name,
-        scale=settings.scale,
-        config=settings.flat(),
-        validation=name,
-        bicubic_psnr_y_db=bicubic.mean_psnr_y_db,
-        bicubic_ssim_y=bicubic.mean_ssim_y,
-        device=describe_device(settings.target, runtime_version(settings.runtime)),
-        reference_psnr_y_db=bicubic.mean_psnr_y_db,
-        reference_latency_ms=limit or _slowest_design_ms(settings, space),
-    )
-
-
-def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
-    shape = (1, 3, *settings.latency_input)
-    designs = human_designs(space) or {"smallest": smallest(space, shape)}
-    networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
-    protocol = replace(default_protocol(settings.target), max_rounds=_BRIEF_ROUNDS)
-    measured = measure_latency(networks, shape, settings.target, protocol=protocol)
-    return max(latency.stable_ms for latency in measured.latencies.values())
+    patches = PatchSampler(train_pairs, request.scale, settings.training.patch, settings.target.device)
+    cache = ResultCache(request.workspace / "cache", settings.protocol)
+    judge = Judge(settings, patches, validation, name, cache, observer, table, with_proxies=request.proxies)
+    return Session(request, search, judge, Publisher(request.workspace, plan.url, record, observer.on_note))

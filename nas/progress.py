@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from srnas.leaderboard import Rung, TrialRecord
 from srnas.nas import training
-from srnas.nas.judging import Observer
+from srnas.nas.observer import Observer
 from srnas.search_space import Architecture
 
 
@@ -17,10 +17,10 @@ class SearchProgress(Observer):
 
     Args:
         console: Usually of the standard error stream.
-        trials: The study's total.
+        trials: The study's total, if it is known.
     """
 
-    def __init__(self, console: Console, trials: int) -> None:
+    def __init__(self, console: Console, trials: int | None) -> None:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

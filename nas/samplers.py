@@ -1,4 +1,4 @@
-"""Optuna's samplers by name, seeded so that a resumed study does not repeat itself."""
+"""Samplers by name, seeded so that no two proposals of a study, whoever makes them, draw the same numbers."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,33 +10,34 @@ from srnas.search_space import unknown_name
 
 _NSGA2_POPULATION = 20
 
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+BASELINES: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_NSGA2_POPULATION),
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+# The sampler of this package; it needs to know the study, and is made where that is known.
+FRONT = "front"
 
 
-def make_sampler(name: str, study: str, seed: int, num_trials: int) -> BaseSampler:
-    """Return the sampler ``tpe``, ``nsga2``, ``gp`` or ``random``.
+def make_baseline(name: str, seed: int) -> BaseSampler:
+    """Return the sampler ``tpe``, ``nsga2``, ``gp`` or ``random``."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return BASELINES[name](seed)
+
+
+def derived_seed(study: str, seed: int, num_trials: int) -> int:
+    """Return the seed of a study's next proposal.
 
     Args:
-        name: Of the sampler.
         study: Name of the study.
         seed: The user's seed.
-        num_trials: Trials that the study holds so far: a resumed study must not draw the same trials again.
-
-    Raises:
-        InputError: If there is no such sampler.
+        num_trials: Trials that the study holds so far.
     """
-    check_sampler(name)
-    derived = hashlib.sha256(f"{study}:{seed}:{num_trials}".encode()).digest()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return _SAMPLERS[name](int.from_bytes(derived[:4], "big"))
+    return int.from_bytes(hashlib.sha256(f"{study}:{seed}:{num_trials}".encode()).digest()[:4], "big")
 
 
 def check_sampler(name: str) -> None:
     """Raise ``InputError`` unless there is a sampler of this name."""
-    if name not in _SAMPLERS:
-        raise unknown_name("sampler", name, _SAMPLERS)
+    if name not in (FRONT, *BASELINES):
+        raise unknown_name("sampler", name, (FRONT, *BASELINES))

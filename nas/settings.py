@@ -16,6 +16,9 @@ from srnas.search_space import InputError, SearchSpace
 # Raised when a change of the code changes what a network's PSNR is.
 _PROTOCOL_VERSION = 1
 
+RUNGS = ("halving", "none")
+ENGINES = ("local", "ray")
+
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -58,6 +61,8 @@ class StudySettings(BaseModel):
         latency_input: Height and width of the input that is timed.
         budgets: Limits on candidates.
         training: The schedule.
+        rungs: ``halving`` stops weak candidates at the rungs of the schedule, ``none`` trains all to the end.
+        max_train_s: A candidate that needs more seconds of training steps ends as ``timed_out``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +83,15 @@ class StudySettings(BaseModel):
     latency_input: tuple[int, int]
     budgets: Budgets
     training: TrainingConfig
+    rungs: str = "none"
+    max_train_s: float | None = Field(default=None, gt=0)
+
+    @field_validator("rungs")
+    @classmethod
+    def _check_rungs(cls, rungs: str) -> str:
+        if rungs not in RUNGS:
+            raise InputError(f"rungs must be {' or '.join(RUNGS)}, but got '{rungs}'.")
+        return rungs
 
     @field_validator("name")
     @classmethod
@@ -103,6 +117,10 @@ class StudySettings(BaseModel):
         device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
         parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, self.training.model_dump()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def with_seed(self, seed: int) -> "StudySettings":
+        """Return the same settings for a training from another seed."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"seed": seed})})
 
     def check_same(self, stored: "StudySettings") -> None:
         """Raise ``InputError`` that lists what differs from the settings that the study started with."""

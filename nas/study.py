@@ -1,37 +1,35 @@
-"""A study: Optuna proposes, the judge judges, the store records; it can be stopped and resumed at any point.
+"""A study in an Optuna storage, shared by workers: each claims a candidate, judges it, and hands in its record.
 
-The Optuna file is the truth of the search, the cache that of the measurements, MLflow the view that people browse.
+Claims are made one at a time. Whatever a worker held when it died is known from the storage, and claimed again.
 """
 
-import contextlib
+import os
 import random
+import socket
+import threading
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+import psutil
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from srnas.leaderboard import (
-    Board,
-    Store,
-    StudyRecord,
-    TrialRecord,
-    hypervolume,
-    non_dominated,
-    rank,
-    write_html,
-    write_png,
-)
-from srnas.nas.judging import Judge
-from srnas.nas.output import writing
-from srnas.nas.samplers import make_sampler
+from srnas.leaderboard import Replicate, Rung, StudyRecord, TrialRecord, hypervolume, non_dominated
+from srnas.nas.front_sampler import FrontSampler
+from srnas.nas.proposals import PartCounter, SpaceDomain
+from srnas.nas.rungs import Decision, Halving, RungResult
+from srnas.nas.samplers import FRONT, derived_seed, make_baseline
 from srnas.nas.settings import StudySettings
-from srnas.profiling import DeviceBusyError
+from srnas.nas.storage import HEARTBEAT_S, critical, exists, open_storage, storage_url
+from srnas.profiling import BlockTable
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
@@ -39,243 +37,393 @@ _TOLD = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
 # Proposals in a row that were judged before, until an unseen neighbour is enqueued instead.
 _MAX_REPEATS = 5
 _MAX_DRAWS = 2000
+# A candidate that ends so many workers without a word is recorded as failed.
+MAX_DEATHS = 3
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a search ended.
+class Claim:
+    """A candidate that this process judges.
 
     Attributes:
-        board: The ranked trials.
-        figures: PNG and HTML of the front.
-        exhausted: Whether the space has no unseen architecture left.
+        number: Of the trial.
+        architecture: The candidate.
+        design: Name of the human design, if it is one.
+        predictions: What was expected of it.
+        trial: Optuna's.
     """
 
-    board: Board
-    figures: tuple[Path, ...]
-    exhausted: bool
+    number: int
+    architecture: Architecture
+    design: str
+    predictions: dict[str, float]
+    trial: optuna.Trial
+
+
+class Standing(Enum):
+    """Why there is nothing to claim: others judge what is left, the study has its total, or the space has no more."""
+
+    WAIT = "wait"
+    DONE = "done"
+    EXHAUSTED = "exhausted"
 
 
 class Search:
-    """One study in a workspace, held by one process at a time.
+    """A study as its workers use it.
 
     Args:
-        workspace: Folder of all files of the study.
+        url: Of the storage.
         settings: Must equal those that an existing study of this name started with.
         space: Where candidates come from.
+        table: Predicts latencies of proposals, if there is one.
 
     Raises:
         InputError: If the study exists with other settings.
+        StorageInternalError: If the storage does not answer; as by every method.
     """
 
-    def __init__(self, workspace: Path, settings: StudySettings, space: SearchSpace) -> None:
-        self.workspace = workspace
+    def __init__(self, url: str, settings: StudySettings, space: SearchSpace, table: BlockTable | None = None) -> None:
+        self.url = url
         self.settings = settings
         self.space = space
+        self.table = table
+        self._counter = PartCounter(settings.latency_input)
         self.designs = {design.key: name for name, design in human_designs(space).items()}
-        self.study = self._open()
-
-    def _open(self) -> optuna.Study:
-        url = storage_url(self.workspace, self.settings.name)
+        self._parsed: dict[int, TrialRecord] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(
-            storage=RDBStorage(url), study_name=self.settings.name, directions=_DIRECTIONS, load_if_exists=True
-        )
-        if "settings" in study.user_attrs:
-            self.settings.check_same(StudySettings.model_validate_json(study.user_attrs["settings"]))
-        else:
-            study.set_user_attr("settings", self.settings.model_dump_json())
-        study.sampler = make_sampler(
-            self.settings.sampler, self.settings.name, self.settings.seed, len(study.get_trials(deepcopy=False))
-        )
-        return study
+        with critical(url, f"{settings.name}.claim"):
+            self.storage = open_storage(url)
+            self.study = optuna.create_study(
+                storage=self.storage, study_name=settings.name, directions=_DIRECTIONS, load_if_exists=True
+            )
+            if "settings" in self.study.user_attrs:
+                settings.check_same(StudySettings.model_validate_json(self.study.user_attrs["settings"]))
+            else:
+                self.study.set_user_attr("settings", settings.model_dump_json())
 
     @property
     def records(self) -> list[TrialRecord]:
         """The judged trials, in order."""
-        return _records(self.study)
+        return [self._record(trial) for trial in self._trials() if "record" in trial.user_attrs]
 
-    def prepare(self, make_record: Callable[[], StudyRecord]) -> StudyRecord:
-        """Return the study's record, made at its first start, and queue what must be judged first."""
-        attributes = self.study.user_attrs
-        if "study" not in attributes:
+    @property
+    def replicates(self) -> list[Replicate]:
+        """What was trained again with other seeds."""
+        return read_replicates(self.study)
+
+    @property
+    def total(self) -> int:
+        """The number of trials that the study shall hold."""
+        return int(self.study.user_attrs.get("total", 0))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        if trial.number not in self._parsed:
+            self._parsed[trial.number] = TrialRecord.model_validate_json(trial.user_attrs["record"])
+        return self._parsed[trial.number]
+
+    def begin(self, make_record: Callable[[], StudyRecord], **attributes: Any) -> StudyRecord:
+        """Return the study's record, made at its first start, and queue what must be judged first.
+
+        Args:
+            make_record: Makes the record.
+            **attributes: Kept with the study, in place of earlier ones.
+        """
+        with critical(self.url, f"{self.settings.name}.claim"):
+            known = self.study.user_attrs
+            for name, value in attributes.items():
+                if known.get(name) != value:
+                    self.study.set_user_attr(name, value)
+            if "study" in known:
+                return StudyRecord.model_validate_json(known["study"])
             record = make_record()
             for design in human_designs(self.space).values():
                 self.study.enqueue_trial(self.space.params(design), skip_if_exists=True)
             self.study.set_user_attr("study", record.model_dump_json())
             return record
-        self._requeue_interrupted()
-        return StudyRecord.model_validate_json(attributes["study"])
 
-    def _requeue_interrupted(self) -> None:
-        """Queue again what was running when its process died; this process holds the study's lock."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "record" in trial.user_attrs:
-                self._tell(TrialRecord.model_validate_json(trial.user_attrs["record"]))
-                continue
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            if trial.params:
-                self.study.enqueue_trial(trial.params)
+    def claim(self) -> Claim | Standing:
+        """Return a candidate that no process has judged or judges, or why there is none."""
+        with critical(self.url, f"{self.settings.name}.claim"):
+            self._reap()
+            trials = self._trials()
+            judged = [trial for trial in trials if "record" in trial.user_attrs]
+            running = [trial for trial in trials if trial.state == TrialState.RUNNING and trial not in judged]
+            if len(judged) + len(running) >= self.total or self._stalled():
+                return Standing.WAIT if running else Standing.DONE
+            keys = {self._record(trial).genotype.key for trial in judged}
+            proposal = self._next(keys | {trial.user_attrs["key"] for trial in running})
+            if proposal is None:
+                return Standing.WAIT if running else Standing.EXHAUSTED
+            trial, architecture = proposal
+            trial.set_user_attr("key", architecture.key)
+            trial.set_user_attr("owner", _owner())
+            self.storage.record_heartbeat(trial._trial_id)
+        predictions = {f"surrogate.{k}": v for k, v in trial.user_attrs.get("predicted", {}).items()}
+        return Claim(trial.number, architecture, self.designs.get(architecture.key, ""), predictions, trial)
 
-    def run(self, judge: Judge, store: Store, record: StudyRecord, num_trials: int) -> Outcome:
-        """Judge candidates until the study holds ``num_trials``, and write the outcome.
+    @property
+    def standing(self) -> Standing:
+        """Why no worker has anything left to do."""
+        done = len(self.records) >= self.total or self._stalled()
+        return Standing.DONE if done else Standing.EXHAUSTED
 
-        Raises:
-            KeyboardInterrupt: After the parent run is marked KILLED; every finished trial is kept.
-            DeviceBusyError: The same, if another process holds the device for too long.
-        """
-        parent = store.open_study(record)
-        written = store.written_trials(record)
-        records = self.records
-        for missing in (r for r in records if r.number not in written):
-            store.write_trial(parent, record, missing)
-        store.reopen(parent)
-        judge.observer.on_start(len(records), self.settings.training.iterations)
-        exhausted = False
-        try:
-            while len(records) < num_trials:
-                proposal = self._next({r.genotype.key for r in records})
-                if proposal is None:
-                    exhausted = True
-                    break
-                records.append(self._judge(judge, *proposal))
-                store.write_trial(parent, record, records[-1])
-                store.log_progress(parent, records[-1].number, self._progress(record, records))
-                judge.observer.on_record(records[-1], _on_front(records))
-        except (KeyboardInterrupt, DeviceBusyError):
-            store.close_study(parent, {}, (), killed=True)
-            raise
-        board = rank(record, store.rows(record))
-        figures = write_figures(board, self.workspace / "figures")
-        front = [int(number) for number in board.front["trial"]] if len(board.rows) else []
-        keys = {r.number: r.genotype.key for r in records}
-        store.add_weights(record, {number: judge.cache.weights(keys[number]) for number in front})
-        store.close_study(parent, {"front_size": len(front), "hypervolume": board.hypervolume}, figures)
-        return Outcome(board, figures, exhausted)
+    def _stalled(self) -> bool:
+        return is_stalled(self.study, self.records)
 
-    def _next(self, judged: set[str]) -> tuple[optuna.Trial, Architecture] | None:
+    @property
+    def study_record(self) -> StudyRecord:
+        """What the trials are compared with."""
+        return StudyRecord.model_validate_json(self.study.user_attrs["study"])
+
+    def _next(self, taken: set[str]) -> tuple[optuna.Trial, Architecture] | None:
         """Return an unseen candidate, or ``None`` if none can be found."""
         repeats = 0
         while True:
-            trial = self.study.ask()
+            self.study.sampler = self._sampler()
+            with warnings.catch_warnings():  # Heartbeats are sent below.
+                warnings.filterwarnings("ignore", "Heartbeat of storage")
+                trial = self.study.ask()
             architecture = self.space.suggest(trial)
-            if architecture.key not in judged:
+            if architecture.key not in taken:
                 return trial, architecture
             trial.set_user_attr("duplicate", architecture.key)
             self.study.tell(trial, state=TrialState.PRUNED)
             repeats += 1
             if repeats >= _MAX_REPEATS:
-                unseen = self._unseen(architecture, judged, trial.number)
+                unseen = self._unseen(architecture, taken, trial.number)
                 if unseen is None:
                     return None
                 self.study.enqueue_trial(self.space.params(unseen))
 
-    def _unseen(self, start: Architecture, judged: set[str], seed: int) -> Architecture | None:
+    def _sampler(self) -> BaseSampler:
+        """Return the sampler of the next proposal: what it knows is in the storage, whoever proposes."""
+        settings, trials = self.settings, self._trials()
+        seed = derived_seed(settings.name, settings.seed, len(trials))
+        if settings.sampler != FRONT:
+            return make_baseline(settings.sampler, seed)
+        study = self.study_record
+        measured = {
+            record.genotype: record.latency.stable_ms
+            for trial in trials
+            if "record" in trial.user_attrs and (record := self._record(trial)).latency
+        }
+        return FrontSampler(
+            SpaceDomain(self.space, settings.budgets, self._counter, measured, self.table),
+            seed=seed,
+            reference_point=(study.reference_psnr_y_db, study.reference_latency_ms),
+            partial=self._first_rung,
+        )
+
+    def _first_rung(self, trial: FrozenTrial) -> float | None:
+        """Return a trial's PSNR at the first rung, if it got there."""
+        result = self._at(trial, self.settings.training.rung_iterations[0])
+        return result.psnr_db if result else None
+
+    def _unseen(self, start: Architecture, taken: set[str], seed: int) -> Architecture | None:
         """Walk by mutation from ``start`` to an architecture that was not judged."""
         rng = random.Random(seed)
         for _ in range(_MAX_DRAWS):
             start = self.space.mutate(start, rng)
-            if start.key not in judged:
+            if start.key not in taken:
                 return start
         return None
 
-    def _judge(self, judge: Judge, trial: optuna.Trial, architecture: Architecture) -> TrialRecord:
-        design = self.designs.get(architecture.key, "")
-        judge.observer.on_trial(trial.number, architecture, design)
-        record = judge.judge(architecture, trial.number, design)
-        trial.set_user_attr("record", record.model_dump_json())
-        self._tell(record)
-        return record
+    def _reap(self) -> None:
+        """End the trials of dead workers: what was judged is told, what was not is queued again."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        stale = self.storage._get_stale_trial_ids(self.study._study_id) if running else ()
+        for trial in running:
+            owner = trial.user_attrs.get("owner")  # Without one, its worker died while it claimed.
+            mine = owner is not None and owner == _owner()  # This process judges nothing while it claims.
+            if mine or trial._trial_id in stale or not _has_live_owner(trial):
+                self._bury(trial, _deaths(trial) + (owner is not None))
+
+    def _bury(self, trial: FrozenTrial, deaths: int) -> None:
+        params = trial.system_attrs.get("fixed_params", {}) | trial.params
+        if "record" not in trial.user_attrs and deaths >= MAX_DEATHS:
+            reason = f"{deaths} processes died while they judged it"
+            record = self._lost(trial, reason).model_dump_json()
+            self.storage.set_trial_user_attr(trial._trial_id, "record", record)
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        elif "record" in trial.user_attrs:
+            self._tell(self._record(trial))
+        else:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            if params:
+                self.study.enqueue_trial(params, user_attrs={"deaths": deaths})
+
+    def _lost(self, trial: FrozenTrial, reason: str) -> TrialRecord:
+        architecture = self.space.suggest(optuna.trial.FixedTrial(trial.params))
+        return TrialRecord(
+            study=self.settings.name,
+            number=trial.number,
+            state="failed",
+            reason=reason,
+            architecture=architecture.to_dict(),
+            design=self.designs.get(architecture.key, ""),
+            protocol=self.settings.protocol,
+            validation=self.study_record.validation,
+        )
+
+    def finish(self, claim: Claim, record: TrialRecord) -> bool:
+        """Hand in a record; ``False`` if the trial was taken from this worker meanwhile."""
+        with suppress(UpdateFinishedTrialError):
+            if "record" not in claim.trial.user_attrs:
+                claim.trial.set_user_attr("record", record.model_dump_json())
+            self._tell(record)
+        return "record" in self._trials()[claim.number].user_attrs
+
+    def release(self, claim: Claim) -> None:
+        """Give a candidate back that was not judged."""
+        with critical(self.url, f"{self.settings.name}.claim"), suppress(UpdateFinishedTrialError):
+            trial = self._trials()[claim.number]
+            self._bury(trial, _deaths(trial))
 
     def _tell(self, record: TrialRecord) -> None:
         state = _TOLD.get(record.state, TrialState.PRUNED)
-        self.study.tell(record.number, list(record.point) if record.point else None, state=state)
+        self.study.tell(record.number, list(record.point) if record.point else None, state=state, skip_if_finished=True)
 
-    @staticmethod
-    def _progress(study: StudyRecord, records: list[TrialRecord]) -> dict[str, float]:
-        points = [record.point for record in records if record.point]
-        reference = (study.reference_psnr_y_db, study.reference_latency_ms)
-        return {"hypervolume": hypervolume(points, reference), "front_size": float(sum(non_dominated(points)))}
+    def at_rung(self, claim: Claim, rung: Rung, latency_ms: float) -> Decision:
+        """Note a candidate's result at a rung, and decide whether it goes on."""
+        rungs = claim.trial.user_attrs.get("rungs", {}) | {str(rung.iteration): [rung.psnr_y_db, latency_ms]}
+        claim.trial.set_user_attr("rungs", rungs)
+        if self.settings.rungs == "none":
+            return Decision(survives=True)
+        newcomer = RungResult(claim.architecture.key, rung.psnr_y_db, latency_ms)
+        others = [result for trial in self._trials() if (result := self._at(trial, rung.iteration))]
+        return Halving().decide(newcomer, [other for other in others if other.key != newcomer.key])
+
+    def _at(self, trial: FrozenTrial, iteration: int) -> RungResult | None:
+        """Return what a trial had reached at an iteration, whether it is judged or still trained."""
+        if str(iteration) in (rungs := trial.user_attrs.get("rungs", {})):
+            return RungResult(trial.user_attrs["key"], *rungs[str(iteration)])
+        if "record" not in trial.user_attrs or (record := self._record(trial)).latency is None:
+            return None
+        psnr = next((rung.psnr_y_db for rung in record.rungs if rung.iteration == iteration), None)
+        return None if psnr is None else RungResult(record.genotype.key, psnr, record.latency.stable_ms)
+
+    def add_replicate(self, replicate: Replicate) -> None:
+        """Keep what was trained again."""
+        self.study.set_user_attr(f"replicate {replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    @contextmanager
+    def heartbeat(self, claim: Claim) -> Iterator[None]:
+        """Tell the storage that this process lives, as long as it judges a candidate."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(HEARTBEAT_S):
+                with suppress(StorageInternalError):  # Whoever needs the storage next says so.
+                    self.storage.record_heartbeat(claim.trial._trial_id)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
-def _on_front(records: list[TrialRecord]) -> bool:
-    """Return whether the last record is on the front of all."""
-    if records[-1].point is None:
+def is_stalled(study: optuna.Study, records: list[TrialRecord]) -> bool:
+    """Return whether the hypervolume has not risen for as many trials as is a study's patience."""
+    patience = study.user_attrs.get("patience")
+    if patience is None or "study" not in study.user_attrs:
         return False
-    return non_dominated([record.point for record in records if record.point])[-1]
+    return since_rise(StudyRecord.model_validate_json(study.user_attrs["study"]), records) >= patience
 
 
-def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:
-    """Write the front as PNG and HTML into ``folder``.
-
-    Raises:
-        InputError: If they cannot be written.
-    """
-    png, page = folder / f"{board.study.name}.png", folder / f"{board.study.name}.html"
-    for path, write in ((png, write_png), (page, write_html)):
-        with writing(path) as aside:
-            write(board, aside)
-    return png, page
+def lives(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Return whether a worker judges a running trial, as far as can be told from here."""
+    storage = study._storage
+    backend = getattr(storage, "_backend", storage)
+    return trial._trial_id not in backend._get_stale_trial_ids(study._study_id) and _has_live_owner(trial)
 
 
-def storage_url(workspace: Path, name: str) -> str:
-    """Return the URL of a study's Optuna file."""
-    return f"sqlite:///{(workspace / 'studies' / f'{name}.db').resolve()}"
+def since_rise(study: StudyRecord, records: list[TrialRecord]) -> int:
+    """Return how many trials have ended since the hypervolume rose last."""
+    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
+    points, best, since = [], 0.0, 0
+    for record in sorted(records, key=lambda r: (r.ended_ms, r.number)):
+        since += 1
+        if record.point:
+            points.append(record.point)
+            if (volume := hypervolume(points, reference)) > best:
+                best, since = volume, 0
+    return since
 
 
-def stored_settings(workspace: Path, name: str) -> tuple[StudySettings, int] | None:
+def is_on_front(record: TrialRecord, records: list[TrialRecord]) -> bool:
+    """Return whether a record is on the front of all."""
+    ranked = [other for other in records if other.point]
+    front = non_dominated([other.point for other in ranked if other.point])
+    return any(kept and other.number == record.number for other, kept in zip(ranked, front, strict=True))
+
+
+def stored_settings(url: str, name: str) -> tuple[StudySettings, int] | None:
     """Return the settings and the number of judged trials of an existing study; writes nothing."""
-    if not (workspace / "studies" / f"{name}.db").is_file():
-        return None
-    try:
-        storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True)
-        study = optuna.load_study(study_name=name, storage=storage)
-    except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
-        return None
-    if "settings" not in study.user_attrs:
+    study = stored_study(url, name)
+    if study is None or "settings" not in study.user_attrs:
         return None
     judged = sum("record" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
     return StudySettings.model_validate_json(study.user_attrs["settings"]), judged
 
 
-def stored_records(workspace: Path, name: str) -> tuple[StudySettings, StudyRecord, list[TrialRecord]]:
+def stored_study(url: str, name: str) -> optuna.Study | None:
+    """Return an existing study; writes nothing."""
+    if not exists(url):
+        return None
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(url, create=False))
+    except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
+        return None
+
+
+def stored_records(
+    workspace: Path, name: str, storage: str | None = None
+) -> tuple[StudySettings, StudyRecord, list[TrialRecord]]:
     """Return settings, record and judged trials of an existing study; writes nothing.
 
     Raises:
         InputError: If the workspace holds no such study, or it has not started yet.
     """
-    settings = stored_settings(workspace, name)
-    if settings is None:
+    study = stored_study(storage_url(workspace, name, storage), name)
+    if study is None:
         raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
-    storage = RDBStorage(storage_url(workspace, name), skip_table_creation=True)
-    study = optuna.load_study(study_name=name, storage=storage)
     if "study" not in study.user_attrs:
         raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
-    return settings[0], StudyRecord.model_validate_json(study.user_attrs["study"]), _records(study)
+    settings = StudySettings.model_validate_json(study.user_attrs["settings"])
+    return settings, StudyRecord.model_validate_json(study.user_attrs["study"]), read_records(study)
 
 
-def _records(study: optuna.Study) -> list[TrialRecord]:
+def read_records(study: optuna.Study) -> list[TrialRecord]:
+    """Return the judged trials of a study, in order."""
     trials = study.get_trials(deepcopy=False)
     return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
 
 
-@contextlib.contextmanager
-def study_lock(workspace: Path, name: str) -> Iterator[None]:
-    """Hold a study for this process.
+def read_replicates(study: optuna.Study) -> list[Replicate]:
+    """Return what was trained again with other seeds."""
+    return [Replicate.model_validate_json(v) for k, v in study.user_attrs.items() if k.startswith("replicate ")]
 
-    Raises:
-        InputError: If another process holds it, or the workspace cannot be written.
-    """
-    folder = workspace / "studies"
+
+def _deaths(trial: FrozenTrial) -> int:
+    return int(trial.user_attrs.get("deaths", 0))
+
+
+def _owner() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": psutil.Process().create_time()}
+
+
+def _has_live_owner(trial: FrozenTrial) -> bool:
+    """Return whether a worker of this host lives; of another host only its silence tells."""
+    owner = trial.user_attrs.get("owner")
+    if owner is None or owner["host"] != socket.gethostname():
+        return owner is not None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"one process at a time must run study '{name}', but another does; wait or stop it.") from None
-    except OSError as error:
-        raise InputError(f"workspace '{workspace}' must be writable, but {error}; give another --workspace.") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        return abs(psutil.Process(owner["pid"]).create_time() - owner["since"]) <= 1
+    except psutil.NoSuchProcess:
+        return False

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -12,10 +14,13 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srnas.nas.pairs import PatchSampler
+from srnas.nas.resuming import load_training, save_training
 from srnas.search_space import Architecture, InputError, Network
 
 # How often the loss is read back (and checked): every read waits for the device.
 _REPORT_EVERY = 10
+# A killed training loses at most about so much.
+_SAVE_EVERY_S = 120.0
 
 
 class DivergedError(ArithmeticError):
@@ -95,10 +100,14 @@ def train(
     *,
     on_step: Callable[[Progress], None] = lambda _: None,
     on_rung: Callable[[int, nn.Module], None] = lambda _iteration, _network: None,
+    saved: Path | None = None,
+    notes: dict[str, Any] | None = None,
+    chunks: int = 1,
 ) -> tuple[nn.Module, float]:
     """Train ``network`` in place and return its moving average in eval mode, and the seconds spent in steps.
 
-    On CUDA the forward pass runs in bfloat16 autocast. On a CPU equal seeds and threads give equal weights.
+    On CUDA the forward pass runs in bfloat16 autocast. On a CPU equal seeds and threads give equal weights, also of a
+    training that was interrupted.
 
     Args:
         network: Freshly built.
@@ -107,9 +116,13 @@ def train(
         device: Where to train.
         on_step: Called every few steps.
         on_rung: Called at each rung with the step and the moving average in eval mode.
+        saved: Where the training is saved at each rung and every two minutes, and goes on from if it exists.
+        notes: JSON that is saved with it, and filled with what was saved.
+        chunks: A step goes through the network in so many parts: less memory for the same step.
 
     Raises:
         DivergedError: If the loss is not finite.
+        DiskFullError: If it cannot be saved.
     """
     network = network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     decay = math.exp(-1 / (config.ema_share * config.iterations))
@@ -117,22 +130,22 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.rate)
     generator = torch.Generator().manual_seed(config.seed)
+    state = ({"network": network, "average": average}, optimizer, generator)
+    notes = {} if notes is None else notes
+    notes |= (load_training(saved, *state) if saved else None) or {}
     rungs = config.rung_iterations
     losses: list[torch.Tensor] = []
-    train_s, started = 0.0, time.perf_counter()
-    for iteration in range(1, config.iterations + 1):
-        lr, hr = patches.draw(config.batch, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = F.l1_loss(network(lr), hr)
+    train_s, started = notes.get("train_s", 0.0), time.perf_counter()
+    saved_s = time.monotonic()
+    for iteration in range(notes.get("iteration", 0) + 1, config.iterations + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * config.rate(iteration - 1)
         optimizer.zero_grad()
-        loss.backward()
+        losses.append(_backward(network, *patches.draw(config.batch, generator), chunks))
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm, foreach=True)
         optimizer.step()
-        schedule.step()
         average.update_parameters(network)
-        losses.append(loss.detach())
         if iteration % _REPORT_EVERY == 0 or iteration == config.iterations or iteration in rungs:
             mean_loss = _mean_loss(losses, iteration)
             losses.clear()
@@ -140,8 +153,23 @@ def train(
             on_step(Progress(iteration, mean_loss, train_s))
             if iteration in rungs:
                 on_rung(iteration, average.module)
+            if saved and (iteration in rungs or time.monotonic() - saved_s > _SAVE_EVERY_S):
+                notes |= {"iteration": iteration, "train_s": train_s}
+                save_training(saved, *state, notes)
+                saved_s = time.monotonic()
             started = time.perf_counter()
     return average.module, train_s
+
+
+def _backward(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor, chunks: int) -> torch.Tensor:
+    """Add the gradients of a batch, and return its loss."""
+    losses = []
+    for lr_part, hr_part in zip(lr.chunk(chunks), hr.chunk(chunks), strict=True):
+        with torch.autocast(lr.device.type, torch.bfloat16, enabled=lr.device.type == "cuda"):
+            loss = F.l1_loss(network(lr_part), hr_part) * (len(lr_part) / len(lr))
+        loss.backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _mean_loss(losses: Sequence[torch.Tensor], iteration: int) -> float:

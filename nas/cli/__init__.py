@@ -17,9 +17,11 @@ from srnas.nas.cli import (
     retime,
     search,
     space,
+    studies,
     table,
     ui,
     upscale,
+    worker,
 )
 
 app = typer.Typer(
@@ -50,6 +52,8 @@ def _options(
 
 
 app.command("search")(search.search)
+app.command("worker")(worker.worker)
+app.add_typer(studies.app, name="studies")
 app.command("leaderboard")(board.leaderboard)
 app.command("evaluate")(evaluate.evaluate)
 app.command("upscale")(upscale.upscale)

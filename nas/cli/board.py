@@ -18,8 +18,7 @@ def leaderboard(
     from rich.console import Console
 
     from srnas.leaderboard import board_summary, board_table
-    from srnas.nas.launch import load_board
-    from srnas.nas.study import write_figures
+    from srnas.nas.boards import load_board, write_figures
 
     board = load_board(workspace, study)
     written = write_figures(board, figures) if figures else ()

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 Workspace = Annotated[
     Path, typer.Option("--workspace", envvar="SRNAS_WORKSPACE", help="Folder of studies, results and figures.")
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="SRNAS_STORAGE",
+        help="Where the study lies: postgresql://USER@HOST/DATABASE or sqlite:///FILE \\[default: in the workspace].",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda[:N].")]

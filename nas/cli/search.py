@@ -12,6 +12,7 @@ from srnas.nas.cli.options import (
     Json,
     MemoryFormat,
     Runtime,
+    Storage,
     Threads,
     Workspace,
     parse_size,
@@ -21,9 +22,7 @@ from srnas.nas.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from srnas.leaderboard import Board
-    from srnas.nas.launch import AlreadyComplete
-    from srnas.nas.study import Outcome
+    from srnas.nas.outcome import Outcome
 
 _SHOWN = 5
 
@@ -35,7 +34,10 @@ def search(
     study: Annotated[str | None, typer.Option(help="Name of the study \\[default: SPACE-xSCALE].")] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
     val: Annotated[Path | None, typer.Option(help="Folder of held-out photographs \\[default: embedded].")] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="front, tpe, nsga2, gp or random.")] = "front",
+    rungs: Annotated[str, typer.Option(help="halving stops weak candidates early, none trains all to the end.")] = (
+        "halving"
+    ),
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of proposals, weights and patches.")] = 0,
     device: Device = "auto",
     runtime: Runtime = "eager",
@@ -52,6 +54,20 @@ def search(
     batch: Annotated[int | None, typer.Option(help="Patches per training step.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Training steps per candidate.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
+    max_train_s: Annotated[
+        float | None, typer.Option(help="End a candidate that needs more seconds of training steps.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="End when the hypervolume has not risen for so many candidates.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(help="Train what is near the front again with so many other seeds.")] = 0,
+    proxies: Annotated[
+        bool, typer.Option("--proxies", help="Compute zero-cost proxies beside, as a diagnostic.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes: one for each GPU or share of the cores.")] = 1,
+    engine: Annotated[str, typer.Option(help="Where workers run: local, or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster \\[default: start one here].")] = None,
+    storage: Storage = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +79,8 @@ def search(
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.launch import AlreadyComplete, SearchRequest, launch
+        from srnas.nas.launch import launch
+        from srnas.nas.preparation import SearchRequest
         from srnas.nas.progress import SearchProgress
         from srnas.nas.settings import Budgets
         from srnas.search_space.errors import parse
@@ -93,6 +110,15 @@ def search(
         batch=batch,
         iterations=iterations,
         learning_rate=learning_rate,
+        rungs=rungs,
+        max_train_s=max_train_s,
+        patience=patience,
+        replicates=replicates,
+        proxies=proxies,
+        workers=workers,
+        engine=engine,
+        address=address,
+        storage=storage,
     )
     try:
         with SearchProgress(said, trials) as progress:
@@ -103,24 +129,32 @@ def search(
     if as_json:
         print_json(outcome.board.records())
         return
-    _report(Console(), outcome.board)
-    if isinstance(outcome, AlreadyComplete):
-        _offer_more(Console(), outcome)
+    console = Console()
+    _report(console, outcome)
+    if outcome.anew:
+        _say_where(console, outcome, workspace)
     else:
-        _say_where(Console(), outcome, workspace)
+        _offer_more(console, outcome)
 
 
-def _report(console: "Console", board: "Board") -> None:
+def _report(console: "Console", outcome: "Outcome") -> None:
     from srnas.leaderboard import board_summary, board_table
 
-    console.print(board_table(board, width=console.width, limit=_SHOWN))
-    console.print(board_summary(board))
+    console.print(board_table(outcome.board, width=console.width, limit=_SHOWN))
+    console.print(board_summary(outcome.board))
+    stopped = sum(record.state == "stopped" for record in outcome.records)
+    if stopped or outcome.false_stops.spared:
+        stops = f"Rungs stopped {stopped} of {len(outcome.records)} candidates; {outcome.false_stops}."
+        console.print(stops, soft_wrap=True)
+    for account in outcome.accounts:
+        console.print(str(account), markup=False, highlight=False, soft_wrap=True)
 
 
-def _offer_more(console: "Console", done: "AlreadyComplete") -> None:
+def _offer_more(console: "Console", done: "Outcome") -> None:
+    judged = len(done.records)
     console.print(
-        f"Study '{done.name}' is complete with {done.judged} trials; nothing was run. To extend it, run the same "
-        f"command with --trials {2 * done.judged}."
+        f"Study '{done.name}' is complete with {judged} trials; nothing was run. To extend it, run the same "
+        f"command with --trials {2 * judged}."
     )
 
 
@@ -130,3 +164,10 @@ def _say_where(console: "Console", outcome: "Outcome", workspace: Path) -> None:
     for path in outcome.figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False)
     console.print(f"MLflow  {workspace / 'mlflow.db'} (browse it: srnas ui --workspace {workspace})", soft_wrap=True)
+    if outcome.unwritten:
+        console.print(
+            f"MLflow did not answer ({outcome.unwritten}): run the same command again when it does, and what it lacks "
+            "is written.",
+            style="yellow",
+            markup=False,
+        )

@@ -46,7 +46,7 @@ def table(
     said = Console(stderr=True)
     with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.launch import latency_input
+        from srnas.nas.preparation import latency_input
         from srnas.nas.tables import save_table, table_path
         from srnas.profiling import build_table
         from srnas.search_space import SearchSpace

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from srnas.leaderboard import Store
-from srnas.nas.judging import Observer
-from srnas.nas.launch import SearchRequest, launch, load_board
+from srnas.nas.observer import Observer
+from srnas.nas.boards import load_board
+from srnas.nas.launch import launch
+from srnas.nas.preparation import SearchRequest
 from srnas.nas.retiming import retime
 from srnas.nas.study import stored_records
 from srnas.profiling import Target, describe_device

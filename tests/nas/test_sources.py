@@ -3,8 +3,9 @@ import torch
 from safetensors.torch import save_file
 
 from srnas.nas.evaluation import evaluate
-from srnas.nas.judging import Observer
-from srnas.nas.launch import SearchRequest, launch
+from srnas.nas.observer import Observer
+from srnas.nas.launch import launch
+from srnas.nas.preparation import SearchRequest
 from srnas.nas.pairs import load_pairs
 from srnas.nas.settings import Budgets
 from srnas.nas.sources import SourceRequest, load_source

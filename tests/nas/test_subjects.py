@@ -5,8 +5,9 @@ import os
 import pytest
 import torch
 
-from srnas.nas.judging import Observer
-from srnas.nas.launch import SearchRequest, launch
+from srnas.nas.observer import Observer
+from srnas.nas.launch import launch
+from srnas.nas.preparation import SearchRequest
 from srnas.nas.subjects import Subject, by_target, find_subject, input_shape
 from srnas.profiling import Target
 from srnas.search_space import Architecture, InputError, Position, published

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from srnas.nas.judging import Observer
-from srnas.nas.launch import SearchRequest, launch
+from srnas.nas.observer import Observer
+from srnas.nas.launch import launch
+from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.tables import find_table, save_table, table_path
 from srnas.profiling import CPU_PROTOCOL, Target, build_table

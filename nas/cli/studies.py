@@ -1,0 +1,88 @@
+"""``srnas studies``: what there is, and how studies are removed, moved and taken in."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, Workspace, print_json
+
+app = typer.Typer(help="List, remove, export and import studies.", invoke_without_command=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the study.")]
+
+
+@app.callback()
+def studies(
+    context: typer.Context,
+    storage: Storage = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """List the studies of a workspace or a storage: state, workers alive, trials, front size, hypervolume."""
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from srnas.nas.archive import list_studies
+    from srnas.nas.storage import shown, storage_url
+
+    rows = list_studies(workspace, storage)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    where = shown(storage_url(workspace, "", storage)) if storage else f"'{workspace}'"
+    table = Table(title=f"Studies of {where}", title_justify="left")
+    table.add_column("study", overflow="fold")
+    table.add_column("state")
+    for head in ("workers", "trials", "trained", "front", "hypervolume"):
+        table.add_column(head, justify="right")
+    for row in rows:
+        numbers = (f"{row.trials}/{row.total}", str(row.complete), str(row.front), f"{row.hypervolume:.3f}")
+        table.add_row(row.study, row.state, str(row.workers), *numbers)
+    Console().print(table if rows else f"No study in {where}; run 'srnas search'.", markup=False)
+
+
+@app.command("rm")
+def remove(
+    name: Name,
+    storage: Storage = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a study; trained weights stay in the cache, and MLflow can restore its runs."""
+    from srnas.nas.archive import remove_study
+
+    if not yes:
+        typer.confirm(f"Delete study '{name}' and its trials?", abort=True)
+    remove_study(workspace, name, storage)
+    typer.echo(f"Study '{name}' is deleted.")
+
+
+@app.command("export")
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    storage: Storage = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a study to one file: settings, trials, learning curves, latencies; not the weights."""
+    from srnas.nas.archive import export_study
+
+    export_study(workspace, name, file, storage)
+    typer.echo(f"Study '{name}' is in {file}.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file of 'srnas studies export'.")],
+    storage: Storage = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Take in an exported study: it can be browsed, retimed, replayed and gone on with."""
+    from srnas.nas.archive import import_study
+
+    name = import_study(workspace, file, storage)
+    typer.echo(f"Study '{name}' is in the workspace.")

@@ -1,0 +1,152 @@
+"""How a study ends: the ranked board with its errors, what the predictors were worth, figures, weights."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import optuna
+
+from srnas.leaderboard import (
+    Board,
+    Replicate,
+    StudyRecord,
+    TrialRecord,
+    front_probability,
+    hypervolume_curve,
+    near_front,
+    rank_records,
+    write_curve,
+)
+from srnas.nas.accountability import Account, account, account_latency
+from srnas.nas.boards import write_figures
+from srnas.nas.cache import ResultCache
+from srnas.nas.candidates import TimedOutError
+from srnas.nas.judging import Judge
+from srnas.nas.output import writing
+from srnas.nas.publishing import Publisher
+from srnas.nas.rungs import FalseStops, false_stop_rate
+from srnas.nas.study import Search, read_records, read_replicates
+from srnas.nas.training import DivergedError
+
+# A candidate so close below the front is trained again with the members of the front.
+_NEAR_DB = 0.03
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended.
+
+    Attributes:
+        name: Of the study.
+        records: Its judged trials.
+        replicates: What was trained again with other seeds.
+        board: The ranked trials.
+        accounts: What each predictor was worth.
+        false_stops: How often a rung would have stopped a member of the front.
+        figures: PNG and HTML of the front, PNG of the hypervolume; none where nothing was run.
+        exhausted: Whether the space has no unseen architecture left.
+        unwritten: Why MLflow lacks something, or nothing.
+        anew: Whether anything was run.
+    """
+
+    name: str
+    records: tuple[TrialRecord, ...]
+    replicates: tuple[Replicate, ...]
+    board: Board
+    accounts: tuple[Account, ...]
+    false_stops: FalseStops
+    figures: tuple[Path, ...] = ()
+    exhausted: bool = False
+    unwritten: str = ""
+    anew: bool = False
+
+    @property
+    def replicated(self) -> int:
+        """With how many other seeds every candidate near the front was trained."""
+        counts = [
+            sum(replicate.number == number for replicate in self.replicates)
+            for number in near_front(self.records, _NEAR_DB)
+        ]
+        return min(counts, default=0)
+
+
+def summarise(study: optuna.Study) -> Outcome:
+    """Return what a study holds; nothing is run or written."""
+    record = StudyRecord.model_validate_json(study.user_attrs["study"])
+    records, replicates = read_records(study), read_replicates(study)
+    return _outcome(record, records, replicates)
+
+
+def replicate(search: Search, judge: Judge, seeds: int) -> None:
+    """Train the candidates near the front again with other seeds, each once.
+
+    Args:
+        search: The study.
+        judge: Trains.
+        seeds: How many other seeds.
+    """
+    first = search.settings.training.seed + 1
+    known = {(known.number, known.seed) for known in search.replicates}
+    chosen = [record for record in search.records if record.number in near_front(search.records, _NEAR_DB)]
+    for seed in range(first, first + seeds):
+        for record in chosen:
+            if (record.number, seed) in known:
+                continue
+            judge.observer.on_trial(record.number, record.genotype, f"{record.design} seed {seed}".strip())
+            try:
+                result = judge.replicate(record.genotype, seed)
+            except (DivergedError, TimedOutError) as error:
+                judge.observer.on_note(f"trial {record.number} with seed {seed}: {error}")
+                continue
+            search.add_replicate(
+                Replicate(number=record.number, seed=seed, quality=result.quality, train_s=result.train_s)
+            )
+
+
+def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhausted: bool) -> Outcome:
+    """Write figures, report and weights of a study, and return its outcome."""
+    outcome = _outcome(search.study_record, search.records, search.replicates)
+    board, folder = outcome.board, publisher.workspace / "figures"
+    figures = [*write_figures(board, folder), folder / f"{outcome.name}-hypervolume.png"]
+    with writing(figures[-1]) as aside:
+        write_curve({outcome.name: hypervolume_curve(board.study, outcome.records)}, aside)
+    report = folder / f"{outcome.name}-predictors.json"
+    with writing(report) as aside:
+        aside.write_text(json.dumps([asdict(found) for found in outcome.accounts], indent=2), encoding="utf-8")
+    front = [int(number) for number in board.front["trial"]] if len(board.rows) else []
+    keys = {record.number: record.genotype.key for record in outcome.records}
+    metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
+    metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
+    weights = {number: cache.weights(keys[number]) for number in front}
+    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights)
+    return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
+
+
+def _outcome(study: StudyRecord, records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Outcome:
+    probability = front_probability(records, replicates)
+    board = rank_records(study, records, replicates, probability)
+    front = {int(number) for number in board.front["trial"]} if len(board.rows) else set()
+    return Outcome(
+        name=study.name,
+        records=tuple(records),
+        replicates=tuple(replicates),
+        board=board,
+        accounts=tuple(_accounts(records)),
+        false_stops=false_stop_rate([record.number in front for record in records if record.spared]),
+    )
+
+
+def _accounts(records: Sequence[TrialRecord]) -> list[Account]:
+    """Return what each predictor was worth on the trials that were trained to the end."""
+    points = {record.number: record.point for record in records if record.point}
+    psnr = {number: point[0] for number, point in points.items()}
+    latency = {number: point[1] for number, point in points.items()}
+    predictions: dict[str, dict[int, float]] = {}
+    for record in records:
+        for name, value in record.predictions.items():
+            if record.number in points:
+                predictions.setdefault(name, {})[record.number] = value
+    timed = {name: predictions.pop(name) for name in ("table", "surrogate.cheap") if name in predictions}
+    predictions.pop("surrogate.std", None)
+    return [*account(predictions, psnr, latency), *account_latency(timed, latency)]

@@ -1,0 +1,175 @@
+"""Where a study lies: SQLite in the workspace or PostgreSQL, with parts of the work that one process does at a time."""
+
+import contextlib
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from srnas.search_space import InputError
+
+T = TypeVar("T")
+
+HEARTBEAT_S = 30
+# A worker of another host that is silent for so long is taken for dead; one of this host is known dead at once.
+GRACE_S = 180
+# How long a storage may not answer before a worker gives up.
+_PATIENCE_S = 300.0
+_LONGEST_PAUSE_S = 10.0
+_BUSY_S = 60
+
+
+class StorageLostError(InputError):
+    """A storage does not answer."""
+
+
+def storage_url(workspace: Path, name: str, given: str | None = None) -> str:
+    """Return the URL of a study's storage: the given one, or a SQLite file of the workspace.
+
+    Raises:
+        InputError: If the given one is neither SQLite nor PostgreSQL.
+    """
+    if given is None:
+        return f"sqlite:///{(workspace / 'studies' / f'{name}.db').resolve()}"
+    try:
+        url = make_url(given)
+    except ArgumentError:
+        raise InputError(
+            f"a storage must be a URL such as postgresql://user@host/database, but got '{given}'."
+        ) from None
+    backend = url.get_backend_name()
+    if backend not in ("sqlite", "postgresql") or not url.database:
+        raise InputError(
+            "a storage must be postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE, but got "
+            f"'{url.render_as_string()}'."
+        )
+    if backend == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+def exists(url: str) -> bool:
+    """Return whether there is a storage to read: a file, or a server whatever it holds."""
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").is_file()
+
+
+def open_storage(url: str, *, create: bool = True) -> RDBStorage:
+    """Open a storage; without ``create``, nothing is written.
+
+    Raises:
+        InputError: If its driver is missing.
+        StorageInternalError: If it does not answer.
+    """
+    sqlite = make_url(url).get_backend_name() == "sqlite"
+    options = {"connect_args": {"timeout": _BUSY_S}} if sqlite else {"pool_pre_ping": True}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Heartbeats.
+            return RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=GRACE_S,
+                skip_table_creation=not create,
+            )
+    except ImportError:
+        raise InputError(
+            "a PostgreSQL storage needs psycopg, but it is not installed; run pip install 'srnas[postgresql]'."
+        ) from None
+    except SQLAlchemyError as error:
+        raise StorageInternalError(_first_line(error)) from error
+
+
+@contextlib.contextmanager
+def critical(url: str, part: str) -> Iterator[None]:
+    """Let one process at a time into a part of the work on a storage, on all machines; a dead one leaves it.
+
+    Raises:
+        InputError: If the folder of a SQLite file cannot be written.
+        StorageInternalError: If the storage does not answer.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        file = Path(parsed.database or "")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(_lock_file(file, part))
+            lock.acquire()
+        except OSError as error:
+            raise InputError(f"'{file.parent}' must be writable, but {error}; give another --workspace.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+        return
+    number = int.from_bytes(hashlib.sha256(part.encode()).digest()[:8], "big", signed=True)
+    try:
+        connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+    except ImportError:
+        open_storage(url)
+        raise
+    except SQLAlchemyError as error:
+        raise StorageInternalError(_first_line(error)) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(SQLAlchemyError):
+            connection.close()
+
+
+def _lock_file(file: Path, part: str) -> Path:
+    return file.with_name(f"{file.name}.{part}.lock")
+
+
+def study_files(url: str) -> list[Path]:
+    """Return the files of a study that lies in a SQLite file of its own."""
+    file = Path(make_url(url).database or "")
+    return [
+        file,
+        *file.parent.glob(f"{file.name}.*.lock"),
+        *(file.with_name(file.name + end) for end in ("-wal", "-shm")),
+    ]
+
+
+def patiently(action: Callable[[], T], url: str, on_wait: Callable[[str], None]) -> T:
+    """Return what ``action`` returns, tried again while the storage does not answer.
+
+    Raises:
+        StorageLostError: If it does not answer for five minutes.
+    """
+    pause, deadline = 0.5, 0.0
+    while True:
+        try:
+            return action()
+        except StorageInternalError as error:
+            reason = _first_line(error.__cause__ or error)
+        if not deadline:
+            deadline = time.monotonic() + _PATIENCE_S
+            on_wait(f"the storage {shown(url)} does not answer ({reason}); trying again for {_PATIENCE_S:g} s")
+        elif time.monotonic() >= deadline:
+            raise StorageLostError(
+                f"the storage {shown(url)} must answer, but for {_PATIENCE_S:g} s it did not: {reason}. Every finished "
+                "trial is kept; run the same command again when it is back."
+            )
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password."""
+    return f"'{make_url(url).render_as_string(hide_password=True)}'"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
