@@ -1,6 +1,7 @@
 """Results: records, the MLflow store, the front, tables and figures."""
 
-from srnas.leaderboard.confidence import front_probability, hypervolume_curve, near_front, write_curve
+from srnas.leaderboard.confidence import front_probability, near_front, paired_difference
+from srnas.leaderboard.curve import hypervolume_curve, write_curve
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
@@ -30,6 +31,7 @@ __all__ = [
     "latency_table",
     "near_front",
     "non_dominated",
+    "paired_difference",
     "places_table",
     "profile_figures",
     "rank",

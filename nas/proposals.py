@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from srnas.nas.front_sampler import COUNT_WEIGHT
 from srnas.nas.settings import Budgets
 from srnas.profiling import BlockTable, count
 from srnas.profiling.parts import Part, parts
@@ -173,10 +174,9 @@ class SpaceDomain:
             kind = "trunk" if names == [c.name for c in content.trunk] else "attention"
             for name in dict.fromkeys(names):
                 at = [getattr(position, kind).name == name for position in architecture.positions]
-                found.append(float(sum(at)))
+                found.append(COUNT_WEIGHT * float(np.sqrt(sum(at))))
                 found += [float(depth < len(at) and at[depth]) for depth in range(content.positions)]
         total = self._counter.total(architecture)
-        found += [float(len(architecture.positions))]
         return found + [float(np.log1p(value)) for value in (total.params, total.macs, total.activations)]
 
     def cheap(self, architectures: Sequence[Architecture]) -> list[float | None]:

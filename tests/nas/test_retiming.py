@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from srnas.leaderboard import Store
-from srnas.nas.observer import Observer
 from srnas.nas.boards import load_board
 from srnas.nas.launch import launch
+from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.retiming import retime
 from srnas.nas.study import stored_records

@@ -3,10 +3,10 @@ import torch
 from safetensors.torch import save_file
 
 from srnas.nas.evaluation import evaluate
-from srnas.nas.observer import Observer
 from srnas.nas.launch import launch
-from srnas.nas.preparation import SearchRequest
+from srnas.nas.observer import Observer
 from srnas.nas.pairs import load_pairs
+from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.sources import SourceRequest, load_source
 from srnas.search_space import InputError

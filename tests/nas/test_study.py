@@ -17,16 +17,16 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from srnas.leaderboard import Store, TrialRecord
-from srnas.nas.evaluation import evaluate
-from srnas.nas.candidates import CandidateTraining
-from srnas.nas.observer import Observer
 from srnas.nas.boards import load_board
+from srnas.nas.candidates import CandidateTraining
+from srnas.nas.evaluation import evaluate
 from srnas.nas.launch import launch
+from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
-from srnas.nas.training import DivergedError
 from srnas.nas.storage import storage_url
 from srnas.nas.study import Search, stored_study
+from srnas.nas.training import DivergedError
 from srnas.search_space import InputError
 
 pytestmark = pytest.mark.usefixtures("brief_latency")

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from srnas.nas.observer import Observer
 from srnas.nas.launch import launch
+from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.subjects import Subject, by_target, find_subject, input_shape
 from srnas.profiling import Target

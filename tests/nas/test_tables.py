@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from srnas.nas.observer import Observer
 from srnas.nas.launch import launch
+from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.tables import find_table, save_table, table_path

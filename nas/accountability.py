@@ -1,0 +1,101 @@
+"""What predictors are worth: Kendall's tau with finished trials, given latency, with an interval.
+
+A predictor that only knows which networks are slow knows nothing that is not measured anyway, so that latency is held
+fixed: tau is counted over the pairs of trials that are close in latency. (Kendall's partial tau, 1942, was tried: with a
+strong trend over latency and 20 trials it keeps a part of it.)
+
+Reference: Kendall, "A New Measure of Rank Correlation", Biometrika 30, 1938.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Pairs are compared whose latencies differ by no more than this share; or, of few trials, the closest third of pairs.
+_CLOSE = 0.15
+_LEAST_SHARE = 1 / 3
+# With fewer trials no predictor is judged.
+MIN_TRIALS = 12
+_DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Account:
+    """A predictor against finished trials.
+
+    Attributes:
+        name: Of the predictor.
+        tau: Kendall's tau, -1 to 1.
+        low: Of its 95 % bootstrap interval over trials.
+        high: Of it.
+        num_trials: So many trials.
+        given_latency: Whether latency is held fixed.
+    """
+
+    name: str
+    tau: float
+    low: float
+    high: float
+    num_trials: int
+    given_latency: bool
+
+    @property
+    def has_signal(self) -> bool | None:
+        """Whether the whole interval is above 0; ``None`` while there are too few trials to say."""
+        return None if self.num_trials < MIN_TRIALS else self.low > 0
+
+    def __str__(self) -> str:
+        what = "with PSNR at equal latency" if self.given_latency else "with latency"
+        verdict = {None: "too few trials to judge", True: "has signal", False: "no signal"}[self.has_signal]
+        return (
+            f"predictor {self.name}: Kendall tau {what} {self.tau:+.2f} ({self.low:+.2f} to {self.high:+.2f}, "
+            f"{self.num_trials} trials), {verdict}"
+        )
+
+
+Row = tuple[float, float, float]
+
+
+def account(
+    predictions: Mapping[str, Mapping[int, float]], psnr_db: Mapping[int, float], latency_ms: Mapping[int, float]
+) -> list[Account]:
+    """Return what each predictor of PSNR is worth, given latency.
+
+    Args:
+        predictions: By predictor and trial; higher shall mean better.
+        psnr_db: By trial.
+        latency_ms: By trial.
+    """
+    found = []
+    for name, predicted in predictions.items():
+        rows = [(predicted[n], psnr_db[n], latency_ms[n]) for n in sorted(predicted.keys() & psnr_db.keys())]
+        found += _account(name, rows, given_latency=True)
+    return found
+
+
+def account_latency(predictions: Mapping[str, Mapping[int, float]], latency_ms: Mapping[int, float]) -> list[Account]:
+    """Return what each predictor of latency is worth."""
+    found = []
+    for name, predicted in predictions.items():
+        rows = [(predicted[n], latency_ms[n], 1.0) for n in sorted(predicted.keys() & latency_ms.keys())]
+        found += _account(name, rows, given_latency=False)
+    return found
+
+
+def _account(name: str, rows: Sequence[Row], *, given_latency: bool) -> list[Account]:
+    if len(rows) < 3:
+        return []
+    rng = random.Random(0)
+    drawn = sorted(_tau([rng.choice(rows) for _ in rows]) for _ in range(_DRAWS))
+    low, high = drawn[round(0.025 * _DRAWS)], drawn[round(0.975 * _DRAWS) - 1]
+    return [Account(name, _tau(rows), low, high, len(rows), given_latency)]
+
+
+def _tau(rows: Sequence[Row]) -> float:
+    """Return Kendall's tau over pairs of close latency; pairs that are equal in either count as neither."""
+    pairs = [(abs(math.log(a[2] / b[2])), (a[0] - b[0]) * (a[1] - b[1])) for i, a in enumerate(rows) for b in rows[:i]]
+    pairs = sorted((distance, product) for distance, product in pairs if product)
+    close = sum(distance <= math.log(1 + _CLOSE) for distance, _ in pairs)
+    kept = pairs[: max(close, math.ceil(_LEAST_SHARE * len(pairs)))]
+    return sum(math.copysign(1, product) for _, product in kept) / len(kept) if kept else 0.0

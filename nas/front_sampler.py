@@ -1,0 +1,424 @@
+"""A sampler for two objectives of which one is cheap and known: only the other is modelled.
+
+Reference: Emmerich, Giannakoglou and Naujoks, "Single- and Multiobjective Evolutionary Optimization Assisted by Gaussian
+Random Field Metamodels", IEEE Trans. Evol. Comput. 10(4), 2006 (expected hypervolume improvement). Where one objective
+is known the integral is one of a piecewise linear function of a normal variable, and closed.
+"""
+
+import math
+import random
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import norm
+
+from srnas.nas.surrogate import Floats, Surrogate, extrapolate
+
+T = TypeVar("T")
+D = TypeVar("D", contravariant=True)
+
+# How much numbers of blocks and the cheap objective matter beside what stands where, found by benchmarks/samplers.py.
+COUNT_WEIGHT = 2.5
+_COST_WEIGHT = 2.0
+# How a step's proposals are made, in shares.
+_MUTATED, _CROSSED, _REDUCED = 0.5, 0.2, 0.1
+# A good proposal's neighbours are looked at too.
+_POLISHED = 8
+_POLISHES = 1
+_STRATA = 8
+_MAX_TRIES = 20
+
+
+class Domain(Protocol[T]):
+    """A problem as the sampler sees it; candidates are values of any type."""
+
+    def sample(self, rng: random.Random) -> T:
+        """Return a random candidate."""
+
+    def mutate(self, candidate: T, rng: random.Random) -> T:
+        """Return a neighbour."""
+
+    def cross_over(self, first: T, second: T, rng: random.Random) -> T:
+        """Return a child of two candidates."""
+
+    def reduce(self, candidate: T, rng: random.Random) -> T:
+        """Return a smaller neighbour, where there is such a thing."""
+
+    def key(self, candidate: T) -> Hashable:
+        """Return what is equal for candidates that are the same thing."""
+
+    def encode(self, candidate: T) -> dict[str, Any]:
+        """Return Optuna's parameters of a candidate."""
+
+    def decode(self, params: Mapping[str, Any]) -> T | None:
+        """Return the candidate of Optuna's parameters, ``None`` if they make none."""
+
+    def features(self, candidate: T) -> Sequence[float]:
+        """Return what the expensive objective is modelled on, always as many numbers."""
+
+    def cheap(self, candidates: Sequence[T]) -> list[float | None]:
+        """Return the cheap objective of each, positive; ``None`` drops a candidate that must not be tried."""
+
+
+class Choices:
+    """A problem of independent parameters with finitely many values each.
+
+    Args:
+        distributions: By name: categorical, or integers or floats with a step.
+        cheap: Returns the cheap objective for parameters, ``None`` if they are not to be tried.
+
+    Raises:
+        ValueError: If a float has no step.
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], cheap: Callable[[dict[str, Any]], float | None]
+    ) -> None:
+        self._values = {name: _values(name, distribution) for name, distribution in distributions.items()}
+        self._cheap = cheap
+        self._groups: dict[tuple[Any, ...], list[str]] = {}
+        for name, values in self._values.items():
+            self._groups.setdefault(tuple(values), []).append(name)
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """Return random parameters."""
+        return {name: rng.choice(values) for name, values in self._values.items()}
+
+    def mutate(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return parameters of which one has another value."""
+        name = rng.choice([name for name, values in self._values.items() if len(values) > 1])
+        return candidate | {name: rng.choice([v for v in self._values[name] if v != candidate[name]])}
+
+    def cross_over(self, first: dict[str, Any], second: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return parameters that each come from one of the parents."""
+        return {name: rng.choice((first, second))[name] for name in self._values}
+
+    def reduce(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return a neighbour: nothing here is smaller than anything else."""
+        return self.mutate(candidate, rng)
+
+    def key(self, candidate: dict[str, Any]) -> Hashable:
+        """Return the values in order."""
+        return tuple(candidate[name] for name in self._values)
+
+    def encode(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters."""
+        return candidate
+
+    def decode(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters, unless one is missing."""
+        return {name: params[name] for name in self._values} if self._values.keys() <= params.keys() else None
+
+    def features(self, candidate: dict[str, Any]) -> list[float]:
+        """Return 1 or 0 per value of each parameter, and how often each value occurs among parameters of equal values."""
+        found = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
+        for values, names in self._groups.items():
+            if len(names) > 1:
+                given = [candidate[name] for name in names]
+                found += [COUNT_WEIGHT * math.sqrt(given.count(value)) for value in values]
+        return found
+
+    def cheap(self, candidates: Sequence[dict[str, Any]]) -> list[float | None]:
+        """Return the cheap objective of each."""
+        return [self._cheap(candidate) for candidate in candidates]
+
+
+def _values(name: str, distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    if isinstance(distribution, FloatDistribution) and distribution.step:
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return [distribution.low + i * distribution.step for i in range(steps + 1)]
+    raise ValueError(f"parameter '{name}' must be categorical or have a step, but got {distribution}; give it a step.")
+
+
+@dataclass(frozen=True)
+class _Known(Generic[T]):
+    """A trial as the model sees it: a candidate, its value, and how far the value may be off."""
+
+    candidate: T
+    cheap: float
+    value: float
+    doubt: float = 0.0
+
+
+class FrontSampler(BaseSampler, Generic[T]):
+    """Samples for two objectives, one of which is known before a trial is run.
+
+    Proposals are mutations, crossings and reductions of the front's members, and random draws; none is a candidate that
+    the study holds already, or one that :meth:`Domain.cheap` rejects. The expensive objective is modelled by a
+    :class:`~srnas.nas.surrogate.Surrogate`, and the proposal with the greatest expected improvement of the hypervolume in
+    (expensive objective, logarithm of the cheap one) is taken. Trials that are still running count with what is expected
+    of them. The first proposals are spread over the range of the cheap objective.
+
+    Everything it knows is in the study: another object, or another process, proposes as well. Where nothing unseen is
+    found, a random candidate is proposed again.
+
+    Example:
+        >>> import optuna
+        >>> distributions = {f"x{i}": optuna.distributions.IntDistribution(0, 4) for i in range(4)}
+        >>> cost = lambda params: 1.0 + sum(params.values())
+        >>> def objective(trial):
+        ...     params = {name: trial.suggest_int(name, 0, 4) for name in distributions}
+        ...     return sum(value**0.5 for value in params.values()), cost(params)
+        >>> sampler = FrontSampler(Choices(distributions, cost), seed=0)
+        >>> study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+        >>> study.optimize(objective, n_trials=20)
+        >>> len({tuple(trial.params.values()) for trial in study.trials})
+        20
+
+    Args:
+        domain: The problem.
+        seed: Of the proposals.
+        cheap_index: Which of the two objectives is the cheap one.
+        num_startup: So many trials are spread over the cheap objective before the model is asked.
+        num_proposals: So many proposals are compared for each trial.
+        reference_point: Of the hypervolume, in the order of the objectives; by default the worst that was seen.
+        partial: Returns the expensive objective of a trial part of the way, if it was seen; trials that were pruned are
+            then modelled by what a line through the others expects of them.
+        use_surrogate: Without it a random one of the proposals near the front is taken.
+    """
+
+    def __init__(
+        self,
+        domain: Domain[T],
+        *,
+        seed: int | None = None,
+        cheap_index: int = 1,
+        num_startup: int = 6,
+        num_proposals: int = 300,
+        reference_point: tuple[float, float] | None = None,
+        partial: Callable[[FrozenTrial], float | None] | None = None,
+        use_surrogate: bool = True,
+    ) -> None:
+        if cheap_index not in (0, 1):
+            raise ValueError(f"cheap_index must be 0 or 1, but got {cheap_index}.")
+        self._domain = domain
+        self._rng = random.Random(seed)
+        self._cheap_index = cheap_index
+        self._num_startup = num_startup
+        self._num_proposals = num_proposals
+        self._reference_point = reference_point
+        self._partial = partial
+        self._use_surrogate = use_surrogate
+        self._proposed: dict[int, dict[str, Any]] = {}
+
+    def reseed_rng(self) -> None:
+        """Draw other numbers from now on."""
+        self._rng = random.Random()
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return nothing: a proposal is made before the first parameter is asked for."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing, as the search space is empty."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return the proposal's value of a parameter; a random one for a parameter that it lacks."""
+        proposal = self._proposed.get(trial.number, {})
+        if param_name in proposal and param_distribution._contains(
+            param_distribution.to_internal_repr(proposal[param_name])
+        ):
+            return proposal[param_name]
+        return self._rng.choice(_values(param_name, param_distribution))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Make the proposal, unless the trial was enqueued with its parameters."""
+        if len(study.directions) != 2:
+            raise ValueError(f"a study must have two objectives for FrontSampler, but has {len(study.directions)}.")
+        if "fixed_params" not in trial.system_attrs:
+            self._proposed[trial.number] = self._domain.encode(self._propose(study, trial))
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Forget the proposal."""
+        self._proposed.pop(trial.number, None)
+
+    def _propose(self, study: Study, trial: FrozenTrial) -> T:
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        proposals = self._proposed.copy()
+        candidates: dict[int, T] = {}
+        for other in others:
+            params = other.params or other.system_attrs.get("fixed_params") or proposals.get(other.number, {})
+            if (candidate := self._domain.decode(params)) is not None:
+                candidates[other.number] = candidate
+        seen = {self._domain.key(candidate) for candidate in candidates.values()}
+        maximize = study.directions[1 - self._cheap_index] == StudyDirection.MAXIMIZE
+        sign = 1.0 if maximize else -1.0
+        known = self._known(others, candidates, sign)
+        if len(known) < max(self._num_startup, 4):
+            found = self._draw(seen, lambda: self._domain.sample(self._rng), self._num_proposals)
+            return self._stratified(found, [one.cheap for one in known]) if found else self._domain.sample(self._rng)
+        toward = -1.0 if study.directions[self._cheap_index] == StudyDirection.MAXIMIZE else 1.0
+        return self._best(study, trial, known, seen, sign, toward)
+
+    def _known(self, trials: Sequence[FrozenTrial], candidates: Mapping[int, T], sign: float) -> list[_Known[T]]:
+        """Return what is known of the expensive objective, as one to maximise."""
+        usable = [t for t in trials if t.number in candidates]
+        finals = [t.values[1 - self._cheap_index] if t.state == TrialState.COMPLETE else None for t in usable]
+        partials = [self._partial(t) if self._partial else None for t in usable]
+        expected = extrapolate(partials, finals)
+        cheap = self._domain.cheap([candidates[t.number] for t in usable])
+        found = []
+        for t, final, guess, cost in zip(usable, finals, expected, cheap, strict=True):
+            cost = t.values[self._cheap_index] if t.state == TrialState.COMPLETE else cost
+            if cost is None:
+                continue
+            if final is not None:
+                found.append(_Known(candidates[t.number], cost, sign * final))
+            elif guess is not None and t.state == TrialState.PRUNED:
+                found.append(_Known(candidates[t.number], cost, sign * guess[0], guess[1]))
+        return found
+
+    def _draw(self, seen: set[Hashable], make: Callable[[], T], number: int) -> list[tuple[T, float]]:
+        """Return unseen feasible candidates with their cheap objective."""
+        found: dict[Hashable, T] = {}
+        for _ in range(_MAX_TRIES):
+            for _ in range(number - len(found)):
+                candidate = make()
+                if (key := self._domain.key(candidate)) not in seen:
+                    found.setdefault(key, candidate)
+            if len(found) >= number / 2:
+                break
+        candidates = list(found.values())
+        costs = self._domain.cheap(candidates)
+        return [(c, cost) for c, cost in zip(candidates, costs, strict=True) if cost is not None]
+
+    def _stratified(self, drawn: Sequence[tuple[T, float]], costs: Sequence[float]) -> T:
+        """Return a candidate from the part of the cheap objective's range that was tried least."""
+        edges = np.quantile([math.log(cost) for _, cost in drawn], np.linspace(0, 1, _STRATA + 1)[1:-1])
+        strata = [int(np.searchsorted(edges, math.log(cost))) for _, cost in drawn]
+        tried = [int(np.searchsorted(edges, math.log(cost))) for cost in costs]
+        least = min(strata, key=lambda stratum: (tried.count(stratum), self._rng.random()))
+        return self._rng.choice([c for (c, _), stratum in zip(drawn, strata, strict=True) if stratum == least])
+
+    def _best(
+        self, study: Study, trial: FrozenTrial, known: list[_Known[T]], seen: set[Hashable], sign: float, toward: float
+    ) -> T:
+        front = _front(known, toward)
+        pool = self._pool(front, seen)
+        if not pool:
+            return self._domain.sample(self._rng)
+        if not self._use_surrogate:
+            return self._rng.choice(pool)[0]
+        model = Surrogate(
+            self._features([(one.candidate, one.cheap) for one in known]),
+            [one.value for one in known],
+            [one.doubt for one in known],
+        )
+        known = known + self._believed(study, trial, model, known)
+        for _ in range(_POLISHES):
+            gain = self._score(pool, model, known, sign, toward)[0]
+            chosen = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
+            pool += self._draw(
+                seen | {self._domain.key(candidate) for candidate, _ in pool},
+                lambda: self._domain.mutate(self._rng.choice(chosen), self._rng),
+                self._num_proposals // 3,
+            )
+        gain, mean, deviation = self._score(pool, model, known, sign, toward)
+        first = int(np.argmax(gain))
+        predicted = {"mean": sign * float(mean[first]), "std": float(deviation[first]), "cheap": pool[first][1]}
+        study._storage.set_trial_user_attr(trial._trial_id, "predicted", predicted)
+        return pool[first][0]
+
+    def _pool(self, front: Sequence[T], seen: set[Hashable]) -> list[tuple[T, float]]:
+        def make() -> T:
+            kind = self._rng.random()
+            if kind < _MUTATED:
+                child = self._domain.mutate(self._rng.choice(front), self._rng)
+                return self._domain.mutate(child, self._rng) if self._rng.random() < 0.5 else child
+            if kind < _MUTATED + _CROSSED and len(front) > 1:
+                return self._domain.cross_over(*self._rng.sample(front, 2), self._rng)
+            if kind < _MUTATED + _CROSSED + _REDUCED:
+                return self._domain.reduce(self._rng.choice(front), self._rng)
+            return self._domain.sample(self._rng)
+
+        return self._draw(seen, make, self._num_proposals)
+
+    def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate, known: list[_Known[T]]) -> list[_Known[T]]:
+        """Return what is expected of the trials that are still running."""
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        decoded = [
+            self._domain.decode(t.params or self._proposed.get(t.number, {}))
+            for t in running
+            if t.number != trial.number
+        ]
+        candidates = [candidate for candidate in decoded if candidate is not None]
+        if not candidates:
+            return []
+        costs = self._domain.cheap(candidates)
+        priced = [(candidate, cost) for candidate, cost in zip(candidates, costs, strict=True) if cost is not None]
+        means = model.predict(self._features(priced))[0] if priced else ()
+        return [_Known(*pair, float(mean)) for pair, mean in zip(priced, means, strict=True)]
+
+    def _features(self, priced: Sequence[tuple[T, float]]) -> list[list[float]]:
+        """Return the features of candidates, and the logarithm of the cheap objective: what costs more tends to be better."""
+        return [[*self._domain.features(candidate), _COST_WEIGHT * math.log(cost)] for candidate, cost in priced]
+
+    def _score(
+        self, pool: Sequence[tuple[T, float]], model: Surrogate, known: list[_Known[T]], sign: float, toward: float
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return the expected improvement of each proposal, and what the model expects of it."""
+        mean, deviation = model.predict(self._features(pool))
+        costs = toward * np.log([cost for _, cost in pool])
+        values = np.array([one.value for one in known])
+        spent = toward * np.log([one.cheap for one in known])
+        if self._reference_point is None:
+            reference = float(values.min()), float(spent.max())
+        else:
+            point = self._reference_point
+            reference = sign * point[1 - self._cheap_index], toward * math.log(point[self._cheap_index])
+        return expected_improvement(mean, deviation, costs, values, spent, reference), mean, deviation
+
+
+def _front(known: Sequence[_Known[T]], toward: float) -> list[T]:
+    found, best = [], -math.inf
+    for one in sorted(known, key=lambda one: (toward * one.cheap, -one.value)):
+        if one.value > best:
+            found.append(one.candidate)
+            best = one.value
+    return found
+
+
+def expected_improvement(
+    mean: Floats, deviation: Floats, cost: Floats, values: Floats, spent: Floats, reference: tuple[float, float]
+) -> Floats:
+    """Return by how much each proposal is expected to raise the hypervolume.
+
+    A proposal of cost ``c`` and value ``y`` adds, at each cost from ``c`` to the reference's, what ``y`` exceeds the best
+    value at no greater cost by. Between the costs of the front that best value is constant, so that the expectation is a
+    sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
+
+    Args:
+        mean: ``(M,)``, expected values, to maximise.
+        deviation: ``(M,)``, their standard deviations.
+        cost: ``(M,)``, known costs, to minimise, on the scale of the hypervolume.
+        values: ``(N,)`` of what was tried.
+        spent: ``(N,)``, its costs.
+        reference: Value and cost of the reference point.
+    """
+    worst, limit = reference
+    starts, bests = [-math.inf], [worst]
+    for value, at in sorted(zip(values, spent, strict=True), key=lambda pair: (pair[1], -pair[0])):
+        if value > bests[-1] and at < limit:
+            starts.append(float(at))
+            bests.append(float(value))
+    ends = np.array([*starts[1:], limit])
+    widths = np.clip(ends - np.maximum(np.array(starts), cost[:, None]), 0, None)
+    s = np.maximum(deviation, 1e-12)[:, None]
+    z = (mean[:, None] - np.array(bests)) / s
+    improvement: Floats = (widths * s * (z * norm.cdf(z) + norm.pdf(z))).sum(1)
+    return improvement

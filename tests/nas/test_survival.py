@@ -1,0 +1,154 @@
+"""Workers are killed at random moments, in SQLite and in PostgreSQL: nothing is lost and nothing is done twice."""
+
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+from srnas.leaderboard import Store, non_dominated
+from srnas.nas.storage import open_storage, storage_url
+from srnas.nas.study import Standing, read_records
+
+sys.path.insert(0, str(Path(__file__).parent))
+from simulated import run_simulated
+
+ROUNDS = 20
+TOTAL = 40
+TRIAL_S = 0.4
+
+SPACE = """
+channels = [4, 8]
+positions = 2
+trunk = ["none", "conv"]
+attention = ["none", "pa", "aab"]
+order = ["after"]
+tail = ["pixelshuffle"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Return the URL of an empty PostgreSQL server that the test started."""
+    try:
+        programs = Path(
+            subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+        )
+    except FileNotFoundError:
+        pytest.skip("needs PostgreSQL's server programs")
+    if not (programs / "initdb").is_file():
+        pytest.skip("needs PostgreSQL's server programs")
+    folder = Path(shutil.copytree(tmp_path_factory.mktemp("server"), f"/tmp/srnas-pg-{os.getpid()}"))
+    user = {}
+    if os.geteuid() == 0:  # The server refuses to be run by root.
+        account = pwd.getpwnam("nobody")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = folder / "data"
+
+    def call(program, *arguments):
+        command = [programs / program, *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60, **user)
+
+    call("initdb", "-D", data, "-U", "srnas", "-A", "trust", "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
+    call("pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    try:
+        yield f"postgresql://srnas@127.0.0.1:{port}/postgres"
+    finally:
+        call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, workspace):
+    """Return the URL of a study's storage."""
+    given = request.getfixturevalue("server") if request.param == "postgresql" else None
+    return storage_url(workspace, "disturbed", given)
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    """Return a space of 62 networks."""
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    return path
+
+
+@contextmanager
+def nursery(*arguments):
+    """Give a function that starts a worker and returns its pid; none survives."""
+    command = [sys.executable, Path(__file__).with_name("simulated.py"), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    pids = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+
+        def start():
+            process.stdin.write("start\n")
+            process.stdin.flush()
+            pids.append(int(process.stdout.readline()))
+            return pids[-1]
+
+        try:
+            yield start
+        finally:
+            for pid in filter(psutil.pid_exists, pids):
+                os.kill(pid, signal.SIGKILL)
+            process.stdin.close()
+
+
+def front_of(records):
+    points = [record.point for record in records]
+    return {(r.genotype.key, r.point) for r, kept in zip(records, non_dominated(points), strict=True) if kept}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_killed_workers_lose_nothing(url, workspace, space_file, tmp_path):
+    rng = random.Random(1)
+    total = 62
+    with nursery(url, workspace, "disturbed", space_file, total, TRIAL_S) as start:
+        workers = [start() for _ in range(3)]
+        for _ in range(ROUNDS):
+            time.sleep(rng.uniform(0.1, 1.0))
+            victim = rng.randrange(3)
+            os.kill(workers[victim], signal.SIGKILL)
+            workers[victim] = start()
+        killed_early = len(read_records(optuna.load_study(study_name="disturbed", storage=open_storage(url))))
+        deadline = time.monotonic() + 120
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    study = optuna.load_study(study_name="disturbed", storage=open_storage(url))
+    records = read_records(study)
+    assert killed_early < total
+    assert len(records) == total
+    assert max(Counter(record.genotype.key for record in records).values()) == 1
+    finished = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+    assert {t.number for t in finished} == {record.number for record in records}
+    assert not [t for t in study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
+
+    store = Store(workspace)
+    rows = store.rows(store.studies()[0])
+    assert sorted(rows["trial"]) == [record.number for record in records]
+
+    undisturbed = storage_url(tmp_path / "other", "undisturbed")
+    assert run_simulated(undisturbed, tmp_path / "other", "undisturbed", space_file, total, 0) is Standing.DONE
+    calm = read_records(optuna.load_study(study_name="undisturbed", storage=open_storage(undisturbed)))
+    assert front_of(calm) == front_of(records)
