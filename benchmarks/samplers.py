@@ -1,11 +1,11 @@
 """How fast samplers find the front of a problem like the search's, where latency is known and PSNR costs a training.
 
-The suite: 12 positions with one of 7 blocks each, a width of 4 and a tail of 3: 14 categorical choices. Latency is
-overhead plus, per position, a cost of the block times the width, and that of the tail. PSNR rises with each block's merit,
-the later of a kind the less (1 / sqrt(k)), and with the logarithm of the width. In the ``smooth`` variant few pairs of
-kinds work together; in the ``rugged`` one every pair of neighbouring positions has an effect of its own, as large as a
-block's. What a trial sees is noisy: 0.015 dB, 1 % of latency; what counts is the truth. The reference hypervolume is that of
-the front that a long evolution without noise and all runs together have found.
+The suite: 12 positions with one of 7 blocks each, a width of 4 and a tail of 3: 14 categorical choices. Latency is an
+overhead plus, per position, a cost of the block times the width, and that of the tail. PSNR rises with each block's
+merit, the later of a kind the less (1 / sqrt(k)), and with the logarithm of the width. In the ``smooth`` variant few
+pairs of kinds work together; in the ``rugged`` one every pair of neighbouring positions has an effect of its own, as
+large as a block's. What a trial sees is noisy: 0.015 dB, 1 % of latency; what counts is the truth. The reference
+hypervolume is that of the front that a long evolution without noise and all runs together have found.
 
     python benchmarks/samplers.py [--seeds 5] [--trials 200] [--samplers front,gp,...] [--variants smooth,rugged] [--json]
 """

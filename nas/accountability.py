@@ -1,8 +1,7 @@
 """What predictors are worth: Kendall's tau with finished trials, given latency, with an interval.
 
 A predictor that only knows which networks are slow knows nothing that is not measured anyway, so that latency is held
-fixed: tau is counted over the pairs of trials that are close in latency. (Kendall's partial tau, 1942, was tried: with a
-strong trend over latency and 20 trials it keeps a part of it.)
+fixed: tau is counted over the pairs of trials that are close in latency.
 
 Reference: Kendall, "A New Measure of Rank Correlation", Biometrika 30, 1938.
 """

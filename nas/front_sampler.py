@@ -1,8 +1,8 @@
 """A sampler for two objectives of which one is cheap and known: only the other is modelled.
 
-Reference: Emmerich, Giannakoglou and Naujoks, "Single- and Multiobjective Evolutionary Optimization Assisted by Gaussian
-Random Field Metamodels", IEEE Trans. Evol. Comput. 10(4), 2006 (expected hypervolume improvement). Where one objective
-is known the integral is one of a piecewise linear function of a normal variable, and closed.
+Reference: Emmerich, Giannakoglou and Naujoks, "Single- and Multiobjective Evolutionary Optimization Assisted by
+Gaussian Random Field Metamodels", IEEE Trans. Evol. Comput. 10(4), 2006 (expected hypervolume improvement). Where one
+objective is known the integral is one of a piecewise linear function of a normal variable, and closed.
 """
 
 import math
@@ -30,9 +30,10 @@ _COST_WEIGHT = 2.0
 _MUTATED, _CROSSED, _REDUCED = 0.5, 0.2, 0.1
 # A good proposal's neighbours are looked at too.
 _POLISHED = 8
-_POLISHES = 1
 _STRATA = 8
 _MAX_TRIES = 20
+# With fewer values the surrogate is not judged.
+_LEAST_JUDGED = 15
 
 
 class Domain(Protocol[T]):
@@ -116,7 +117,7 @@ class Choices:
         return {name: params[name] for name in self._values} if self._values.keys() <= params.keys() else None
 
     def features(self, candidate: dict[str, Any]) -> list[float]:
-        """Return 1 or 0 per value of each parameter, and how often each value occurs among parameters of equal values."""
+        """Return 1 or 0 per value of each parameter, and how often each occurs among parameters of equal values."""
         found = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
         for values, names in self._groups.items():
             if len(names) > 1:
@@ -155,9 +156,9 @@ class FrontSampler(BaseSampler, Generic[T]):
 
     Proposals are mutations, crossings and reductions of the front's members, and random draws; none is a candidate that
     the study holds already, or one that :meth:`Domain.cheap` rejects. The expensive objective is modelled by a
-    :class:`~srnas.nas.surrogate.Surrogate`, and the proposal with the greatest expected improvement of the hypervolume in
-    (expensive objective, logarithm of the cheap one) is taken. Trials that are still running count with what is expected
-    of them. The first proposals are spread over the range of the cheap objective.
+    :class:`~srnas.nas.surrogate.Surrogate`, and the proposal with the greatest expected improvement of the hypervolume
+    in (expensive objective, logarithm of the cheap one) is taken. Trials that are still running count with what is
+    expected of them. The first proposals are spread over the range of the cheap objective.
 
     Everything it knows is in the study: another object, or another process, proposes as well. Where nothing unseen is
     found, a random candidate is proposed again.
@@ -184,7 +185,8 @@ class FrontSampler(BaseSampler, Generic[T]):
         reference_point: Of the hypervolume, in the order of the objectives; by default the worst that was seen.
         partial: Returns the expensive objective of a trial part of the way, if it was seen; trials that were pruned are
             then modelled by what a line through the others expects of them.
-        use_surrogate: Without it a random one of the proposals near the front is taken.
+        use_surrogate: Without it a random one of the proposals near the front is taken; the sampler does so by itself
+            while the surrogate predicts no better than a line over the cheap objective.
     """
 
     def __init__(
@@ -312,25 +314,28 @@ class FrontSampler(BaseSampler, Generic[T]):
         pool = self._pool(front, seen)
         if not pool:
             return self._domain.sample(self._rng)
-        if not self._use_surrogate:
-            return self._rng.choice(pool)[0]
         model = Surrogate(
             self._features([(one.candidate, one.cheap) for one in known]),
             [one.value for one in known],
             [one.doubt for one in known],
         )
-        known = known + self._believed(study, trial, model, known)
-        for _ in range(_POLISHES):
-            gain = self._score(pool, model, known, sign, toward)[0]
-            chosen = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
-            pool += self._draw(
-                seen | {self._domain.key(candidate) for candidate, _ in pool},
-                lambda: self._domain.mutate(self._rng.choice(chosen), self._rng),
-                self._num_proposals // 3,
-            )
+        known = known + self._believed(study, trial, model)
+        gain = self._score(pool, model, known, sign, toward)[0]
+        chosen = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
+        pool += self._draw(
+            seen | {self._domain.key(candidate) for candidate, _ in pool},
+            lambda: self._domain.mutate(self._rng.choice(chosen), self._rng),
+            self._num_proposals // 3,
+        )
         gain, mean, deviation = self._score(pool, model, known, sign, toward)
-        first = int(np.argmax(gain))
-        predicted = {"mean": sign * float(mean[first]), "std": float(deviation[first]), "cheap": pool[first][1]}
+        trusted = self._use_surrogate and _beats_trend(model, known)
+        first = int(np.argmax(gain)) if trusted else self._rng.randrange(len(pool))
+        predicted = {
+            "mean": sign * float(mean[first]),
+            "std": float(deviation[first]),
+            "cheap": pool[first][1],
+            "trusted": float(trusted),
+        }
         study._storage.set_trial_user_attr(trial._trial_id, "predicted", predicted)
         return pool[first][0]
 
@@ -341,14 +346,15 @@ class FrontSampler(BaseSampler, Generic[T]):
                 child = self._domain.mutate(self._rng.choice(front), self._rng)
                 return self._domain.mutate(child, self._rng) if self._rng.random() < 0.5 else child
             if kind < _MUTATED + _CROSSED and len(front) > 1:
-                return self._domain.cross_over(*self._rng.sample(front, 2), self._rng)
+                first, second = self._rng.sample(front, 2)
+                return self._domain.cross_over(first, second, self._rng)
             if kind < _MUTATED + _CROSSED + _REDUCED:
                 return self._domain.reduce(self._rng.choice(front), self._rng)
             return self._domain.sample(self._rng)
 
         return self._draw(seen, make, self._num_proposals)
 
-    def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate, known: list[_Known[T]]) -> list[_Known[T]]:
+    def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate) -> list[_Known[T]]:
         """Return what is expected of the trials that are still running."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         decoded = [
@@ -365,7 +371,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         return [_Known(*pair, float(mean)) for pair, mean in zip(priced, means, strict=True)]
 
     def _features(self, priced: Sequence[tuple[T, float]]) -> list[list[float]]:
-        """Return the features of candidates, and the logarithm of the cheap objective: what costs more tends to be better."""
+        """Return the features of candidates, and the logarithm of the cheap objective: what is dear tends to be good."""
         return [[*self._domain.features(candidate), _COST_WEIGHT * math.log(cost)] for candidate, cost in priced]
 
     def _score(
@@ -382,6 +388,18 @@ class FrontSampler(BaseSampler, Generic[T]):
             point = self._reference_point
             reference = sign * point[1 - self._cheap_index], toward * math.log(point[self._cheap_index])
         return expected_improvement(mean, deviation, costs, values, spent, reference), mean, deviation
+
+
+def _beats_trend(model: Surrogate, known: Sequence[_Known[T]]) -> bool:
+    """Return whether the model predicts trials that it does not see better than a line over the cheap objective does."""
+    values = model.values
+    if len(values) < _LEAST_JUDGED:
+        return True
+    cost = np.log([one.cheap for one in known[: len(values)]])
+    design = np.stack([np.ones_like(cost), cost], 1)
+    hat = design @ np.linalg.pinv(design)
+    by_line = (values - hat @ values) / np.maximum(1 - np.diag(hat), 1e-9)
+    return bool(np.abs(values - model.left_out()).mean() < np.abs(by_line).mean())
 
 
 def _front(known: Sequence[_Known[T]], toward: float) -> list[T]:

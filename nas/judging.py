@@ -149,6 +149,8 @@ class Judge:
         """End a candidate that the block table expects to be too slow, errors of the table allowed for."""
         if self.table is None or not self.table.covers(architecture):
             return
+        if self.table.validation.kendall_tau_interval[0] <= 0:  # It has no signal.
+            return
         found["predictions"]["table"] = self.table.predict_ms(architecture)
         limit = self.settings.budgets.max_latency_ms
         if limit is not None and (least := self.table.least_ms(architecture)) > limit:

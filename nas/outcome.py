@@ -147,6 +147,8 @@ def _accounts(records: Sequence[TrialRecord]) -> list[Account]:
         for name, value in record.predictions.items():
             if record.number in points:
                 predictions.setdefault(name, {})[record.number] = value
-    timed = {name: predictions.pop(name) for name in ("table", "surrogate.cheap") if name in predictions}
-    predictions.pop("surrogate.std", None)
+    of_latency = ("table", "surrogate.cheap")
+    timed = {name: values for name, values in predictions.items() if name in of_latency}
+    for name in (*timed, "surrogate.std", "surrogate.trusted"):
+        predictions.pop(name, None)
     return [*account(predictions, psnr, latency), *account_latency(timed, latency)]

@@ -94,7 +94,7 @@ class FittedLatency:
     def predict_ms(self, architecture: Architecture) -> float:
         """Return the expected latency in milliseconds."""
         if self._weights is None:
-            return self._counter.total(architecture).bytes_moved / 1e6
+            return float(self._counter.total(architecture).bytes_moved) / 1e6
         return max(float(self._row(architecture) / self._scale @ self._weights), self._least)
 
 

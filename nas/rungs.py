@@ -1,7 +1,7 @@
 """Asynchronous successive halving for two objectives: at a rung a candidate is compared with its neighbours in latency.
 
-Optuna stops trials by one objective only (its issue 3450). Here a candidate's rank at a rung is the number of those that
-dominate it, among as many neighbours in latency as are asked for: faster ones that are better as well. With equal
+Optuna stops trials by one objective only (its issue 3450). Here a candidate's rank at a rung is the number of those
+that dominate it, among as many neighbours in latency as are asked for: faster ones that are better as well. With equal
 latencies that is its rank by PSNR, and the rule is that of successive halving.
 
 Reference: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (ASHA, algorithm 2).

@@ -333,14 +333,14 @@ def is_stalled(study: optuna.Study, records: list[TrialRecord]) -> bool:
     patience = study.user_attrs.get("patience")
     if patience is None or "study" not in study.user_attrs:
         return False
-    return since_rise(StudyRecord.model_validate_json(study.user_attrs["study"]), records) >= patience
+    return since_rise(StudyRecord.model_validate_json(study.user_attrs["study"]), records) >= int(patience)
 
 
 def lives(study: optuna.Study, trial: FrozenTrial) -> bool:
     """Return whether a worker judges a running trial, as far as can be told from here."""
-    storage = study._storage
-    backend = getattr(storage, "_backend", storage)
-    return trial._trial_id not in backend._get_stale_trial_ids(study._study_id) and _has_live_owner(trial)
+    storage: Any = study._storage
+    stale = getattr(storage, "_backend", storage)._get_stale_trial_ids(study._study_id)
+    return trial._trial_id not in stale and _has_live_owner(trial)
 
 
 def since_rise(study: StudyRecord, records: list[TrialRecord]) -> int:
@@ -424,6 +424,6 @@ def _has_live_owner(trial: FrozenTrial) -> bool:
     if owner is None or owner["host"] != socket.gethostname():
         return owner is not None
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["since"]) <= 1
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["since"]) <= 1)
     except psutil.NoSuchProcess:
         return False

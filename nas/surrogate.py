@@ -1,4 +1,4 @@
-"""What an expensive objective is expected to be, with its uncertainty: a Gaussian process with a kernel chosen by evidence.
+"""What an expensive objective is expected to be, with its uncertainty: a Gaussian process of few constants.
 
 Reference: Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT Press 2006: equations 2.25 and 2.26
 (prediction), 2.30 (marginal likelihood), 5.12 (leave-one-out prediction in closed form).
@@ -26,8 +26,8 @@ _NOISE = (0.003, 0.03, 0.2)
 class Surrogate:
     """Predicts values at features.
 
-    The kernel is a Matern 3/2 kernel plus a linear one plus noise; its three constants are those of a small grid with the
-    greatest marginal likelihood, which needs no optimiser and cannot fail to converge.
+    The kernel is a Matern 3/2 kernel plus a linear one plus noise; its three constants are those of a small grid with
+    the greatest marginal likelihood, which needs no optimiser and cannot fail to converge.
 
     Args:
         features: ``(N, D)``, N at least 2, on scales that say how much each may matter.
@@ -66,6 +66,12 @@ class Surrogate:
         """Return means and standard deviations ``(M,)`` at features ``(M, D)``."""
         mean, deviation = self._process.predict(self._scaled(features), return_std=True)
         return mean * self._deviation + self._mean, deviation * self._deviation
+
+    @property
+    def values(self) -> Floats:
+        """``(N,)``: what it was fitted to."""
+        values: Floats = self._values * self._deviation + self._mean
+        return values
 
     def left_out(self) -> Floats:
         """Return ``(N,)``: each value as it is predicted without it."""

@@ -115,14 +115,16 @@ def main():
     url, workspace, name, space_file, total, seconds = sys.argv[1:]
     study.MAX_DEATHS = 1000  # Here it is never the candidate that kills.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             run_simulated(url, workspace, name, space_file, int(total), float(seconds))
             os._exit(0)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

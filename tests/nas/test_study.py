@@ -61,6 +61,7 @@ def request_(workspace, photo_folder, held_out_folder, space_file):
         train=photo_folder,
         validation=held_out_folder,
         device="cpu",
+        rungs="none",
     )
 
 
