@@ -159,9 +159,8 @@ def replay(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float]) 
 
 def evaluate(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float], orders: int) -> dict[str, Any]:
     """Return means over random orders."""
-    rng, found = random.Random(1), []
-    for _ in range(orders):
-        found.append(replay(rng.sample(curves, len(curves)), rule, reference))
+    rng = random.Random(1)
+    found = [replay(rng.sample(curves, len(curves)), rule, reference) for _ in range(orders)]
     saved, lost = zip(*found, strict=True)
     return {
         "rule": rule.name,

@@ -1,7 +1,14 @@
 """Results: records, the MLflow store, the front, tables and figures."""
 
-from srnas.leaderboard.confidence import front_probability, near_front, paired_difference
-from srnas.leaderboard.curve import hypervolume_curve, write_curve
+from srnas.leaderboard.confidence import (
+    SeedSpread,
+    confidence_rows,
+    front_probability,
+    near_front,
+    paired_difference,
+    seed_spread,
+)
+from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_curve
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
@@ -13,9 +20,11 @@ from srnas.leaderboard.table import board_summary, board_table
 
 __all__ = [
     "Board",
+    "CurvePoint",
     "Quality",
     "Replicate",
     "Rung",
+    "SeedSpread",
     "Sizes",
     "State",
     "Store",
@@ -25,6 +34,7 @@ __all__ = [
     "answering",
     "board_summary",
     "board_table",
+    "confidence_rows",
     "front_probability",
     "hypervolume",
     "hypervolume_curve",
@@ -37,6 +47,7 @@ __all__ = [
     "rank",
     "rank_records",
     "reconciliations",
+    "seed_spread",
     "sizes_table",
     "write_curve",
     "write_html",

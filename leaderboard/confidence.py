@@ -1,113 +1,185 @@
-"""How sure a front is: differences per image, and the probability of each trial to be on the front.
+"""How sure a front is: what other seeds, other photographs and other rounds of the clock would have made of it.
 
-Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", Chapman and Hall 1993.
+Seeds are pooled: two or three trainings of one network tell little about their own spread, those of all replicated
+networks together tell more. The spread is taken to be the same for every network.
+
+Reference: Davison and Hinkley, "Bootstrap Methods and their Application", Cambridge University Press 1997, chapter 2.
 """
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from srnas.leaderboard.front import non_dominated
-from srnas.leaderboard.record import Replicate, TrialRecord
+from srnas.leaderboard.record import Quality, Replicate, TrialRecord
+from srnas.search_space import InputError
 
 Floats = NDArray[np.float64]
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of ``a - b`` over the same images, and its standard error (NaN for one image).
+    """Return mean and standard error of ``a - b``, image by image.
 
     Raises:
-        ValueError: If there are not equally many of each, and at least one.
+        InputError: If there are fewer than two images, or not the same number.
     """
-    if len(a) != len(b) or not a:
-        raise ValueError(f"both methods must have the same images, at least one, but got {len(a)} and {len(b)}.")
+    if len(a) != len(b) or len(a) < 2:
+        raise InputError(f"a and b must hold the same two or more images, but got {len(a)} and {len(b)}.")
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    error = statistics.stdev(differences) / math.sqrt(len(a)) if len(a) > 1 else math.nan
-    return statistics.fmean(differences), error
+    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
 
 
-def near_front(trials: Sequence[TrialRecord], margin_db: float) -> frozenset[int]:
-    """Return the numbers of the trials on the front, and of those within ``margin_db`` of it at their latency."""
-    ranked = [(trial.number, trial.point) for trial in trials if trial.point]
-    lifted = [
-        [other for _, other in ranked if other != point] + [(point[0] + margin_db, point[1])] for _, point in ranked
-    ]
-    return frozenset(number for (number, _), points in zip(ranked, lifted, strict=True) if non_dominated(points)[-1])
+@dataclass(frozen=True)
+class SeedSpread:
+    """The standard deviation of PSNR over seeds.
+
+    Attributes:
+        deviation_db: Pooled over the replicated trials.
+        trials: Replicated trials.
+        trainings: Of these trials, the first ones included.
+    """
+
+    deviation_db: float
+    trials: int
+    trainings: int
+
+    def __str__(self) -> str:
+        return f"{self.deviation_db:.3f} dB over seeds ({self.trainings} trainings of {self.trials} networks)"
+
+
+def seed_spread(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> SeedSpread | None:
+    """Return how far seeds move PSNR; ``None`` if no trial was replicated."""
+    groups = [[q.mean_psnr_y_db for q in found] for found in _qualities(trials, replicates).values() if len(found) > 1]
+    trainings = sum(map(len, groups))
+    if not groups:
+        return None
+    squares = sum((value - statistics.fmean(group)) ** 2 for group in groups for value in group)
+    return SeedSpread(math.sqrt(squares / (trainings - len(groups))), len(groups), trainings)
+
+
+def near_front(records: Sequence[TrialRecord], margin_db: float) -> list[TrialRecord]:
+    """Return the trials worth replicating, by rising latency.
+
+    These are the front, and what is at most ``margin_db`` below the best PSNR of those that are no slower.
+    """
+    done = sorted((r.point[1], r.number, r.point[0], r) for r in records if r.point)
+    fronts = non_dominated([(psnr, latency) for latency, _, psnr, _ in done])
+    near: list[TrialRecord] = []
+    for (latency, _, psnr, record), on_front in zip(done, fronts, strict=True):
+        best = max(rival for other, _, rival, _ in done if other <= latency)
+        if on_front or psnr >= best - margin_db:
+            near.append(record)
+    return near
 
 
 def front_probability(
-    trials: Sequence[TrialRecord], replicates: Sequence[Replicate] = (), *, seed: int = 0, draws: int = 1000
+    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], seed: int = 0, draws: int = 2000
 ) -> dict[int, float]:
-    """Return for each finished trial the share of bootstrap draws in which it is on the front.
+    """Return how often each complete trial is on the front of a bootstrap, by number.
 
-    Each draw takes images with replacement, the same for all trials; seeds of each trial with replacement; and latency
-    rounds with replacement, of which the fastest counts, as in the ranking. The seeds of a trial that was trained once
-    deviate as those of the others do from their means; where no trial was trained twice, seeds are taken to be equal.
+    A draw takes photographs with replacement, the same for all trials (they are paired); for the mean PSNR of a trial
+    over its seeds a deviation of the pooled seeds; and of each trial's kept rounds some with replacement, of which the
+    fastest counts. Where no trial was replicated, seeds are taken to make no difference: the probabilities are too
+    sure then.
 
-    Args:
-        trials: Of a study; those that were not finished are left out.
-        replicates: Of the study.
-        seed: Of the draws.
-        draws: Their number.
+    Raises:
+        InputError: If the trials were not judged on the same photographs.
     """
-    ranked = [trial for trial in trials if trial.point]
-    if not ranked:
+    qualities = _qualities(trials, replicates)
+    if not qualities:
         return {}
+    _check_images([quality for found in qualities.values() for quality in found])
     rng = np.random.default_rng(seed)
-    images = _image_draws(rng, len(ranked[0].quality.psnr_y_db) if ranked[0].quality else 1, draws)
-    scores = [_scores(trial, replicates) for trial in ranked]
-    deviations = _seed_deviations(scores)
-    psnr = np.stack([_psnr_draws(rng, own, images, deviations) for own in scores])
-    latency = np.stack([_latency_draws(rng, trial, draws) for trial in ranked])
-    return {t.number: float(p) for t, p in zip(ranked, _on_front(psnr, latency).mean(1), strict=True)}
+    latencies = {t.number: t.latency for t in trials if t.number in qualities}
+    rounds = [sorted(found.rounds_ms[i] for i in found.kept) for found in latencies.values() if found]
+    psnr = _draw_psnr(list(qualities.values()), rng, draws)
+    latency = np.stack([_draw_fastest(np.array(kept), rng, draws) for kept in rounds], axis=1)
+    return dict(zip(qualities, map(float, _on_front(psnr, latency).mean(axis=0)), strict=True))
 
 
-def _image_draws(rng: np.random.Generator, images: int, draws: int) -> NDArray[np.int64]:
-    return rng.integers(images, size=(draws, images))
+def confidence_rows(
+    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], seed: int = 0, draws: int = 2000
+) -> pd.DataFrame:
+    """Return what a board shows beside its rows: a row per complete trial.
+
+    The columns are ``trial``, ``num_seeds``, ``psnr_mean_db`` (over seeds), ``psnr_se_db`` (its standard error, from
+    the pooled spread; not a number without replicates) and ``front_probability``.
+    """
+    spread = seed_spread(trials, replicates)
+    deviation = spread.deviation_db if spread else math.nan
+    probabilities = front_probability(trials, replicates, seed, draws)
+    rows = [
+        {
+            "trial": number,
+            "num_seeds": len(found),
+            "psnr_mean_db": statistics.fmean(quality.mean_psnr_y_db for quality in found),
+            "psnr_se_db": deviation / math.sqrt(len(found)),
+            "front_probability": probabilities[number],
+        }
+        for number, found in _qualities(trials, replicates).items()
+    ]
+    frame = pd.DataFrame(rows, columns=["trial", "num_seeds", "psnr_mean_db", "psnr_se_db", "front_probability"])
+    # Whole numbers stay whole beside trials that were not finished.
+    return frame.astype({"num_seeds": "Int64"})
 
 
-def _scores(trial: TrialRecord, replicates: Sequence[Replicate]) -> Floats:
-    """Return ``(seeds, images)``."""
-    own = [r.quality.psnr_y_db for r in replicates if r.number == trial.number]
-    assert trial.quality
-    return np.array([trial.quality.psnr_y_db, *own])
+def _qualities(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Mapping[int, list[Quality]]:
+    """Return the qualities of each complete trial: its own, then its replicates'."""
+    found: dict[int, list[Quality]] = {t.number: [t.quality] for t in trials if t.point and t.quality}
+    by_trial: dict[int, list[Quality]] = defaultdict(list)
+    for replicate in replicates:
+        by_trial[replicate.number].append(replicate.quality)
+    return {number: own + by_trial[number] for number, own in found.items()}
 
 
-def _seed_deviations(scores: Sequence[Floats]) -> Floats:
-    """Return how far means of single seeds lie from those of their trial, enlarged for the mean being of few."""
-    found = [0.0]
-    for own in scores:
-        if len(own) > 1:
-            means = own.mean(1)
-            found += list((means - means.mean()) * math.sqrt(len(own) / (len(own) - 1)))
-    return np.array(found[1:] or found)
+def _check_images(qualities: Sequence[Quality]) -> None:
+    sets = {quality.images for quality in qualities}
+    if len(sets) > 1:
+        sizes = ", ".join(sorted(str(len(images)) for images in sets))
+        raise InputError(
+            f"trials must be judged on the same photographs, but got {len(sets)} sets of {sizes}; compare them apart."
+        )
 
 
-def _psnr_draws(rng: np.random.Generator, own: Floats, images: NDArray[np.int64], deviations: Floats) -> Floats:
-    """Return ``(draws,)``."""
-    draws, seeds = len(images), len(own)
-    chosen = rng.integers(seeds, size=(draws, seeds))
-    counts = np.stack([(chosen == seed).sum(1) for seed in range(seeds)], 1) / seeds
-    mean: Floats = np.einsum("ds,sdi->d", counts, own[:, images]) / images.shape[1]
-    return mean + rng.choice(deviations, draws) if seeds == 1 else mean
+def _draw_psnr(qualities: Sequence[Sequence[Quality]], rng: np.random.Generator, draws: int) -> Floats:
+    """Return ``(draws, trials)``: the mean over drawn photographs, moved by drawn deviations of seeds."""
+    groups = [np.array([quality.psnr_y_db for quality in found]) for found in qualities]
+    images = groups[0].shape[1]
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=draws) / images
+    psnr: Floats = weights @ np.stack([group.mean(axis=0) for group in groups], axis=1)
+    # A deviation from the mean of k seeds is shorter than one from the truth by sqrt(1 - 1/k).
+    deviations = [(g - g.mean(axis=0)) * math.sqrt(len(g) / (len(g) - 1)) for g in groups if len(g) > 1]
+    if not deviations:
+        return psnr
+    pool: Floats = weights @ np.concatenate(deviations).T
+    rows = np.arange(draws)[:, None]
+    for column, group in enumerate(groups):
+        drawn = rng.integers(pool.shape[1], size=(draws, len(group)))
+        psnr[:, column] += pool[rows, drawn].mean(axis=1)
+    return psnr
 
 
-def _latency_draws(rng: np.random.Generator, trial: TrialRecord, draws: int) -> Floats:
-    latency = trial.latency
-    assert latency
-    rounds = np.array([latency.rounds_ms[number] for number in latency.kept])
-    drawn: Floats = rounds[rng.integers(len(rounds), size=(draws, len(rounds)))].min(1)
-    return drawn
+def _draw_fastest(rounds: Floats, rng: np.random.Generator, draws: int) -> Floats:
+    """Return the least of as many rounds, drawn with replacement from sorted ones.
+
+    The least is not among the first j of n with probability ``(1 - j / n) ** n``, which is inverted.
+    """
+    number = len(rounds)
+    ranks = np.floor(number * (1 - rng.random(draws) ** (1 / number))).astype(np.intp)
+    fastest: Floats = rounds[np.minimum(ranks, number - 1)]
+    return fastest
 
 
 def _on_front(psnr: Floats, latency: Floats) -> NDArray[np.bool_]:
-    """Return ``(trials, draws)``: whether no other is at least as good in both and better in one."""
-    kept = np.ones(psnr.shape, bool)
-    for number in range(len(psnr)):
-        no_worse = (psnr >= psnr[number]) & (latency <= latency[number])
-        better = (psnr > psnr[number]) | (latency < latency[number])
-        kept[number] = ~(no_worse & better).any(0)
-    return kept
+    """Return which points of each row no other point of the row dominates."""
+    dominated = np.zeros(psnr.shape, dtype=bool)
+    for rival in range(psnr.shape[1]):
+        gain, time = psnr[:, rival, None] - psnr, latency[:, rival, None] - latency
+        dominated |= (gain >= 0) & (time <= 0) & ((gain > 0) | (time < 0))
+    return ~dominated

@@ -1,42 +1,87 @@
-"""The hypervolume of a study as it grew, over trials and over time."""
+"""How a front grew: the hypervolume over trials and over time, and its figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
-from srnas.leaderboard.front import hypervolume
+from srnas.leaderboard.front import Point, hypervolume
 from srnas.leaderboard.record import StudyRecord, TrialRecord
 
-# Number of ended trials, minutes since the first began, hypervolume.
-Step = tuple[int, float, float]
+_COLOURS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fbf", "#c98a1b", "#5f6b76")
+_HYPERVOLUME = "hypervolume in dB x ln(ms)"
 
 
-def hypervolume_curve(study: StudyRecord, trials: Sequence[TrialRecord]) -> list[Step]:
-    """Return the hypervolume after each trial, in the order in which they ended."""
-    ended = sorted(trials, key=lambda trial: (trial.ended_ms, trial.number))
-    first_ms = min((trial.started_ms for trial in trials), default=0)
+class CurvePoint(NamedTuple):
+    """The hypervolume when so many trials had ended, so many seconds after the first one started."""
+
+    trials: int
+    seconds: float
+    hypervolume: float
+
+
+def hypervolume_curve(study: StudyRecord, records: Sequence[TrialRecord]) -> list[CurvePoint]:
+    """Return the hypervolume after each trial, in the order in which they ended; every state counts as a trial."""
     reference = (study.reference_psnr_y_db, study.reference_latency_ms)
-    points, curve = [], []
-    for count, trial in enumerate(ended, 1):
-        if trial.point:
-            points.append(trial.point)
-        curve.append((count, (trial.ended_ms - first_ms) / 60_000, hypervolume(points, reference)))
+    started_ms = min((record.started_ms for record in records), default=0)
+    curve: list[CurvePoint] = []
+    points: list[Point] = []
+    volume = 0.0
+    for count, record in enumerate(sorted(records, key=lambda r: (r.ended_ms, r.number)), start=1):
+        if record.point:
+            points.append(record.point)
+            volume = hypervolume(points, reference)
+        curve.append(CurvePoint(count, (record.ended_ms - started_ms) / 1e3, volume))
     return curve
 
 
-def write_curve(curves: Mapping[str, Sequence[Step]], path: Path) -> None:
-    """Draw curves by name as PNG: over trials on the left, over minutes on the right."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for name, curve in curves.items():
-        counts, minutes, volumes = zip(*curve, strict=True) if curve else ((), (), ())
-        left.step(counts, volumes, where="post", label=name)
-        right.step(minutes, volumes, where="post")
-    left.set(xlabel="trials that ended", ylabel="hypervolume in dB x ln(ms)")
-    right.set(xlabel="minutes")
-    left.legend(frameon=False, loc="lower right")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
+def write_curve(curves: Mapping[str, Sequence[CurvePoint]], path: Path) -> None:
+    """Draw curves by name to ``path``: over trials, and over minutes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    over_trials, over_time = figure.subplots(1, 2, sharey=True)
+    for index, (name, curve) in enumerate(curves.items()):
+        look = {"where": "post", "color": _COLOURS[index % len(_COLOURS)], "linewidth": 1.6}
+        # Nothing is known before the first trial has ended.
+        values = [0.0, *(point.hypervolume for point in curve)]
+        over_trials.step([0, *(point.trials for point in curve)], values, label=name, **look)
+        over_time.step([0, *(point.seconds / 60 for point in curve)], values, **look)
+    over_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
+    over_trials.set_xlabel("trials that have ended")
+    over_trials.set_ylabel(_HYPERVOLUME)
+    over_time.set_xlabel("minutes since the first trial started")
+    for axes in (over_trials, over_time):
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=150)
+    figure.legend(frameon=False, loc="outside lower center", ncols=min(4, max(1, len(curves))))
+    figure.savefig(path, dpi=150)
+
+
+def write_cost_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float | None]]], unit: str, path: Path
+) -> None:
+    """Draw curves by name to ``path``: costs, mean hypervolumes, and their standard errors as a band."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index, (name, (costs, means, errors)) in enumerate(curves.items()):
+        colour, dash = _COLOURS[index % len(_COLOURS)], ("-", "--", ":")[index // len(_COLOURS) % 3]
+        axes.plot(costs, means, color=colour, linestyle=dash, linewidth=1.6, label=name)
+        bounds = [[m + sign * (e or 0.0) for m, e in zip(means, errors, strict=True)] for sign in (-1, 1)]
+        axes.fill_between(costs, *bounds, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xlabel(f"{unit} of training")
+    axes.set_ylabel(_HYPERVOLUME)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=150)

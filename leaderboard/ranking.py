@@ -1,13 +1,13 @@
 """Rows of a study as a ranked board: the front first, with its gain over bicubic and its hypervolume."""
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from srnas.leaderboard.confidence import confidence_rows
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 
@@ -38,10 +38,12 @@ class Board:
         return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
-def rank(study: StudyRecord, rows: pd.DataFrame) -> Board:
-    """Rank the rows of :meth:`Store.rows`."""
+def rank(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame | None = None) -> Board:
+    """Rank the rows of :meth:`Store.rows`, joined by trial with those of :func:`confidence_rows`, if given."""
     if rows.empty:
         return Board(study, rows.assign(front=False, gain_db=0.0), 0.0)
+    if confidence is not None:
+        rows = rows.merge(confidence, on="trial", how="left")
     complete = (rows["state"] == "complete").to_numpy()
     points = list(zip(rows["psnr_y_db"].where(complete), rows["latency_stable_ms"], strict=True))
     rows = rows.assign(front=non_dominated(points), gain_db=rows["psnr_y_db"] - study.bicubic_psnr_y_db)
@@ -55,31 +57,9 @@ def rank(study: StudyRecord, rows: pd.DataFrame) -> Board:
     return Board(study, rows.loc[order.index].reset_index(drop=True), hypervolume(points, reference))
 
 
-def rank_records(
-    study: StudyRecord,
-    trials: Sequence[TrialRecord],
-    replicates: Sequence[Replicate] = (),
-    front_probability: Mapping[int, float] | None = None,
-) -> Board:
-    """Rank trials that may not be in MLflow yet; the columns are those of :meth:`Store.rows` but for ``run_id``."""
-    rows = pd.DataFrame([row_of(trial) for trial in trials])
-    board = rank(study, rows)
-    if rows.empty:
-        return board
-    scores = {number: _over_seeds(trials, replicates, number) for number in map(int, board.rows["trial"])}
-    extra = pd.DataFrame([{"num_seeds": n, "psnr_mean_db": mean, "psnr_se_db": se} for n, mean, se in scores.values()])
-    probability = [(front_probability or {}).get(number, math.nan) for number in scores]
-    return Board(study, board.rows.assign(**extra, front_probability=probability), board.hypervolume)
-
-
-def _over_seeds(
-    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], number: int
-) -> tuple[int, float, float]:
-    """Return the number of seeds of a trial, its mean PSNR over them, and the standard error of that."""
-    found = [t.quality.mean_psnr_y_db for t in trials if t.number == number and t.quality]
-    found += [r.quality.mean_psnr_y_db for r in replicates if r.number == number]
-    error = statistics.stdev(found) / math.sqrt(len(found)) if len(found) > 1 else math.nan
-    return len(found), statistics.fmean(found) if found else math.nan, error
+def rank_records(study: StudyRecord, trials: Sequence[TrialRecord], replicates: Sequence[Replicate] = ()) -> Board:
+    """Rank trials that need not be in MLflow, with their doubt; the columns are as of :meth:`Store.rows`, no run."""
+    return rank(study, pd.DataFrame([row_of(trial) for trial in trials]), confidence_rows(trials, replicates))
 
 
 def row_of(trial: TrialRecord) -> dict[str, Any]:

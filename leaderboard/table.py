@@ -1,6 +1,7 @@
 """The board as a rich table."""
 
 import math
+from numbers import Real
 
 import pandas as pd
 from rich.markup import escape
@@ -24,6 +25,13 @@ _NUMBERS = (
     ("params K", "params_k", 1, "", False),
     ("MACs G", "macs_g", 3, "", True),
 )
+# Behind the gain, where the board has them.
+_CONFIDENCE = (
+    ("mean", "psnr_mean_db", 2, "", True),
+    ("s.e.", "psnr_se_db", 3, "", False),
+    ("seeds", "num_seeds", 0, "", True),
+    ("P(front)", "front_probability", 2, "", False),
+)
 WIDE = 130
 
 
@@ -42,12 +50,13 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         caption=(
             f"* front. PSNR-Y in dB on '{escape(study.validation)}' and its gain over bicubic "
             f"({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; "
-            "median, low, high: its median over rounds with the 95 % interval."
+            f"median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
         ),
         title_justify="left",
         caption_justify="left",
     )
-    columns = [column for column in _NUMBERS if width >= WIDE or not column[-1]]
+    extra = _CONFIDENCE if "front_probability" in board.rows else ()
+    columns = [column for column in (*_NUMBERS[:2], *extra, *_NUMBERS[2:]) if width >= WIDE or not column[-1]]
     table.add_column("", no_wrap=True)
     table.add_column("trial", justify="right")
     table.add_column("architecture", overflow="fold", ratio=1)
@@ -59,6 +68,15 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         style = "bold" if row["front"] else ""
         table.add_row("*" if row["front"] else "", str(row["trial"]), _name(row), *numbers, style=style)
     return table
+
+
+def _said_of_confidence(board: Board) -> str:
+    if "front_probability" not in board.rows:
+        return ""
+    return (
+        " mean: PSNR-Y over seeds; s.e.: standard error of it; P(front): how often the trial is on the front of other "
+        "seeds, photographs and rounds."
+    )
 
 
 def board_summary(board: Board) -> str:
@@ -88,4 +106,4 @@ def _name(row: "pd.Series[object]") -> str:
 
 
 def _number(value: object, digits: int, sign: str) -> str:
-    return f"{value:{sign}.{digits}f}" if isinstance(value, float) and math.isfinite(value) else ""
+    return f"{value:{sign}.{digits}f}" if isinstance(value, Real) and math.isfinite(value) else ""

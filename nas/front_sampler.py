@@ -371,7 +371,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         return [_Known(*pair, float(mean)) for pair, mean in zip(priced, means, strict=True)]
 
     def _features(self, priced: Sequence[tuple[T, float]]) -> list[list[float]]:
-        """Return the features of candidates, and the logarithm of the cheap objective: what is dear tends to be good."""
+        """Return the features of candidates and the logarithm of the cheap objective: what is dear tends to be good."""
         return [[*self._domain.features(candidate), _COST_WEIGHT * math.log(cost)] for candidate, cost in priced]
 
     def _score(
@@ -391,7 +391,7 @@ class FrontSampler(BaseSampler, Generic[T]):
 
 
 def _beats_trend(model: Surrogate, known: Sequence[_Known[T]]) -> bool:
-    """Return whether the model predicts trials that it does not see better than a line over the cheap objective does."""
+    """Return whether the model predicts trials that it has not seen better than a line over the cheap objective."""
     values = model.values
     if len(values) < _LEAST_JUDGED:
         return True
@@ -416,9 +416,9 @@ def expected_improvement(
 ) -> Floats:
     """Return by how much each proposal is expected to raise the hypervolume.
 
-    A proposal of cost ``c`` and value ``y`` adds, at each cost from ``c`` to the reference's, what ``y`` exceeds the best
-    value at no greater cost by. Between the costs of the front that best value is constant, so that the expectation is a
-    sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
+    A proposal of cost ``c`` and value ``y`` adds, at each cost from ``c`` to the reference's, what ``y`` exceeds the
+    best value at no greater cost by. Between the costs of the front that best value is constant, so that the expectation
+    is a sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
 
     Args:
         mean: ``(M,)``, expected values, to maximise.

@@ -12,7 +12,6 @@ from srnas.leaderboard import (
     Replicate,
     StudyRecord,
     TrialRecord,
-    front_probability,
     hypervolume_curve,
     near_front,
     rank_records,
@@ -25,7 +24,7 @@ from srnas.nas.candidates import TimedOutError
 from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.publishing import Publisher
-from srnas.nas.rungs import FalseStops, false_stop_rate
+from srnas.nas.rungs import FalseStopRate, false_stop_rate
 from srnas.nas.study import Search, read_records, read_replicates
 from srnas.nas.training import DivergedError
 
@@ -55,7 +54,7 @@ class Outcome:
     replicates: tuple[Replicate, ...]
     board: Board
     accounts: tuple[Account, ...]
-    false_stops: FalseStops
+    false_stops: FalseStopRate
     figures: tuple[Path, ...] = ()
     exhausted: bool = False
     unwritten: str = ""
@@ -66,7 +65,7 @@ class Outcome:
         """With how many other seeds every candidate near the front was trained."""
         counts = [
             sum(replicate.number == number for replicate in self.replicates)
-            for number in near_front(self.records, _NEAR_DB)
+            for number in (record.number for record in near_front(self.records, _NEAR_DB))
         ]
         return min(counts, default=0)
 
@@ -88,7 +87,7 @@ def replicate(search: Search, judge: Judge, seeds: int) -> None:
     """
     first = search.settings.training.seed + 1
     known = {(known.number, known.seed) for known in search.replicates}
-    chosen = [record for record in search.records if record.number in near_front(search.records, _NEAR_DB)]
+    chosen = near_front(search.records, _NEAR_DB)
     for seed in range(first, first + seeds):
         for record in chosen:
             if (record.number, seed) in known:
@@ -124,16 +123,15 @@ def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhaus
 
 
 def _outcome(study: StudyRecord, records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Outcome:
-    probability = front_probability(records, replicates)
-    board = rank_records(study, records, replicates, probability)
-    front = {int(number) for number in board.front["trial"]} if len(board.rows) else set()
+    board = rank_records(study, records, replicates)
+    finished = [record for record in records if record.point]
     return Outcome(
         name=study.name,
         records=tuple(records),
         replicates=tuple(replicates),
         board=board,
         accounts=tuple(_accounts(records)),
-        false_stops=false_stop_rate([record.number in front for record in records if record.spared]),
+        false_stops=false_stop_rate([r.point for r in finished if r.point], [r.spared for r in finished]),
     )
 
 

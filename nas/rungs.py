@@ -1,130 +1,163 @@
-"""Asynchronous successive halving for two objectives: at a rung a candidate is compared with its neighbours in latency.
+"""Stops a trial at a rung if those of its latency do better: asynchronous successive halving for two objectives.
 
-Optuna stops trials by one objective only (its issue 3450). Here a candidate's rank at a rung is the number of those
-that dominate it, among as many neighbours in latency as are asked for: faster ones that are better as well. With equal
-latencies that is its rank by PSNR, and the rule is that of successive halving.
+A trial is compared with the trials that reached the same rung before it, and of these with its neighbours in
+latency: what is good for a fast network is poor for a slow one. Some of those to be stopped go on nevertheless, so
+that a study measures how often the rule is wrong.
 
-Reference: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (ASHA, algorithm 2).
+Reference: Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
+(https://arxiv.org/abs/1810.05934). That paper has one objective; here a rank is the number of neighbours that dominate.
 """
 
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from srnas.leaderboard import non_dominated
+from srnas.search_space import InputError
+
+# Distances in log latency that differ by less are equal: a unit of time must not decide.
+_SAME_DISTANCE = 1e-9
+_Z95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
 class RungResult:
-    """A candidate at a rung: its key, the PSNR that it has reached there, and its latency."""
+    """A trial at a rung.
+
+    Attributes:
+        key: Of its architecture.
+        psnr_db: Held-out PSNR at the rung.
+        latency_ms: Of the network.
+    """
 
     key: str
     psnr_db: float
     latency_ms: float
 
-    @property
-    def point(self) -> tuple[float, float]:
-        """PSNR and latency."""
-        return self.psnr_db, self.latency_ms
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.psnr_db) and 0 < self.latency_ms < math.inf):
+            raise InputError(
+                f"psnr_db must be finite and latency_ms positive at a rung, but got psnr_db={self.psnr_db} and "
+                f"latency_ms={self.latency_ms}; a trial that diverged reaches no rung."
+            )
 
-    def dominates(self, other: "RungResult") -> bool:
-        """Return whether it is at least as good in both and better in one."""
-        return self.psnr_db >= other.psnr_db and self.latency_ms <= other.latency_ms and self.point != other.point
+    def dominates(self, other: "RungResult", margin_db: float = 0.0) -> bool:
+        """Whether it is at least as good in both and better in one; its PSNR by ``margin_db`` at least."""
+        as_good = self.latency_ms <= other.latency_ms and self.psnr_db >= other.psnr_db + margin_db
+        return as_good and (self.latency_ms, -self.psnr_db) != (other.latency_ms, -other.psnr_db)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a rung says.
+    """What happens to a trial at a rung.
 
     Attributes:
-        survives: Whether the candidate goes on.
-        spared: Whether it goes on only to measure how often stopping is wrong.
-        reason: Why it is stopped, in words.
+        survives: Whether it goes on.
+        reason: Why, in words.
+        spared: Whether the rule stops it, and it goes on all the same to measure how often the rule is wrong.
     """
 
     survives: bool
+    reason: str
     spared: bool = False
-    reason: str = ""
 
 
-@dataclass(frozen=True)
-class Halving:
-    """The rule of a rung; the defaults are those that ``benchmarks/rungs.py`` chose.
+class Halving(BaseModel):
+    """The rule that stops trials.
 
     Attributes:
-        eta: One of so many goes on.
-        neighbours: Candidates of the most similar latency, on a logarithmic scale, that one is compared with.
-        least: With fewer results at a rung nobody is stopped.
+        eta: One of so many neighbours survives, its rank being the number of those that dominate it.
+        neighbours: Trials next in log latency that a trial is compared with; equally distant ones are all taken.
+        least: With fewer others at a rung no trial is stopped.
+        margin_db: A neighbour dominates if its PSNR is greater by this at least.
         spared_share: Of those to be stopped, the share that goes on.
+        salt: Draws other trials to be spared.
     """
 
-    eta: float = 3.0
-    neighbours: int = 8
-    least: int = 4
-    spared_share: float = 0.1
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def decide(self, newcomer: RungResult, others: Sequence[RungResult]) -> Decision:
-        """Decide for a candidate that has just reached a rung; the order of the others does not matter.
+    eta: float = Field(default=3.0, ge=1)
+    neighbours: int = Field(default=8, ge=1)
+    least: int = Field(default=5, ge=1)
+    margin_db: float = Field(default=0.0, ge=0)
+    spared_share: float = Field(default=0.1, ge=0, le=1)
+    salt: str = ""
 
-        On the front of the rung nobody is stopped: neither its ends nor whoever dominates.
+    def decide(self, newcomer: RungResult, others: Sequence[RungResult], iteration: int | None = None) -> Decision:
+        """Return whether ``newcomer`` goes on; neither the order of ``others`` nor the unit of latency matters.
+
+        Args:
+            newcomer: The trial that reached the rung.
+            others: Those that reached it before, stopped ones included.
+            iteration: Of the rung, for the reason.
         """
-        if len(others) < self.least or non_dominated([*(other.point for other in others), newcomer.point])[-1]:
-            return Decision(survives=True)
-        near = self._near(newcomer, others)
-        above = sum(other.dominates(newcomer) for other in near)
-        if above < math.ceil((len(near) + 1) / self.eta):
-            return Decision(survives=True)
-        if _share(newcomer.key) < self.spared_share:
-            return Decision(survives=True, spared=True)
-        return Decision(
-            survives=False,
-            reason=f"{newcomer.psnr_db:.2f} dB at the rung: {above} of {len(near)} neighbours in latency dominate it",
-        )
+        others = [other for other in others if other.key != newcomer.key]
+        at = "" if iteration is None else f" at {iteration} iterations"
+        if len(others) < self.least:
+            return Decision(True, f"compared with none: {len(others)} results{at}, {self.least} are needed")
+        near = self._nearest(newcomer, others)
+        better = [other for other in near if other.dominates(newcomer, self.margin_db)]
+        said = f"dominated by {len(better)} of {len(near)} neighbours in latency{at}"
+        if len(better) < math.ceil((len(near) + 1) / self.eta):
+            return Decision(True, said)
+        best = max(other.psnr_db for other in better)
+        said += f": {newcomer.psnr_db:.2f} dB, the best of them {best:.2f} dB and no slower"
+        spared = self._spares(newcomer.key)
+        return Decision(spared, said, spared)
 
-    def _near(self, newcomer: RungResult, others: Sequence[RungResult]) -> list[RungResult]:
-        """Return the nearest in latency; of those equally far, all."""
+    def _nearest(self, newcomer: RungResult, others: Sequence[RungResult]) -> list[RungResult]:
         distances = [abs(math.log(other.latency_ms / newcomer.latency_ms)) for other in others]
-        limit = sorted(distances)[min(self.neighbours, len(others)) - 1]
-        return [other for other, distance in zip(others, distances, strict=True) if distance <= limit * (1 + 1e-9)]
+        farthest = sorted(distances)[: self.neighbours][-1] + _SAME_DISTANCE
+        return [other for other, distance in zip(others, distances, strict=True) if distance <= farthest]
 
-
-def _share(key: str) -> float:
-    """Return a number in 0 to 1 that only the key decides, the same in every worker."""
-    return int.from_bytes(hashlib.sha256(f"spared {key}".encode()).digest()[:4], "big") / 2**32
+    def _spares(self, key: str) -> bool:
+        drawn = hashlib.sha256(f"{self.salt}:{key}".encode()).digest()
+        return int.from_bytes(drawn[:8], "big") < self.spared_share * 2**64
 
 
 @dataclass(frozen=True)
-class FalseStops:
-    """How often stopping is wrong, as those tell that were spared.
+class FalseStopRate:
+    """Of the trials that the rule would have stopped and that went on: how many it would have stopped wrongly.
 
     Attributes:
-        wrong: So many of them ended on the front.
-        spared: So many were spared.
+        on_front: Spared trials on the final front.
+        spared: Spared trials.
+        low: Lower end of the 95 % interval of the share.
+        high: Upper end of it.
     """
 
-    wrong: int
+    on_front: int
     spared: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of the rate of wrong stops."""
-        if not self.spared:
-            return 0.0, 1.0
-        z, n, p = 1.96, self.spared, self.wrong / self.spared
-        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+    low: float
+    high: float
 
     def __str__(self) -> str:
-        if not self.spared:
-            return "none to be stopped was spared, so the false-stop rate is not known"
-        low, high = self.interval
-        return (
-            f"of {self.spared} spared to check, {self.wrong} ended on the front: false-stop rate "
-            f"{self.wrong / self.spared:.0%} (95 % interval {low:.0%} to {high:.0%})"
-        )
+        return f"{self.on_front} of {self.spared} spared trials on the front ({self.low:.0%} to {self.high:.0%})"
 
 
-def false_stop_rate(on_front: Sequence[bool]) -> FalseStops:
-    """Return the figures for spared trials, given for each whether it ended on the front."""
-    return FalseStops(sum(on_front), len(on_front))
+def false_stop_rate(points: Sequence[tuple[float, float]], spared: Sequence[bool]) -> FalseStopRate:
+    """Return how often stopping was wrong, with Wilson's interval.
+
+    Args:
+        points: ``(PSNR, latency)`` of the complete trials.
+        spared: Whether each of them was spared.
+
+    Reference: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927.
+    """
+    on_front = sum(front and kept for front, kept in zip(non_dominated(points), spared, strict=True))
+    low, high = wilson_interval(on_front, sum(spared))
+    return FalseStopRate(on_front, sum(spared), low, high)
+
+
+def wilson_interval(count: int, number: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of which ``count`` of ``number`` were seen; 0 to 1 of none."""
+    if number == 0:
+        return 0.0, 1.0
+    share, weight = count / number, _Z95**2 / number
+    centre = (share + weight / 2) / (1 + weight)
+    half = _Z95 / (1 + weight) * math.sqrt(share * (1 - share) / number + weight / (4 * number))
+    return max(0.0, centre - half), min(1.0, centre + half)

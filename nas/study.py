@@ -291,10 +291,10 @@ class Search:
         rungs = claim.trial.user_attrs.get("rungs", {}) | {str(rung.iteration): [rung.psnr_y_db, latency_ms]}
         claim.trial.set_user_attr("rungs", rungs)
         if self.settings.rungs == "none":
-            return Decision(survives=True)
+            return Decision(survives=True, reason="")
         newcomer = RungResult(claim.architecture.key, rung.psnr_y_db, latency_ms)
         others = [result for trial in self._trials() if (result := self._at(trial, rung.iteration))]
-        return Halving().decide(newcomer, [other for other in others if other.key != newcomer.key])
+        return Halving().decide(newcomer, others, rung.iteration)
 
     def _at(self, trial: FrozenTrial, iteration: int) -> RungResult | None:
         """Return what a trial had reached at an iteration, whether it is judged or still trained."""

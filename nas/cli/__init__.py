@@ -14,6 +14,7 @@ from srnas.nas.cli import (
     evaluate,
     networks,
     profile,
+    replay,
     retime,
     search,
     space,
@@ -60,6 +61,7 @@ app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
 profile.app.command("compare")(compare.compare)
 profile.app.command("table")(table.table)
+app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)
 app.command("blocks")(blocks.blocks)
 app.command("networks")(networks.networks)

@@ -144,7 +144,7 @@ def _report(console: "Console", outcome: "Outcome") -> None:
     console.print(board_summary(outcome.board))
     stopped = sum(record.state == "stopped" for record in outcome.records)
     if stopped or outcome.false_stops.spared:
-        stops = f"Rungs stopped {stopped} of {len(outcome.records)} candidates; {outcome.false_stops}."
+        stops = f"Rungs stopped {stopped} of {len(outcome.records)} candidates; false stops: {outcome.false_stops}."
         console.print(stops, soft_wrap=True)
     for account in outcome.accounts:
         console.print(str(account), markup=False, highlight=False, soft_wrap=True)
