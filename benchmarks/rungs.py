@@ -4,8 +4,8 @@ Curves: the human designs of space 'tiny', random networks of it and mutations o
 ``srnas search`` trains them (scale 2, embedded photographs), with PSNR at seven shares of the schedule and the measured
 latency. They are recorded once into a file, which takes about a quarter of an hour, and replayed in many random orders.
 
-The rules are chosen on one half of the networks and shown on the other, and on all. Baselines: no stopping; stopping
-as many at random; successive halving by PSNR alone, of as many.
+Each rule is shown on all networks and on the halves of them. Baselines: no stopping; stopping as many at random;
+successive halving by PSNR alone, of as many.
 
     python benchmarks/rungs.py --curves curves.json [--networks 48] [--orders 200] [--json]
 """
@@ -42,6 +42,7 @@ from srnas.search_space import Architecture, SearchSpace, human_designs
 
 SHARES = (0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
 _TOGETHER = 6
+_LEAST = Halving().least
 
 
 @dataclass(frozen=True)
@@ -128,18 +129,18 @@ def by_psnr(rungs: tuple[float, ...], kept: float) -> Rule:
 
     def survives(newcomer: RungResult, others: list[RungResult]) -> bool:
         better = sum(other.psnr_db > newcomer.psnr_db for other in others)
-        return len(others) < Halving().least or better < math.ceil((len(others) + 1) * kept)
+        return len(others) < _LEAST or better < math.ceil((len(others) + 1) * kept)
 
     return Rule("PSNR alone", rungs, survives)
 
 
 def at_random(rungs: tuple[float, ...], kept: float, rng: random.Random) -> Rule:
     """Return stopping by chance."""
-    return Rule("random", rungs, lambda newcomer, others: len(others) < Halving().least or rng.random() < kept)
+    return Rule("random", rungs, lambda newcomer, others: len(others) < _LEAST or rng.random() < kept)
 
 
 def replay(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float]) -> tuple[float, float]:
-    """Return the share of the training that is saved, and of the hypervolume that is lost, in this order of networks."""
+    """Return the share of the training that is saved and that of the hypervolume that is lost, in this order."""
     reached: dict[float, list[RungResult]] = {share: [] for share in rule.rungs}
     spent, finished = 0.0, []
     for curve in curves:
@@ -174,7 +175,7 @@ def compare(curves: Sequence[Curve], reference: tuple[float, float], orders: int
     """Return the rows of the table: ours by default, in other settings, and the baselines that save as much."""
     default = Halving()
     rows = [evaluate(curves, ours((1 / 3,), default.eta, default.neighbours), reference, orders)]
-    for rungs, eta, neighbours in itertools.product(((1 / 3,), (0.2,), (1 / 3, 2 / 3)), (2.0, 3.0, 4.0), (8, 16)):
+    for rungs, eta, neighbours in itertools.product(((1 / 3,), (0.2,), (1 / 3, 2 / 3)), (3.0, 8.0, 17.0), (8, 16)):
         if (rungs, eta, neighbours) != ((1 / 3,), default.eta, default.neighbours):
             rows.append(evaluate(curves, ours(rungs, eta, neighbours), reference, orders))
     kept = 1 - rows[0]["saved"] * 1.5
@@ -196,7 +197,7 @@ def main() -> None:
     curves = record(given.curves, given.networks, console)
     bicubic = evaluate_bicubic(make_pairs(embedded_photos("held-out"), 2), 2).mean_psnr_y_db
     reference = bicubic, max(curve.latency_ms for curve in curves)
-    parts = {"all": curves, "chosen on": curves[::2], "held out": curves[1::2]}
+    parts = {"all": curves, "one half": curves[::2], "other half": curves[1::2]}
     with console.status("replaying"):
         rows = {name: compare(part, reference, given.orders) for name, part in parts.items()}
     if given.json:

@@ -7,7 +7,7 @@ pairs of kinds work together; in the ``rugged`` one every pair of neighbouring p
 large as a block's. What a trial sees is noisy: 0.015 dB, 1 % of latency; what counts is the truth. The reference
 hypervolume is that of the front that a long evolution without noise and all runs together have found.
 
-    python benchmarks/samplers.py [--seeds 5] [--trials 200] [--samplers front,gp,...] [--variants smooth,rugged] [--json]
+    python benchmarks/samplers.py [--seeds 5] [--trials 200] [--samplers front,gp] [--variants smooth,rugged] [--json]
 """
 
 import argparse

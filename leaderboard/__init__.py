@@ -8,7 +8,7 @@ from srnas.leaderboard.confidence import (
     paired_difference,
     seed_spread,
 )
-from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_curve
+from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_cost_curves, write_curve
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.profile_figure import profile_figures
@@ -49,6 +49,7 @@ __all__ = [
     "reconciliations",
     "seed_spread",
     "sizes_table",
+    "write_cost_curves",
     "write_curve",
     "write_html",
     "write_png",

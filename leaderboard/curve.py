@@ -75,8 +75,8 @@ def write_cost_curves(
     for index, (name, (costs, means, errors)) in enumerate(curves.items()):
         colour, dash = _COLOURS[index % len(_COLOURS)], ("-", "--", ":")[index // len(_COLOURS) % 3]
         axes.plot(costs, means, color=colour, linestyle=dash, linewidth=1.6, label=name)
-        bounds = [[m + sign * (e or 0.0) for m, e in zip(means, errors, strict=True)] for sign in (-1, 1)]
-        axes.fill_between(costs, *bounds, color=colour, alpha=0.15, linewidth=0)
+        low, high = ([m + sign * (e or 0.0) for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
+        axes.fill_between(costs, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel(f"{unit} of training")
     axes.set_ylabel(_HYPERVOLUME)
     axes.set_xlim(left=0)

@@ -417,8 +417,8 @@ def expected_improvement(
     """Return by how much each proposal is expected to raise the hypervolume.
 
     A proposal of cost ``c`` and value ``y`` adds, at each cost from ``c`` to the reference's, what ``y`` exceeds the
-    best value at no greater cost by. Between the costs of the front that best value is constant, so that the expectation
-    is a sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
+    best value at no greater cost by. Between the costs of the front that best value is constant, and the expectation is
+    a sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
 
     Args:
         mean: ``(M,)``, expected values, to maximise.

@@ -1,216 +1,234 @@
-"""Search strategies replayed on what a study has recorded: which sampler, with or without rungs, gets farther for less.
+"""Tries search strategies again on what a study recorded: in seconds, since nothing is trained or timed.
 
-A strategy may take only what was recorded: networks that were trained to the end, with their curves. Where a sampler
-proposes another one, the nearest recorded one that it has not had takes its place (the one that differs in the fewest
-genes), and the sampler is told that one. The cost of a network is what its training had cost when it was stopped.
+A strategy is a sampler with a rule that stops trials. It can only propose what was recorded: a proposal that was not is
+mapped to the nearest unseen recorded architecture, by the number of genes that differ. The sampler learns of that one
+and not of its proposal. Hence the differences between strategies are smaller here than in the open: the worse of the
+recorded networks are all that a bad sampler can find, and the good ones are never far away.
 """
 
+import itertools
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from srnas.leaderboard import StudyRecord, TrialRecord, hypervolume
+from srnas.leaderboard import hypervolume
 from srnas.nas.front_sampler import FrontSampler
-from srnas.nas.proposals import PartCounter, SpaceDomain
+from srnas.nas.recording import COSTS, Recorded, RecordedDomain, Recording
 from srnas.nas.rungs import Halving, RungResult
 from srnas.nas.samplers import FRONT, check_sampler, make_baseline
-from srnas.nas.settings import RUNGS, Budgets, StudySettings
-from srnas.search_space import Architecture, InputError, SearchSpace, unknown_name
+from srnas.search_space import InputError, unknown_name
 
-# Shares of the cost of training everything, at which strategies are compared.
-CHECKS = (0.1, 0.25, 0.5, 1.0)
-# A study with fewer networks says nothing about strategies.
-_LEAST = 8
+SamplerFactory = Callable[[int], BaseSampler]
+
+RUNGS: dict[str, Halving | None] = {"halving": Halving(), "none": None}
+SHARES = tuple(percent / 100 for percent in range(101))
 
 
 @dataclass(frozen=True)
-class Recording:
-    """The networks of a study that can be replayed.
+class Run:
+    """One search with one seed.
 
     Attributes:
-        study: The study.
-        settings: Its settings.
-        space: Its space.
-        trials: Trained to the end, by key.
-        num_judged: All that the study has judged.
+        costs: Spent when each trial ended.
+        hypervolumes: Of the complete trials then.
+        stopped: Trials that the rule stopped.
     """
 
-    study: StudyRecord
-    settings: StudySettings
-    space: SearchSpace
-    trials: dict[str, TrialRecord]
-    num_judged: int
+    costs: tuple[float, ...]
+    hypervolumes: tuple[float, ...]
+    stopped: int
 
-    @classmethod
-    def of(
-        cls, study: StudyRecord, settings: StudySettings, space: SearchSpace, records: Sequence[TrialRecord]
-    ) -> "Recording":
-        """Return what can be replayed of a study.
-
-        Raises:
-            InputError: If that is too little.
-        """
-        trials = {record.genotype.key: record for record in records if record.point and len(record.rungs) > 1}
-        if len(trials) < _LEAST:
-            raise InputError(
-                f"study '{study.name}' must hold at least {_LEAST} networks trained to the end, but it holds "
-                f"{len(trials)} of {len(records)}; extend it, or run one with --rungs none."
-            )
-        return cls(study, settings, space, trials, len(records))
-
-    @property
-    def reference(self) -> tuple[float, float]:
-        """The reference point of the hypervolume."""
-        return self.study.reference_psnr_y_db, self.study.reference_latency_ms
+    def at(self, cost: float) -> float:
+        """Return the hypervolume when ``cost`` was spent; a trial counts when it has ended."""
+        # Sums of the same costs in another order differ in their last digits.
+        ended = bisect_right(self.costs, cost * (1 + 1e-9))
+        return self.hypervolumes[ended - 1] if ended else 0.0
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A strategy over all seeds.
+    """A strategy over its seeds.
 
     Attributes:
-        sampler: Its sampler.
+        sampler: Its name.
         rungs: ``halving`` or ``none``.
-        seeds: Number of runs.
-        hypervolume: Mean share of the recorded hypervolume at each of ``CHECKS`` of the cost.
-        standard_error: Of these means.
-        cost: Mean share of the cost of training everything that the strategy needed for all.
+        unit: Of costs.
+        total_cost: Of training the whole recording to the end.
+        mean: Hypervolume at each of ``SHARES`` of it.
+        error: Standard errors of these over the seeds; not known of one seed.
+        num_trials: Mean number of trials.
+        num_stopped: Mean number of those that were stopped.
     """
 
     sampler: str
     rungs: str
-    seeds: int
-    hypervolume: tuple[float, ...]
-    standard_error: tuple[float, ...]
-    cost: float
+    unit: str
+    total_cost: float
+    mean: tuple[float, ...]
+    error: tuple[float | None, ...]
+    num_trials: float
+    num_stopped: float
+
+    @property
+    def name(self) -> str:
+        """For tables and figures."""
+        return self.sampler if self.rungs == "none" else f"{self.sampler} + {self.rungs}"
 
 
-def replay(recording: Recording, sampler: str, rungs: str, seeds: int) -> Replayed:
-    """Run a strategy on a recording with several seeds.
+def sampler_factory(name: str, recording: Recording) -> SamplerFactory:
+    """Return what makes the sampler of a name for a seed.
 
     Raises:
-        InputError: If there is no such sampler or rule.
+        InputError: If there is no such sampler.
     """
-    check_sampler(sampler)
-    if rungs not in RUNGS:
-        raise unknown_name("rungs", rungs, RUNGS)
+    check_sampler(name)
+    if name != FRONT:
+        return lambda seed: make_baseline(name, seed)
+    study = recording.study
+    reference = study.reference_psnr_y_db, study.reference_latency_ms
+    return lambda seed: FrontSampler(RecordedDomain(recording), seed=seed, reference_point=reference)
+
+
+def replay(
+    recording: Recording,
+    samplers: Sequence[str],
+    rungs: Sequence[str],
+    *,
+    seeds: int = 20,
+    unit: str = "iterations",
+    on_run: Callable[[], None] = lambda: None,
+) -> list[Replayed]:
+    """Run every sampler with every rule, once per seed.
+
+    Args:
+        recording: What can be found.
+        samplers: Names of samplers.
+        rungs: ``halving``, ``none``.
+        seeds: So many searches of each.
+        unit: Of costs: ``iterations`` or ``seconds`` of training.
+        on_run: Told of each search that is done.
+
+    Raises:
+        InputError: If a name is unknown, or ``seeds`` is not positive.
+    """
+    _check(rungs, seeds, unit)
+    factories = {name: sampler_factory(name, recording) for name in samplers}
+    found = []
+    for (sampler, factory), rule in itertools.product(factories.items(), rungs):
+        runs = []
+        for seed in range(seeds):
+            runs.append(Replay(recording, factory, RUNGS[rule], seed, unit).run())
+            on_run()
+        found.append(_replayed(sampler, rule, unit, recording.total_cost(unit), runs))
+    return found
+
+
+def _check(rungs: Sequence[str], seeds: int, unit: str) -> None:
     if seeds < 1:
         raise InputError(f"seeds >= 1 must hold, but got seeds={seeds}.")
-    whole = hypervolume([t.point for t in recording.trials.values() if t.point], recording.reference)
-    runs = [_Run(recording, sampler, rungs, seed).run() for seed in range(seeds)]
-    total = float(sum(trial.rungs[-1].iteration for trial in recording.trials.values()))
-    shares = [[_at(run, check * total) / whole for run in runs] for check in CHECKS]
+    if unit not in COSTS:
+        raise unknown_name("cost", unit, COSTS)
+    for rule in rungs:
+        if rule not in RUNGS:
+            raise unknown_name("rule of rungs", rule, RUNGS)
+
+
+def _replayed(sampler: str, rungs: str, unit: str, total: float, runs: Sequence[Run]) -> Replayed:
+    values = np.array([[run.at(share * total) for share in SHARES] for run in runs])
+    errors = values.std(axis=0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else [None] * len(SHARES)
     return Replayed(
         sampler=sampler,
         rungs=rungs,
-        seeds=seeds,
-        hypervolume=tuple(statistics.fmean(values) for values in shares),
-        standard_error=tuple(statistics.stdev(v) / len(v) ** 0.5 if len(v) > 1 else 0.0 for v in shares),
-        cost=statistics.fmean(run[-1][0] for run in runs) / total,
+        unit=unit,
+        total_cost=total,
+        mean=tuple(map(float, values.mean(axis=0))),
+        error=tuple(None if error is None else float(error) for error in errors),
+        num_trials=statistics.fmean(len(run.costs) for run in runs),
+        num_stopped=statistics.fmean(run.stopped for run in runs),
     )
 
 
-Step = tuple[float, float]
+class Replay:
+    """One search over a recording: the human designs first, then what the sampler proposes, until all were seen.
 
+    Args:
+        recording: What can be found.
+        factory: Makes the sampler.
+        rule: Stops trials at the recorded rungs, unless it is ``None``.
+        seed: Of the sampler, of ties between nearest neighbours, and of the trials that the rule spares.
+        unit: Of costs.
+    """
 
-def _at(run: Sequence[Step], cost: float) -> float:
-    """Return the hypervolume that a run had at a cost."""
-    return max((volume for spent, volume in run if spent <= cost * (1 + 1e-9)), default=0.0)
+    def __init__(
+        self, recording: Recording, factory: SamplerFactory, rule: Halving | None, seed: int, unit: str
+    ) -> None:
+        self._recording = recording
+        self._rule = rule.model_copy(update={"salt": f"{rule.salt}{seed}"}) if rule else None
+        self._rng = random.Random(seed)
+        self._unit = unit
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+        self._study = optuna.create_study(directions=directions, sampler=factory(seed))
+        self._unseen = dict.fromkeys(range(len(recording.trials)))
+        self._reached: dict[int, list[RungResult]] = {}
 
-
-class _Run:
-    """One run of a strategy until everything recorded was had."""
-
-    def __init__(self, recording: Recording, sampler: str, rungs: str, seed: int) -> None:
-        self.recording = recording
-        self.halving = Halving() if rungs == "halving" else None
-        self.rng = random.Random(seed)
-        self.left = dict(recording.trials)
-        self.reached: dict[int, list[RungResult]] = {}
-        self.params = {key: recording.space.params(trial.genotype) for key, trial in recording.trials.items()}
-        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=self._sampler(sampler, seed))
-
-    def _sampler(self, name: str, seed: int) -> BaseSampler:
-        if name != FRONT:
-            return make_baseline(name, seed)
-        return FrontSampler(
-            RecordedDomain(self.recording, self.left), seed=seed, reference_point=self.recording.reference
-        )
-
-    def run(self) -> list[Step]:
-        """Return cost and hypervolume after each network."""
-        steps, points, spent = [], [], 0.0
-        while self.left:
-            trial = self.study.ask()
-            proposed = self.recording.space.suggest(trial)
-            if proposed.key not in self.left:
-                self.study.tell(trial, state=TrialState.FAIL)
-                self.study.enqueue_trial(self.params[self._nearest(self.recording.space.params(proposed))])
-                trial = self.study.ask()
-                proposed = self.recording.space.suggest(trial)
-            record = self.left.pop(proposed.key)
-            cost, finished = self._train(record)
+    def run(self) -> Run:
+        """Search until everything recorded was seen."""
+        costs: list[float] = []
+        volumes: list[float] = []
+        points: list[tuple[float, float]] = []
+        spent, stopped = 0.0, 0
+        reference = (self._recording.study.reference_psnr_y_db, self._recording.study.reference_latency_ms)
+        for trial in self._recording.trials:
+            if trial.design:
+                self._study.enqueue_trial(trial.params)
+        while self._unseen:
+            number, recorded = self._next()
+            cost, complete = self._train(recorded)
             spent += cost
-            if finished and record.point:
-                points.append(record.point)
-                self.study.tell(trial, list(record.point))
+            stopped += not complete
+            if complete:
+                points.append((recorded.psnr_db, recorded.latency_ms))
+                self._study.tell(number, points[-1])
             else:
-                self.study.tell(trial, state=TrialState.PRUNED)
-            steps.append((spent, hypervolume(points, self.recording.reference)))
-        return steps
+                self._study.tell(number, state=TrialState.PRUNED)
+            costs.append(spent)
+            volumes.append(hypervolume(points, reference))
+        return Run(tuple(costs), tuple(volumes), stopped)
 
-    def _train(self, record: TrialRecord) -> tuple[float, bool]:
-        """Return the iterations until a rung stops a network, or the end, and whether it got there."""
-        assert record.latency
-        for rung in record.rungs[:-1]:
-            result = RungResult(record.genotype.key, rung.psnr_y_db, record.latency.stable_ms)
-            others = self.reached.setdefault(rung.iteration, [])
-            survives = self.halving is None or self.halving.decide(result, others).survives
-            others.append(result)
-            if not survives:
-                return float(rung.iteration), False
-        return float(record.rungs[-1].iteration), True
+    def _next(self) -> tuple[int, Recorded]:
+        """Return a trial that the sampler takes for its own, and what was recorded of it."""
+        trial = self._study.ask()
+        architecture = self._recording.space.suggest(trial)
+        chosen = self._recording.index.get(architecture.key)
+        if chosen not in self._unseen:
+            code = self._recording.encode(self._recording.space.params(architecture))
+            chosen = self._recording.nearest(code, self._unseen, self._rng)
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.enqueue_trial(self._recording.trials[chosen].params)
+            trial = self._study.ask()
+            self._recording.space.suggest(trial)
+        assert chosen is not None
+        del self._unseen[chosen]
+        return trial.number, self._recording.trials[chosen]
 
-    def _nearest(self, proposed: Mapping[str, Any]) -> str:
-        """Return the key of the recorded network left that differs in the fewest genes; of several, a random one."""
-        genes = _genes(proposed)
-        distances = {
-            key: sum(genes.get(g) != v for g, v in _genes(self.params[key]).items()) for key in sorted(self.left)
-        }
-        least = min(distances.values())
-        return self.rng.choice([key for key, distance in distances.items() if distance == least])
-
-
-def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.partition("@")[0]: value for name, value in params.items()}
-
-
-class RecordedDomain(SpaceDomain):
-    """The recorded networks that are left, with their latencies, as a problem of the front sampler."""
-
-    def __init__(self, recording: Recording, left: Mapping[str, TrialRecord]) -> None:
-        measured = {t.genotype: t.latency.stable_ms for t in recording.trials.values() if t.latency}
-        super().__init__(recording.space, Budgets(), PartCounter(recording.settings.latency_input), measured)
-        self._left = left
-
-    def sample(self, rng: random.Random) -> Architecture:
-        """Return a random one that is left; neighbours and children are drawn so too."""
-        return rng.choice(list(self._left.values())).genotype
-
-    def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """Return a random one that is left."""
-        return self.sample(rng)
-
-    def cross_over(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
-        """Return a random one that is left."""
-        return self.sample(rng)
-
-    def reduce(self, architecture: Architecture, rng: random.Random) -> Architecture:
-        """Return a random one that is left."""
-        return self.sample(rng)
+    def _train(self, recorded: Recorded) -> tuple[float, bool]:
+        """Return what the training costs, and whether it goes to the end."""
+        for rung in recorded.rungs[:-1] if self._rule else ():
+            result = RungResult(recorded.architecture.key, rung.psnr_y_db, recorded.latency_ms)
+            reached = self._reached.setdefault(rung.iteration, [])
+            decision = self._rule.decide(result, reached) if self._rule else None
+            reached.append(result)
+            if decision is None or decision.spared:
+                break
+            if not decision.survives:
+                return recorded.cost(rung, self._unit), False
+        return recorded.cost(recorded.rungs[-1], self._unit), True

@@ -69,6 +69,8 @@ class Decision:
 class Halving(BaseModel):
     """The rule that stops trials.
 
+    The defaults are those of ``benchmarks/rungs.py``: of 16 neighbours none may dominate. Milder ones lose no less.
+
     Attributes:
         eta: One of so many neighbours survives, its rank being the number of those that dominate it.
         neighbours: Trials next in log latency that a trial is compared with; equally distant ones are all taken.
@@ -80,8 +82,8 @@ class Halving(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    eta: float = Field(default=3.0, ge=1)
-    neighbours: int = Field(default=8, ge=1)
+    eta: float = Field(default=17.0, ge=1)
+    neighbours: int = Field(default=16, ge=1)
     least: int = Field(default=5, ge=1)
     margin_db: float = Field(default=0.0, ge=0)
     spared_share: float = Field(default=0.1, ge=0, le=1)

@@ -1,58 +1,123 @@
-"""``srnas replay``: which search strategy would have found a study's front with less training."""
+"""``srnas replay``: search strategies compared on what a study recorded."""
 
-from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, Workspace, count_bar, print_json
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from srnas.nas.recording import Recording
+    from srnas.nas.replay import Replayed
+
+_SHOWN = (0.1, 0.25, 0.5, 1.0)
+
 
 def replay(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
-    sampler: Annotated[str, typer.Option(help="Samplers, with commas between.")] = "front,tpe,nsga2,gp,random",
-    rungs: Annotated[str, typer.Option(help="Rules, with commas between.")] = "halving,none",
-    seeds: Annotated[int, typer.Option(help="Runs of each strategy.")] = 20,
-    space: Annotated[str | None, typer.Option(help="File of the study's space, if it is no shipped one.")] = None,
+    sampler: Annotated[str, typer.Option(help="Samplers, such as front,tpe,gp.")] = "front,tpe,nsga2,random",
+    rungs: Annotated[str, typer.Option(help="What stops trials: halving, none.")] = "halving,none",
+    seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 20,
+    cost: Annotated[str, typer.Option(help="Unit of the cost: iterations or seconds of training.")] = "iterations",
+    space: Annotated[Path | None, typer.Option(help="File of the study's space, if it is not a shipped one.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write a figure into this folder.")] = None,
     storage: Storage = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Run search strategies again on a study's recorded results: hypervolume against cost, without training anything."""
+    """Run search strategies again on the recorded results of a study: nothing is trained or timed."""
     from rich.console import Console
-    from rich.table import Table
 
     with count_bar(Console(stderr=True)) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.replay import CHECKS, Recording
+        from srnas.nas.recording import load_recording
         from srnas.nas.replay import replay as run
-        from srnas.nas.study import stored_records
-        from srnas.search_space import SearchSpace
 
-        settings, record, records = stored_records(workspace, study, storage)
-        recording = Recording.of(record, settings, SearchSpace.load(space or settings.space, settings.scale), records)
-        strategies = [(name, rule) for name in sampler.split(",") for rule in rungs.split(",")]
-        bars.reset(task, total=len(strategies))
-        found = []
-        for name, rule in strategies:
-            bars.update(task, description=f"replaying {name}, rungs {rule}")
-            found.append(run(recording, name.strip(), rule.strip(), seeds))
-            bars.advance(task)
+        recording = load_recording(workspace, study, str(space) if space else None, storage)
+        samplers, rules = _names("--sampler", sampler), _names("--rungs", rungs)
+        bars.reset(task, description="searching", total=len(samplers) * len(rules) * seeds)
+        found = run(recording, samplers, rules, seeds=seeds, unit=cost, on_run=lambda: bars.advance(task))
+    written = _write(found, figures / f"{study}-replay.png") if figures else None
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([row for one in found for row in _rows(one)])
         return
+    console = Console()
+    console.print(_table(recording, found, seeds))
+    if written:
+        console.print(f"figure  {written}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _names(option: str, text: str) -> list[str]:
+    names = list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+    if not names:
+        from srnas.search_space import InputError
+
+        raise InputError(f"{option} must be names with commas between them, but got '{text}'.")
+    return names
+
+
+def _at(one: "Replayed", share: float) -> tuple[float, float | None]:
+    from srnas.nas.replay import SHARES
+
+    index = SHARES.index(share)
+    return one.mean[index], one.error[index]
+
+
+def _rows(one: "Replayed") -> list[dict[str, Any]]:
+    return [
+        {
+            "sampler": one.sampler,
+            "rungs": one.rungs,
+            "cost_share": share,
+            f"cost_{one.unit}": share * one.total_cost,
+            "hypervolume": _at(one, share)[0],
+            "hypervolume_se": _at(one, share)[1],
+            "num_trials": one.num_trials,
+            "num_stopped": one.num_stopped,
+        }
+        for share in _SHOWN
+    ]
+
+
+def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    whole = len(recording.trials)
     table = Table(
-        title=f"Study '{study}': {len(recording.trials)} of {recording.num_judged} candidates can be replayed",
-        caption="Share of the recorded hypervolume (standard error) at shares of the cost of training all of them.",
+        title=escape(f"Strategies on the recording of study '{recording.study.name}'"),
+        caption=(
+            f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
+            f"training the whole recording ({found[0].total_cost:,.0f} {found[0].unit}). {whole} of "
+            f"{recording.num_records} trials have a whole curve and are replayed. A proposal that was not recorded "
+            "stands for the nearest one."
+        ),
         title_justify="left",
         caption_justify="left",
     )
-    for head in ("sampler", "rungs"):
-        table.add_column(head)
-    for head in (*(f"{check:.0%}" for check in CHECKS), "cost of all"):
-        table.add_column(head, justify="right")
+    table.add_column("strategy", no_wrap=True)
+    for share in _SHOWN:
+        table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
+    table.add_column("stopped", justify="right")
     for one in found:
-        pairs = zip(one.hypervolume, one.standard_error, strict=True)
-        cells = (f"{volume:.3f} ({error:.3f})" for volume, error in pairs)
-        table.add_row(one.sampler, one.rungs, *cells, f"{one.cost:.0%}")
-    Console().print(table)
+        cells = (_cell(*_at(one, share)) for share in _SHOWN)
+        table.add_row(one.name, *cells, f"{one.num_stopped:.1f} of {one.num_trials:.0f}")
+    return table
+
+
+def _cell(mean: float, error: float | None) -> str:
+    return f"{mean:.3f}" + ("" if error is None else f" ±{error:.3f}")
+
+
+def _write(found: "list[Replayed]", path: Path) -> Path:
+    from srnas.leaderboard import write_cost_curves
+    from srnas.nas.output import writing
+    from srnas.nas.replay import SHARES
+
+    curves = {one.name: ([share * one.total_cost for share in SHARES], one.mean, one.error) for one in found}
+    with writing(path) as aside:
+        write_cost_curves(curves, found[0].unit, aside)
+    return path

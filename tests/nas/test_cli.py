@@ -36,14 +36,14 @@ OPTIONS = {
     "search": (
         "--space --scale --trials --study --train --val --sampler --seed --device --runtime --dtype --memory-format "
         "--threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations "
-        "--learning-rate --rungs --max-train-s --patience --replicates --proxies --workers --engine --address --storage "
-        "--workspace --json"
+        "--learning-rate --rungs --max-train-s --patience --replicates --proxies --workers --engine --address "
+        "--storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
     "studies rm": "--storage --workspace --yes",
     "studies export": "--storage --workspace",
     "studies import": "--storage --workspace",
-    "replay": "--sampler --rungs --seeds --space --storage --workspace --json",
+    "replay": "--sampler --rungs --seeds --cost --space --figures --storage --workspace --json",
     "leaderboard": "--study --figures --workspace --json",
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
