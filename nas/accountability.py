@@ -1,19 +1,20 @@
 """What predictors are worth: Kendall's tau with finished trials, given latency, with an interval.
 
 A predictor that only knows which networks are slow knows nothing that is not measured anyway, so that latency is held
-fixed: tau is counted over the pairs of trials that are close in latency.
+fixed: tau is counted over the pairs of trials that are close in latency, with what their PSNR exceeds the trend by.
 
 Reference: Kendall, "A New Measure of Rank Correlation", Biometrika 30, 1938.
 """
 
 import math
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# Pairs are compared whose latencies differ by no more than this share; or, of few trials, the closest third of pairs.
+# Pairs are compared whose latencies differ by no more than this share; or, of few trials, the closest tenth of pairs.
 _CLOSE = 0.15
-_LEAST_SHARE = 1 / 3
+_LEAST_SHARE = 0.1
 # With fewer trials no predictor is judged.
 MIN_TRIALS = 12
 _DRAWS = 500
@@ -68,9 +69,20 @@ def account(
     """
     found = []
     for name, predicted in predictions.items():
-        rows = [(predicted[n], psnr_db[n], latency_ms[n]) for n in sorted(predicted.keys() & psnr_db.keys())]
+        numbers = sorted(predicted.keys() & psnr_db.keys())
+        gained = _beside_trend([psnr_db[n] for n in numbers], [latency_ms[n] for n in numbers])
+        rows = [(predicted[n], gain, latency_ms[n]) for n, gain in zip(numbers, gained, strict=True)]
         found += _account(name, rows, given_latency=True)
     return found
+
+
+def _beside_trend(psnr_db: Sequence[float], latency_ms: Sequence[float]) -> list[float]:
+    """Return what PSNR exceeds a line over the logarithm of latency by."""
+    logs = [math.log(latency) for latency in latency_ms]
+    if len(set(logs)) < 2:
+        return list(psnr_db)
+    slope, intercept = statistics.linear_regression(logs, psnr_db)
+    return [psnr - intercept - slope * log for psnr, log in zip(psnr_db, logs, strict=True)]
 
 
 def account_latency(predictions: Mapping[str, Mapping[int, float]], latency_ms: Mapping[int, float]) -> list[Account]:

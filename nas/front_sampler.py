@@ -7,6 +7,7 @@ objective is known the integral is one of a piecewise linear function of a norma
 
 import math
 import random
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -182,7 +183,8 @@ class FrontSampler(BaseSampler, Generic[T]):
         cheap_index: Which of the two objectives is the cheap one.
         num_startup: So many trials are spread over the cheap objective before the model is asked.
         num_proposals: So many proposals are compared for each trial.
-        reference_point: Of the hypervolume, in the order of the objectives; by default the worst that was seen.
+        reference_point: Of the hypervolume, in the order of the objectives; by default as far beyond the worst as the
+            best is before it.
         partial: Returns the expensive objective of a trial part of the way, if it was seen; trials that were pruned are
             then modelled by what a line through the others expects of them.
         use_surrogate: Without it a random one of the proposals near the front is taken; the sampler does so by itself
@@ -212,6 +214,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         self._partial = partial
         self._use_surrogate = use_surrogate
         self._proposed: dict[int, dict[str, Any]] = {}
+        self._one_at_a_time = threading.Lock()
 
     def reseed_rng(self) -> None:
         """Draw other numbers from now on."""
@@ -243,7 +246,8 @@ class FrontSampler(BaseSampler, Generic[T]):
         if len(study.directions) != 2:
             raise ValueError(f"a study must have two objectives for FrontSampler, but has {len(study.directions)}.")
         if "fixed_params" not in trial.system_attrs:
-            self._proposed[trial.number] = self._domain.encode(self._propose(study, trial))
+            with self._one_at_a_time:
+                self._proposed[trial.number] = self._domain.encode(self._propose(study, trial))
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget the proposal."""
@@ -260,11 +264,13 @@ class FrontSampler(BaseSampler, Generic[T]):
         seen = {self._domain.key(candidate) for candidate in candidates.values()}
         maximize = study.directions[1 - self._cheap_index] == StudyDirection.MAXIMIZE
         sign = 1.0 if maximize else -1.0
+        toward = -1.0 if study.directions[self._cheap_index] == StudyDirection.MAXIMIZE else 1.0
         known = self._known(others, candidates, sign)
         if len(known) < max(self._num_startup, 4):
             found = self._draw(seen, lambda: self._domain.sample(self._rng), self._num_proposals)
-            return self._stratified(found, [one.cheap for one in known]) if found else self._domain.sample(self._rng)
-        toward = -1.0 if study.directions[self._cheap_index] == StudyDirection.MAXIMIZE else 1.0
+            tried = [toward * math.log(one.cheap) for one in known]
+            priced = [(candidate, toward * math.log(cost)) for candidate, cost in found]
+            return self._stratified(priced, tried) if found else self._domain.sample(self._rng)
         return self._best(study, trial, known, seen, sign, toward)
 
     def _known(self, trials: Sequence[FrozenTrial], candidates: Mapping[int, T], sign: float) -> list[_Known[T]]:
@@ -301,9 +307,9 @@ class FrontSampler(BaseSampler, Generic[T]):
 
     def _stratified(self, drawn: Sequence[tuple[T, float]], costs: Sequence[float]) -> T:
         """Return a candidate from the part of the cheap objective's range that was tried least."""
-        edges = np.quantile([math.log(cost) for _, cost in drawn], np.linspace(0, 1, _STRATA + 1)[1:-1])
-        strata = [int(np.searchsorted(edges, math.log(cost))) for _, cost in drawn]
-        tried = [int(np.searchsorted(edges, math.log(cost))) for cost in costs]
+        edges = np.quantile([cost for _, cost in drawn], np.linspace(0, 1, _STRATA + 1)[1:-1])
+        strata = [int(np.searchsorted(edges, cost)) for _, cost in drawn]
+        tried = [int(np.searchsorted(edges, cost)) for cost in costs]
         least = min(strata, key=lambda stratum: (tried.count(stratum), self._rng.random()))
         return self._rng.choice([c for (c, _), stratum in zip(drawn, strata, strict=True) if stratum == least])
 
@@ -383,7 +389,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         values = np.array([one.value for one in known])
         spent = toward * np.log([one.cheap for one in known])
         if self._reference_point is None:
-            reference = float(values.min()), float(spent.max())
+            reference = float(values.min() - np.ptp(values)), float(spent.max() + np.ptp(spent))
         else:
             point = self._reference_point
             reference = sign * point[1 - self._cheap_index], toward * math.log(point[self._cheap_index])

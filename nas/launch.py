@@ -107,7 +107,7 @@ def join(workspace: Path, study: str, observer: Observer, **changes: Any) -> Sta
             f"every worker of study '{study}' must run on the device profile '{theirs.key}', since their latencies are "
             f"compared, but this is '{mine.key}'; start another study here."
         )
-    session = _open(plan, observer)
+    session = _open(plan, observer, as_worker=True)
     observer.on_start(len(session.search.records), session.search.settings.training.iterations)
     return work(session.search, session.judge, session.publisher)
 
@@ -149,7 +149,7 @@ def _plan(request: SearchRequest, *, as_worker: bool = False) -> _Plan:
     return _Plan(request, space, settings, photos, url, stored)
 
 
-def _open(plan: _Plan, observer: Observer) -> Session:
+def _open(plan: _Plan, observer: Observer, *, as_worker: bool = False) -> Session:
     request, settings, space = plan.request, plan.settings, plan.space
     for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*plan.photos)):
         observer.on_note(note)
@@ -169,12 +169,12 @@ def _open(plan: _Plan, observer: Observer) -> Session:
     if table is not None:
         observer.on_note(f"the block table of {len(table.entries_ms)} parts expects latencies: {table.validation}")
     search = patiently(lambda: Search(plan.url, settings, space, table), plan.url, observer.on_note)
-    record = search.begin(
-        lambda: made or make_record(),
-        total=request.trials,
-        patience=request.patience,
-        request=_REQUEST.dump_json(absolute(request)).decode(),
-    )
+    wanted = {
+        "total": request.trials,
+        "patience": request.patience,
+        "request": _REQUEST.dump_json(absolute(request)).decode(),
+    }
+    record = search.begin(lambda: made or make_record(), **({} if as_worker else wanted))
     patches = PatchSampler(train_pairs, request.scale, settings.training.patch, settings.target.device)
     cache = ResultCache(request.workspace / "cache", settings.protocol)
     judge = Judge(settings, patches, validation, name, cache, observer, table, with_proxies=request.proxies)

@@ -95,7 +95,7 @@ class FittedLatency:
         """Return the expected latency in milliseconds."""
         if self._weights is None:
             return float(self._counter.total(architecture).bytes_moved) / 1e6
-        return max(float(self._row(architecture) / self._scale @ self._weights), self._least)
+        return float(max(self._row(architecture) / self._scale @ self._weights, self._least))
 
 
 _NUM_SUMS = 5

@@ -49,7 +49,7 @@ def synflow(network: nn.Module, lr: torch.Tensor) -> float:
             for parameter in network.parameters():
                 parameter.abs_()
         network(torch.ones_like(lr[:1], dtype=torch.float64)).sum().backward()
-        flow = [float((p * p.grad).abs().sum()) for p in network.parameters() if p.grad is not None]
+        flow = [float((p.detach() * p.grad).abs().sum()) for p in network.parameters() if p.grad is not None]
     return math.log(sum(flow) or math.nan)
 
 

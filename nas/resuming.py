@@ -1,5 +1,6 @@
 """Trainings on disk: everything that the next step depends on, in one file that appears whole."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -28,7 +29,8 @@ def write_whole(path: Path, content: bytes) -> None:
         aside.write_bytes(content)
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise DiskFullError(
             f"'{path.parent}' must have room for {len(content) / 2**20:.1f} MiB, but {error.strerror or error}; free "
             "some and run the same command again: it goes on from here."

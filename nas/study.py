@@ -161,7 +161,8 @@ class Search:
             trial.set_user_attr("key", architecture.key)
             trial.set_user_attr("owner", _owner())
             self.storage.record_heartbeat(trial._trial_id)
-        predictions = {f"surrogate.{k}": v for k, v in trial.user_attrs.get("predicted", {}).items()}
+        predicted = self._trials()[trial.number].user_attrs.get("predicted", {})
+        predictions = {f"surrogate.{name}": float(value) for name, value in predicted.items()}
         return Claim(trial.number, architecture, self.designs.get(architecture.key, ""), predictions, trial)
 
     @property

@@ -21,7 +21,6 @@ from srnas.leaderboard import Store, non_dominated
 from srnas.nas.storage import open_storage, storage_url
 from srnas.nas.study import Standing, read_records
 
-sys.path.insert(0, str(Path(__file__).parent))
 from simulated import run_simulated
 
 ROUNDS = 20

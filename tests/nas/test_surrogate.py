@@ -1,0 +1,71 @@
+"""The surrogate: what it learns, its doubt, and leave-one-out predictions against refitting."""
+
+import numpy as np
+import pytest
+
+from srnas.nas.surrogate import Surrogate, extrapolate
+
+
+def problem(number, noise=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    features = rng.integers(0, 2, (number, 12)).astype(float)
+    values = 28 + features @ np.linspace(0.1, 0.6, 12) + 0.3 * features[:, 0] * features[:, 1]
+    return features, values + rng.normal(0, noise, number)
+
+
+def test_it_predicts_what_it_has_not_seen():
+    features, values = problem(120)
+    model = Surrogate(features[:80], values[:80])
+    mean, deviation = model.predict(features[80:])
+    assert np.abs(mean - values[80:]).mean() < 0.1 * values.std()
+    assert (np.abs(mean - values[80:]) < 4 * deviation + 0.05).mean() > 0.9
+
+
+def test_doubt_is_greater_far_from_what_was_seen():
+    features, values = problem(40)
+    features[:, -1] = 0
+    far = features[:5].copy()
+    far[:, -1] = 30
+    model = Surrogate(features, values)
+    assert (model.predict(far)[1] > model.predict(features[:5])[1]).all()
+
+
+def test_a_doubtful_value_counts_less():
+    features, values = problem(40)
+    wrong = values.copy()
+    wrong[0] += 3
+    doubts = np.zeros(40)
+    doubts[0] = 10
+    trusting, doubting = Surrogate(features, wrong), Surrogate(features, wrong, doubts)
+    at = features[:1]
+    assert abs(doubting.predict(at)[0][0] - values[0]) < abs(trusting.predict(at)[0][0] - values[0])
+
+
+def test_left_out_values_are_those_of_a_model_without_them():
+    features, values = problem(30, noise=0.05)
+    model = Surrogate(features, values)
+    scaled = model._scaled(features)
+    kept = np.arange(30) != 7
+    again = model._process.__class__(model._process.kernel, alpha=1e-8, optimizer=None)
+    again.fit(scaled[kept], model._values[kept])
+    expected = again.predict(scaled[7:8])[0] * model._deviation + model._mean
+    assert model.left_out()[7] == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_allclose(model.values, values)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [1.0, 2.0]])
+def test_few_or_equal_values(values):
+    model = Surrogate(np.eye(len(values)), values)
+    mean, deviation = model.predict(np.eye(len(values)))
+    assert np.isfinite(mean).all()
+    assert np.isfinite(deviation).all()
+
+
+def test_partial_values_are_extrapolated_by_a_line():
+    partial = [1.0, 2.0, 3.0, 4.0, 2.5, None]
+    final = [3.0, 5.0, 7.0, 9.0, None, None]
+    *known, guess, nothing = extrapolate(partial, final)
+    assert known == [None] * 4
+    assert guess == (pytest.approx(6.0), pytest.approx(0.0, abs=1e-9))
+    assert nothing is None
+    assert extrapolate(partial[2:], final[2:]) == [None] * 4
