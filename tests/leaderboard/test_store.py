@@ -274,7 +274,7 @@ def test_closing_a_study(filled, tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"weights")
     for _ in range(2):
         store.add_weights(study, {1: tmp_path / "w.safetensors"})
-    store.log_progress(parent, 1, {"hypervolume": 0.5})
+    store.log_progress(parent, 1, {"hypervolume": 0.5}, 1000)
     store.close_study(parent, {"front_size": 2, "not_finite": math.inf}, [tmp_path / "w.safetensors"])
     run = store.client.get_run(parent)
     assert run.info.status == "FINISHED"

@@ -31,7 +31,7 @@ def _impatient(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("srnas.profiling.latency.device_lease", partial(device_lease, timeout_s=0.2))
     monkeypatch.setattr("srnas.profiling.roofline.device_lease", partial(device_lease, timeout_s=0.2))
-    for module in ("nas.judging", "profiling.latency"):
+    for module in ("nas.candidates", "profiling.latency"):
         monkeypatch.setattr(f"srnas.{module}.device_share", partial(device_share, timeout_s=0.2))
 
 
