@@ -118,7 +118,8 @@ def train(
         on_rung: Called at each rung with the step and the moving average in eval mode.
         saved: Where the training is saved at each rung and every two minutes, and goes on from if it exists.
         notes: JSON that is saved with it, and filled with what was saved.
-        chunks: A step goes through the network in so many parts: less memory for the same step.
+        chunks: A step goes through the network in so many parts: less memory for the same step, but for
+            the statistics of a batch norm.
 
     Raises:
         DivergedError: If the loss is not finite.

@@ -16,12 +16,11 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
+from simulated import run_simulated
 
 from srnas.leaderboard import Store, non_dominated
 from srnas.nas.storage import open_storage, storage_url
 from srnas.nas.study import Standing, read_records
-
-from simulated import run_simulated
 
 ROUNDS = 20
 TOTAL = 40
