@@ -1,7 +1,7 @@
 """Workers of a study on a Slurm cluster, by submitit (pip install submitit).
 
-Start the study first: srnas search --study NAME --storage postgresql://USER@HOST/DATABASE ... and stop it again, or let it
-run. Then: python docs/slurm.py NAME postgresql://USER@HOST/DATABASE --workers 8 --partition gpu
+Start the study first (srnas search --study NAME --storage postgresql://USER@HOST/DATABASE ...) and stop it again, or
+let it run. Then: python docs/slurm.py NAME postgresql://USER@HOST/DATABASE --workers 8 --partition gpu
 
 Not tried on a cluster.
 """
