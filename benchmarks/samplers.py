@@ -29,7 +29,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from srnas.leaderboard import hypervolume, non_dominated
-from srnas.nas.front_sampler import Choices, FrontSampler
+from srnas.nas.domain import Choices
+from srnas.nas.front_sampler import FrontSampler
 
 POSITIONS, BLOCKS, WIDTHS, TAILS = 12, 7, (16, 24, 36, 48), 3
 PSNR_NOISE_DB, LATENCY_NOISE = 0.015, 0.01

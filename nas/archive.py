@@ -12,7 +12,7 @@ from srnas.leaderboard import Store, StudyRecord, TrialRecord, hypervolume, non_
 from srnas.nas.output import check_new, writing
 from srnas.nas.publishing import Publisher
 from srnas.nas.storage import critical, exists, open_storage, shown, storage_url, study_files
-from srnas.nas.study import is_stalled, lives, read_records, read_replicates, stored_study
+from srnas.nas.stored import is_stalled, lives, read_records, read_replicates, stored_study
 from srnas.search_space import InputError, unknown_name
 
 
@@ -55,8 +55,11 @@ def _studies(workspace: Path, storage: str | None) -> list[optuna.Study]:
     url = storage_url(workspace, "", storage)
     if not exists(url):
         raise InputError(f"a storage must exist, but {shown(url)} does not; run 'srnas search --storage' first.")
-    opened = open_storage(url, create=False)
-    names = sorted(optuna.get_all_study_names(opened))
+    try:
+        opened = open_storage(url, create=False)
+        names = sorted(optuna.get_all_study_names(opened))
+    except StorageInternalError as error:
+        raise InputError(f"the storage {shown(url)} must answer, but {error}; start it, or give another.") from None
     return [optuna.load_study(study_name=name, storage=opened) for name in names]
 
 

@@ -16,7 +16,8 @@ from srnas.nas.preparation import SearchRequest
 from srnas.nas.publishing import Publisher
 from srnas.nas.settings import StudySettings
 from srnas.nas.storage import patiently
-from srnas.nas.study import Search, Standing, is_on_front
+from srnas.nas.stored import is_on_front
+from srnas.nas.study import Search, Standing
 from srnas.search_space import InputError
 
 _POLL_S = 0.5

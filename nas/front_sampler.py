@@ -1,31 +1,25 @@
-"""A sampler for two objectives of which one is cheap and known: only the other is modelled.
-
-Reference: Emmerich, Giannakoglou and Naujoks, "Single- and Multiobjective Evolutionary Optimization Assisted by
-Gaussian Random Field Metamodels", IEEE Trans. Evol. Comput. 10(4), 2006 (expected hypervolume improvement). Where one
-objective is known the integral is one of a piecewise linear function of a normal variable, and closed.
-"""
+"""A sampler for two objectives of which one is cheap and known: only the other is modelled."""
 
 import math
 import random
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import norm
 
+from srnas.nas.domain import Domain, values_of
+from srnas.nas.improvement import expected_improvement
 from srnas.nas.surrogate import Floats, Surrogate, extrapolate
 
 T = TypeVar("T")
-D = TypeVar("D", contravariant=True)
 
-# How much numbers of blocks and the cheap objective matter beside what stands where, found by benchmarks/samplers.py.
-COUNT_WEIGHT = 2.5
+# How much the cheap objective matters beside what stands where, found by benchmarks/samplers.py.
 _COST_WEIGHT = 2.0
 # How a step's proposals are made, in shares.
 _MUTATED, _CROSSED, _REDUCED = 0.5, 0.2, 0.1
@@ -35,111 +29,6 @@ _STRATA = 8
 _MAX_TRIES = 20
 # With fewer values the surrogate is not judged.
 _LEAST_JUDGED = 15
-
-
-class Domain(Protocol[T]):
-    """A problem as the sampler sees it; candidates are values of any type."""
-
-    def sample(self, rng: random.Random) -> T:
-        """Return a random candidate."""
-
-    def mutate(self, candidate: T, rng: random.Random) -> T:
-        """Return a neighbour."""
-
-    def cross_over(self, first: T, second: T, rng: random.Random) -> T:
-        """Return a child of two candidates."""
-
-    def reduce(self, candidate: T, rng: random.Random) -> T:
-        """Return a smaller neighbour, where there is such a thing."""
-
-    def key(self, candidate: T) -> Hashable:
-        """Return what is equal for candidates that are the same thing."""
-
-    def encode(self, candidate: T) -> dict[str, Any]:
-        """Return Optuna's parameters of a candidate."""
-
-    def decode(self, params: Mapping[str, Any]) -> T | None:
-        """Return the candidate of Optuna's parameters, ``None`` if they make none."""
-
-    def features(self, candidate: T) -> Sequence[float]:
-        """Return what the expensive objective is modelled on, always as many numbers."""
-
-    def cheap(self, candidates: Sequence[T]) -> list[float | None]:
-        """Return the cheap objective of each, positive; ``None`` drops a candidate that must not be tried."""
-
-
-class Choices:
-    """A problem of independent parameters with finitely many values each.
-
-    Args:
-        distributions: By name: categorical, or integers or floats with a step.
-        cheap: Returns the cheap objective for parameters, ``None`` if they are not to be tried.
-
-    Raises:
-        ValueError: If a float has no step.
-    """
-
-    def __init__(
-        self, distributions: Mapping[str, BaseDistribution], cheap: Callable[[dict[str, Any]], float | None]
-    ) -> None:
-        self._values = {name: _values(name, distribution) for name, distribution in distributions.items()}
-        self._cheap = cheap
-        self._groups: dict[tuple[Any, ...], list[str]] = {}
-        for name, values in self._values.items():
-            self._groups.setdefault(tuple(values), []).append(name)
-
-    def sample(self, rng: random.Random) -> dict[str, Any]:
-        """Return random parameters."""
-        return {name: rng.choice(values) for name, values in self._values.items()}
-
-    def mutate(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-        """Return parameters of which one has another value."""
-        name = rng.choice([name for name, values in self._values.items() if len(values) > 1])
-        return candidate | {name: rng.choice([v for v in self._values[name] if v != candidate[name]])}
-
-    def cross_over(self, first: dict[str, Any], second: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-        """Return parameters that each come from one of the parents."""
-        return {name: rng.choice((first, second))[name] for name in self._values}
-
-    def reduce(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-        """Return a neighbour: nothing here is smaller than anything else."""
-        return self.mutate(candidate, rng)
-
-    def key(self, candidate: dict[str, Any]) -> Hashable:
-        """Return the values in order."""
-        return tuple(candidate[name] for name in self._values)
-
-    def encode(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters."""
-        return candidate
-
-    def decode(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the parameters, unless one is missing."""
-        return {name: params[name] for name in self._values} if self._values.keys() <= params.keys() else None
-
-    def features(self, candidate: dict[str, Any]) -> list[float]:
-        """Return 1 or 0 per value of each parameter, and how often each occurs among parameters of equal values."""
-        found = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
-        for values, names in self._groups.items():
-            if len(names) > 1:
-                given = [candidate[name] for name in names]
-                found += [COUNT_WEIGHT * math.sqrt(given.count(value)) for value in values]
-        return found
-
-    def cheap(self, candidates: Sequence[dict[str, Any]]) -> list[float | None]:
-        """Return the cheap objective of each."""
-        return [self._cheap(candidate) for candidate in candidates]
-
-
-def _values(name: str, distribution: BaseDistribution) -> list[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
-    if isinstance(distribution, FloatDistribution) and distribution.step:
-        steps = round((distribution.high - distribution.low) / distribution.step)
-        return [distribution.low + i * distribution.step for i in range(steps + 1)]
-    raise ValueError(f"parameter '{name}' must be categorical or have a step, but got {distribution}; give it a step.")
 
 
 @dataclass(frozen=True)
@@ -166,6 +55,7 @@ class FrontSampler(BaseSampler, Generic[T]):
 
     Example:
         >>> import optuna
+        >>> from srnas.nas.domain import Choices
         >>> distributions = {f"x{i}": optuna.distributions.IntDistribution(0, 4) for i in range(4)}
         >>> cost = lambda params: 1.0 + sum(params.values())
         >>> def objective(trial):
@@ -239,7 +129,7 @@ class FrontSampler(BaseSampler, Generic[T]):
             param_distribution.to_internal_repr(proposal[param_name])
         ):
             return proposal[param_name]
-        return self._rng.choice(_values(param_name, param_distribution))
+        return self._rng.choice(values_of(param_name, param_distribution))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the proposal, unless the trial was enqueued with its parameters."""
@@ -415,34 +305,3 @@ def _front(known: Sequence[_Known[T]], toward: float) -> list[T]:
             found.append(one.candidate)
             best = one.value
     return found
-
-
-def expected_improvement(
-    mean: Floats, deviation: Floats, cost: Floats, values: Floats, spent: Floats, reference: tuple[float, float]
-) -> Floats:
-    """Return by how much each proposal is expected to raise the hypervolume.
-
-    A proposal of cost ``c`` and value ``y`` adds, at each cost from ``c`` to the reference's, what ``y`` exceeds the
-    best value at no greater cost by. Between the costs of the front that best value is constant, and the expectation is
-    a sum over its steps of width times ``E[max(y - best, 0)] = s (z Phi(z) + phi(z))``, ``z = (mean - best) / s``.
-
-    Args:
-        mean: ``(M,)``, expected values, to maximise.
-        deviation: ``(M,)``, their standard deviations.
-        cost: ``(M,)``, known costs, to minimise, on the scale of the hypervolume.
-        values: ``(N,)`` of what was tried.
-        spent: ``(N,)``, its costs.
-        reference: Value and cost of the reference point.
-    """
-    worst, limit = reference
-    starts, bests = [-math.inf], [worst]
-    for value, at in sorted(zip(values, spent, strict=True), key=lambda pair: (pair[1], -pair[0])):
-        if value > bests[-1] and at < limit:
-            starts.append(float(at))
-            bests.append(float(value))
-    ends = np.array([*starts[1:], limit])
-    widths = np.clip(ends - np.maximum(np.array(starts), cost[:, None]), 0, None)
-    s = np.maximum(deviation, 1e-12)[:, None]
-    z = (mean[:, None] - np.array(bests)) / s
-    improvement: Floats = (widths * s * (z * norm.cdf(z) + norm.pdf(z))).sum(1)
-    return improvement

@@ -1,10 +1,12 @@
 """From what a user asks for to a running study, to which any number of workers may belong."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from pydantic import TypeAdapter
 
 from srnas.leaderboard import StudyRecord
@@ -29,7 +31,8 @@ from srnas.nas.preparation import (
 from srnas.nas.publishing import Publisher
 from srnas.nas.settings import StudySettings
 from srnas.nas.storage import patiently, storage_url
-from srnas.nas.study import Search, Standing, stored_study
+from srnas.nas.stored import stored_study
+from srnas.nas.study import Search, Standing
 from srnas.nas.tables import find_table
 from srnas.nas.worker import work
 from srnas.profiling import describe_device, resolve_device
@@ -78,7 +81,8 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
             standing = work(search, session.judge, session.publisher)
         replicate(search, session.judge, request.replicates)
     except BaseException:
-        session.publisher.close(search.records, killed=True)
+        with contextlib.suppress(StorageInternalError):  # Then that is what is said.
+            session.publisher.close(search.records, killed=True)
         raise
     return conclude(search, session.publisher, session.judge.cache, exhausted=standing is Standing.EXHAUSTED)
 

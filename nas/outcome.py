@@ -25,7 +25,8 @@ from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.publishing import Publisher
 from srnas.nas.rungs import FalseStopRate, false_stop_rate
-from srnas.nas.study import Search, read_records, read_replicates
+from srnas.nas.stored import read_records, read_replicates
+from srnas.nas.study import Search
 from srnas.nas.training import DivergedError
 
 # A candidate so close below the front is trained again with the members of the front.

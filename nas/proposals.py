@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from srnas.nas.front_sampler import COUNT_WEIGHT
+from srnas.nas.domain import COUNT_WEIGHT
 from srnas.nas.settings import Budgets
 from srnas.profiling import BlockTable, count
 from srnas.profiling.parts import Part, parts

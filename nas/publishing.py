@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from optuna.exceptions import StorageInternalError
+
 from srnas.leaderboard import Replicate, Store, StoreLostError, StudyRecord, TrialRecord, answering, hypervolume
 from srnas.nas.storage import critical
 
@@ -87,7 +89,7 @@ class Publisher:
         try:
             with answering(), critical(self.url, f"{self.study.name}.mlflow"):
                 write(self._open())
-        except StoreLostError as error:
+        except (StoreLostError, StorageInternalError) as error:
             if not self.lost:
                 self.on_note(f"MLflow does not answer ({error}); what it lacks is written when it does again")
             self.lost = str(error)

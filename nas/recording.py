@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from srnas.leaderboard import Rung, StudyRecord, TrialRecord
 from srnas.nas.settings import StudySettings, digest
-from srnas.nas.study import stored_records
+from srnas.nas.stored import stored_records
 from srnas.search_space import Architecture, InputError, SearchSpace
 from srnas.search_space.space_file import space_names
 

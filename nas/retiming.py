@@ -9,7 +9,7 @@ from typing import Any
 from srnas.leaderboard import Board, Store, StudyRecord, TrialRecord, non_dominated, rank
 from srnas.nas.boards import write_figures
 from srnas.nas.settings import check_front_dtype
-from srnas.nas.study import stored_records
+from srnas.nas.stored import stored_records
 from srnas.nas.training import build_seeded
 from srnas.profiling import DeviceProfile, Measurement, Target, measure_latency
 from srnas.profiling.runtimes import RuntimeFailedError

@@ -6,7 +6,7 @@ from pathlib import Path
 from srnas.leaderboard import TrialRecord
 from srnas.nas.boards import load_board
 from srnas.nas.cache import ResultCache
-from srnas.nas.study import stored_records
+from srnas.nas.stored import stored_records
 from srnas.search_space import Architecture, InputError, Network
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import PUBLISHED, published

@@ -3,34 +3,31 @@
 Claims are made one at a time. Whatever a worker held when it died is known from the storage, and claimed again.
 """
 
-import os
 import random
-import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from srnas.leaderboard import Replicate, Rung, StudyRecord, TrialRecord, hypervolume, non_dominated
+from srnas.leaderboard import Replicate, Rung, StudyRecord, TrialRecord
 from srnas.nas.front_sampler import FrontSampler
 from srnas.nas.proposals import PartCounter, SpaceDomain
 from srnas.nas.rungs import Decision, Halving, RungResult
 from srnas.nas.samplers import FRONT, derived_seed, make_baseline
 from srnas.nas.settings import StudySettings
-from srnas.nas.storage import HEARTBEAT_S, critical, exists, open_storage, storage_url
+from srnas.nas.storage import HEARTBEAT_S, critical, open_storage
+from srnas.nas.stored import has_live_owner, is_stalled, owner, read_replicates
 from srnas.profiling import BlockTable
-from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
+from srnas.search_space import Architecture, SearchSpace, human_designs
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 _TOLD = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
@@ -159,7 +156,7 @@ class Search:
                 return Standing.WAIT if running else Standing.EXHAUSTED
             trial, architecture = proposal
             trial.set_user_attr("key", architecture.key)
-            trial.set_user_attr("owner", _owner())
+            trial.set_user_attr("owner", owner())
             self.storage.record_heartbeat(trial._trial_id)
         predicted = self._trials()[trial.number].user_attrs.get("predicted", {})
         predictions = {f"surrogate.{name}": float(value) for name, value in predicted.items()}
@@ -237,10 +234,10 @@ class Search:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         stale = self.storage._get_stale_trial_ids(self.study._study_id) if running else ()
         for trial in running:
-            owner = trial.user_attrs.get("owner")  # Without one, its worker died while it claimed.
-            mine = owner is not None and owner == _owner()  # This process judges nothing while it claims.
-            if mine or trial._trial_id in stale or not _has_live_owner(trial):
-                self._bury(trial, _deaths(trial) + (owner is not None))
+            held = trial.user_attrs.get("owner")  # Without one, its worker died while it claimed.
+            mine = held == owner()  # This process judges nothing while it claims.
+            if mine or trial._trial_id in stale or not has_live_owner(trial):
+                self._bury(trial, _deaths(trial) + (held is not None))
 
     def _bury(self, trial: FrozenTrial, deaths: int) -> None:
         params = trial.system_attrs.get("fixed_params", {}) | trial.params
@@ -329,102 +326,5 @@ class Search:
             thread.join()
 
 
-def is_stalled(study: optuna.Study, records: list[TrialRecord]) -> bool:
-    """Return whether the hypervolume has not risen for as many trials as is a study's patience."""
-    patience = study.user_attrs.get("patience")
-    if patience is None or "study" not in study.user_attrs:
-        return False
-    return since_rise(StudyRecord.model_validate_json(study.user_attrs["study"]), records) >= int(patience)
-
-
-def lives(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Return whether a worker judges a running trial, as far as can be told from here."""
-    storage: Any = study._storage
-    stale = getattr(storage, "_backend", storage)._get_stale_trial_ids(study._study_id)
-    return trial._trial_id not in stale and _has_live_owner(trial)
-
-
-def since_rise(study: StudyRecord, records: list[TrialRecord]) -> int:
-    """Return how many trials have ended since the hypervolume rose last."""
-    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
-    points, best, since = [], 0.0, 0
-    for record in sorted(records, key=lambda r: (r.ended_ms, r.number)):
-        since += 1
-        if record.point:
-            points.append(record.point)
-            if (volume := hypervolume(points, reference)) > best:
-                best, since = volume, 0
-    return since
-
-
-def is_on_front(record: TrialRecord, records: list[TrialRecord]) -> bool:
-    """Return whether a record is on the front of all."""
-    ranked = [other for other in records if other.point]
-    front = non_dominated([other.point for other in ranked if other.point])
-    return any(kept and other.number == record.number for other, kept in zip(ranked, front, strict=True))
-
-
-def stored_settings(url: str, name: str) -> tuple[StudySettings, int] | None:
-    """Return the settings and the number of judged trials of an existing study; writes nothing."""
-    study = stored_study(url, name)
-    if study is None or "settings" not in study.user_attrs:
-        return None
-    judged = sum("record" in trial.user_attrs for trial in study.get_trials(deepcopy=False))
-    return StudySettings.model_validate_json(study.user_attrs["settings"]), judged
-
-
-def stored_study(url: str, name: str) -> optuna.Study | None:
-    """Return an existing study; writes nothing."""
-    if not exists(url):
-        return None
-    try:
-        return optuna.load_study(study_name=name, storage=open_storage(url, create=False))
-    except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
-        return None
-
-
-def stored_records(
-    workspace: Path, name: str, storage: str | None = None
-) -> tuple[StudySettings, StudyRecord, list[TrialRecord]]:
-    """Return settings, record and judged trials of an existing study; writes nothing.
-
-    Raises:
-        InputError: If the workspace holds no such study, or it has not started yet.
-    """
-    study = stored_study(storage_url(workspace, name, storage), name)
-    if study is None:
-        raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
-    if "study" not in study.user_attrs:
-        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
-    settings = StudySettings.model_validate_json(study.user_attrs["settings"])
-    return settings, StudyRecord.model_validate_json(study.user_attrs["study"]), read_records(study)
-
-
-def read_records(study: optuna.Study) -> list[TrialRecord]:
-    """Return the judged trials of a study, in order."""
-    trials = study.get_trials(deepcopy=False)
-    return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
-
-
-def read_replicates(study: optuna.Study) -> list[Replicate]:
-    """Return what was trained again with other seeds."""
-    return [Replicate.model_validate_json(v) for k, v in study.user_attrs.items() if k.startswith("replicate ")]
-
-
 def _deaths(trial: FrozenTrial) -> int:
     return int(trial.user_attrs.get("deaths", 0))
-
-
-def _owner() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": psutil.Process().create_time()}
-
-
-def _has_live_owner(trial: FrozenTrial) -> bool:
-    """Return whether a worker of this host lives; of another host only its silence tells."""
-    owner = trial.user_attrs.get("owner")
-    if owner is None or owner["host"] != socket.gethostname():
-        return owner is not None
-    try:
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["since"]) <= 1)
-    except psutil.NoSuchProcess:
-        return False

@@ -13,7 +13,8 @@ from srnas.nas.observer import Observer
 from srnas.nas.publishing import Publisher
 from srnas.nas.rungs import Decision
 from srnas.nas.storage import patiently
-from srnas.nas.study import Claim, Search, Standing, is_on_front
+from srnas.nas.stored import is_on_front
+from srnas.nas.study import Claim, Search, Standing
 from srnas.search_space import Architecture
 
 T = TypeVar("T")

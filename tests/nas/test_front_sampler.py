@@ -14,7 +14,9 @@ from optuna.trial import TrialState
 
 from srnas.leaderboard import hypervolume
 from srnas.nas import front_sampler
-from srnas.nas.front_sampler import Choices, FrontSampler, expected_improvement
+from srnas.nas.domain import Choices
+from srnas.nas.front_sampler import FrontSampler
+from srnas.nas.improvement import expected_improvement
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -12,7 +12,7 @@ from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.retiming import retime
-from srnas.nas.study import stored_records
+from srnas.nas.stored import stored_records
 from srnas.profiling import Target, describe_device
 from srnas.profiling.runtimes import runtime_version
 from srnas.search_space import REGISTRY, Block, BlockInfo, InputError

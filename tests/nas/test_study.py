@@ -25,7 +25,8 @@ from srnas.nas.observer import Observer
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.storage import storage_url
-from srnas.nas.study import Search, stored_study
+from srnas.nas.stored import stored_study
+from srnas.nas.study import Search
 from srnas.nas.training import DivergedError
 from srnas.search_space import InputError
 

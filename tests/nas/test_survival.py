@@ -20,7 +20,8 @@ from simulated import run_simulated
 
 from srnas.leaderboard import Store, non_dominated
 from srnas.nas.storage import open_storage, storage_url
-from srnas.nas.study import Standing, read_records
+from srnas.nas.stored import read_records
+from srnas.nas.study import Standing
 
 ROUNDS = 20
 TOTAL = 40

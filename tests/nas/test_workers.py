@@ -21,7 +21,8 @@ from srnas.nas.observer import Observer
 from srnas.nas.outcome import summarise
 from srnas.nas.preparation import SearchRequest
 from srnas.nas.storage import StorageLostError, critical, open_storage, patiently, shown, storage_url
-from srnas.nas.study import Claim, Standing, read_records, stored_study
+from srnas.nas.stored import read_records, since_rise, stored_study
+from srnas.nas.study import Claim, Standing
 from srnas.search_space import InputError
 
 
@@ -131,7 +132,7 @@ def test_patience_ends_a_study(simulated):
 
     assert work(search, judge, publisher) is Standing.DONE
     assert 3 < len(search.records) < 40
-    assert study.since_rise(search.study_record, search.records) == 3
+    assert since_rise(search.study_record, search.records) == 3
     assert list_studies(publisher.workspace)[0].state == "converged"
 
 

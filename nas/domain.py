@@ -1,0 +1,123 @@
+"""A problem with one cheap objective as :class:`~srnas.nas.front_sampler.FrontSampler` sees it."""
+
+import math
+import random
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+T = TypeVar("T")
+
+# How much numbers of equal values matter beside what stands where, found by benchmarks/samplers.py.
+COUNT_WEIGHT = 2.5
+
+
+class Domain(Protocol[T]):
+    """A problem as the sampler sees it; candidates are values of any type."""
+
+    def sample(self, rng: random.Random) -> T:
+        """Return a random candidate."""
+
+    def mutate(self, candidate: T, rng: random.Random) -> T:
+        """Return a neighbour."""
+
+    def cross_over(self, first: T, second: T, rng: random.Random) -> T:
+        """Return a child of two candidates."""
+
+    def reduce(self, candidate: T, rng: random.Random) -> T:
+        """Return a smaller neighbour, where there is such a thing."""
+
+    def key(self, candidate: T) -> Hashable:
+        """Return what is equal for candidates that are the same thing."""
+
+    def encode(self, candidate: T) -> dict[str, Any]:
+        """Return Optuna's parameters of a candidate."""
+
+    def decode(self, params: Mapping[str, Any]) -> T | None:
+        """Return the candidate of Optuna's parameters, ``None`` if they make none."""
+
+    def features(self, candidate: T) -> Sequence[float]:
+        """Return what the expensive objective is modelled on, always as many numbers."""
+
+    def cheap(self, candidates: Sequence[T]) -> list[float | None]:
+        """Return the cheap objective of each, positive; ``None`` drops a candidate that must not be tried."""
+
+
+class Choices:
+    """A problem of independent parameters with finitely many values each.
+
+    Args:
+        distributions: By name: categorical, or integers or floats with a step.
+        cheap: Returns the cheap objective for parameters, ``None`` if they are not to be tried.
+
+    Raises:
+        ValueError: If a float has no step.
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], cheap: Callable[[dict[str, Any]], float | None]
+    ) -> None:
+        self._values = {name: values_of(name, distribution) for name, distribution in distributions.items()}
+        self._cheap = cheap
+        self._groups: dict[tuple[Any, ...], list[str]] = {}
+        for name, values in self._values.items():
+            self._groups.setdefault(tuple(values), []).append(name)
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        """Return random parameters."""
+        return {name: rng.choice(values) for name, values in self._values.items()}
+
+    def mutate(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return parameters of which one has another value."""
+        name = rng.choice([name for name, values in self._values.items() if len(values) > 1])
+        return candidate | {name: rng.choice([v for v in self._values[name] if v != candidate[name]])}
+
+    def cross_over(self, first: dict[str, Any], second: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return parameters that each come from one of the parents."""
+        return {name: rng.choice((first, second))[name] for name in self._values}
+
+    def reduce(self, candidate: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """Return a neighbour: nothing here is smaller than anything else."""
+        return self.mutate(candidate, rng)
+
+    def key(self, candidate: dict[str, Any]) -> Hashable:
+        """Return the values in order."""
+        return tuple(candidate[name] for name in self._values)
+
+    def encode(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters."""
+        return candidate
+
+    def decode(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters, unless one is missing."""
+        return {name: params[name] for name in self._values} if self._values.keys() <= params.keys() else None
+
+    def features(self, candidate: dict[str, Any]) -> list[float]:
+        """Return 1 or 0 per value of each parameter, and how often each occurs among parameters of equal values."""
+        found = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
+        for values, names in self._groups.items():
+            if len(names) > 1:
+                given = [candidate[name] for name in names]
+                found += [COUNT_WEIGHT * math.sqrt(given.count(value)) for value in values]
+        return found
+
+    def cheap(self, candidates: Sequence[dict[str, Any]]) -> list[float | None]:
+        """Return the cheap objective of each."""
+        return [self._cheap(candidate) for candidate in candidates]
+
+
+def values_of(name: str, distribution: BaseDistribution) -> list[Any]:
+    """Return the finitely many values of a parameter.
+
+    Raises:
+        ValueError: If there are infinitely many.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    if isinstance(distribution, FloatDistribution) and distribution.step:
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return [distribution.low + i * distribution.step for i in range(steps + 1)]
+    raise ValueError(f"parameter '{name}' must be categorical or have a step, but got {distribution}; give it a step.")
