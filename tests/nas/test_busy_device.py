@@ -10,8 +10,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from srnas.leaderboard import Store
+from srnas.nas.storage import storage_url
 from srnas.nas.stored import stored_records
-from srnas.nas.study import storage_url
 from srnas.profiling import device_lease, device_share
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
