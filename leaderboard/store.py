@@ -13,7 +13,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
-from srnas.leaderboard.record import SCHEMA, Replicate, StudyRecord, TrialRecord
+from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
+from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, run_row, trial_metrics, trial_params
 from srnas.search_space import InputError
 
 _STORE_FILE = "mlflow.db"
@@ -90,13 +90,13 @@ class Store:
             "srnas.study": study.name,
             "srnas.record": study.model_dump_json(),
             MLFLOW_RUN_NAME: study.name,
-            **_device_tags(study),
-            **_process_tags(),
+            **device_tags(study),
+            **process_tags(),
         }
         run = self.client.create_run(experiment, tags=tags, run_name=study.name)
         params = [Param(key, str(value)[:_PARAM_LENGTH]) for key, value in sorted(study.config.items())]
         metrics = {"bicubic_psnr_y_db": study.bicubic_psnr_y_db, "bicubic_ssim_y": study.bicubic_ssim_y}
-        self.client.log_batch(run.info.run_id, _metrics(metrics), params)
+        self.client.log_batch(run.info.run_id, as_metrics(metrics), params)
         return str(run.info.run_id)
 
     def written_trials(self, study: StudyRecord) -> set[int]:
@@ -131,15 +131,15 @@ class Store:
             "srnas.error": trial.reason,
             "srnas.latency_flags": ",".join(trial.latency.flags) if trial.latency else "",
             MLFLOW_PARENT_RUN_ID: parent,
-            **_device_tags(study),
-            **_process_tags(),
+            **device_tags(study),
+            **process_tags(),
         }
         name = f"{study.name}-{trial.number:04d}"
         run = self.client.create_run(experiment, start_time=trial.started_ms, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
         rungs = [Metric("rung_psnr_y_db", r.psnr_y_db, trial.ended_ms, r.iteration) for r in trial.rungs]
-        metrics = [*_metrics(_trial_metrics(trial), trial.ended_ms), *(m for m in rungs if math.isfinite(m.value))]
-        self.client.log_batch(run_id, metrics, _trial_params(study, trial))
+        metrics = [*as_metrics(trial_metrics(trial), trial.ended_ms), *(m for m in rungs if math.isfinite(m.value))]
+        self.client.log_batch(run_id, metrics, trial_params(study, trial))
         with tempfile.TemporaryDirectory() as folder:
             files = {"architecture.json": json.dumps(trial.architecture), "trial.json": trial.model_dump_json()}
             for file, text in files.items():
@@ -161,7 +161,7 @@ class Store:
             "srnas.trial": str(replicate.number),
             "srnas.seed": str(replicate.seed),
             MLFLOW_PARENT_RUN_ID: parent,
-            **_process_tags(),
+            **process_tags(),
         }
         run = self.client.create_run(experiment, tags=tags, run_name=name)
         values = {
@@ -169,7 +169,7 @@ class Store:
             f"ssim_y.{study.validation}": replicate.quality.mean_ssim_y,
             "train_s": replicate.train_s,
         }
-        self.client.log_batch(run.info.run_id, _metrics(values))
+        self.client.log_batch(run.info.run_id, as_metrics(values))
         self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
         self.client.set_terminated(run.info.run_id)
 
@@ -183,7 +183,7 @@ class Store:
         self, parent: str, metrics: Mapping[str, float], files: Iterable[Path], *, killed: bool = False
     ) -> None:
         """Write the outcome of a study to its parent run and end it."""
-        self.client.log_batch(parent, _metrics(metrics))
+        self.client.log_batch(parent, as_metrics(metrics))
         for file in files:
             self.client.log_artifact(parent, str(file))
         self.client.set_terminated(parent, "KILLED" if killed else "FINISHED")
@@ -219,7 +219,7 @@ class Store:
             The id of the parent run.
         """
         experiment = self._experiment("sr/blocks")
-        tags = {"srnas.role": "profiles", **_process_tags()}
+        tags = {"srnas.role": "profiles", **process_tags()}
         parent = str(self.client.create_run(experiment, tags=tags, run_name=title).info.run_id)
         for row in rows:
             numbers = {k: float(v) for k, v in row.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
@@ -228,7 +228,7 @@ class Store:
             tags |= {"srnas.role": "profile", MLFLOW_PARENT_RUN_ID: parent}
             name = str(row.get("block") or row["network"])
             run = self.client.create_run(experiment, tags=tags, run_name=name)
-            self.client.log_batch(run.info.run_id, _metrics(numbers))
+            self.client.log_batch(run.info.run_id, as_metrics(numbers))
             self.client.set_terminated(run.info.run_id)
         with tempfile.TemporaryDirectory() as folder:
             for file, text in {**files, "profiles.json": json.dumps(list(rows))}.items():
@@ -258,7 +258,7 @@ class Store:
     def rows(self, study: StudyRecord) -> pd.DataFrame:
         """Return one row per trial: tags by their name, metrics with units in their name, full precision."""
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
-        rows = [_row(run) for run in self._search(self._experiment(study.experiment), filters)]
+        rows = [run_row(run) for run in self._search(self._experiment(study.experiment), filters)]
         frame = pd.DataFrame(rows)
         return frame.sort_values("trial", ignore_index=True) if rows else frame
 
@@ -294,7 +294,7 @@ class Store:
     def reopen(self, parent: str) -> None:
         """Mark a study's run as running again, in this process."""
         self.client.update_run(parent, "RUNNING")
-        self.client.log_batch(parent, tags=[RunTag(key, value) for key, value in _process_tags().items()])
+        self.client.log_batch(parent, tags=[RunTag(key, value) for key, value in process_tags().items()])
 
 
 def _create_sqlite(workspace: Path) -> str:
@@ -311,101 +311,3 @@ def _create_sqlite(workspace: Path) -> str:
     except OSError as error:
         raise InputError(f"workspace '{workspace}' must be writable, but {error}; give another --workspace.") from None
     return f"sqlite:///{path}"
-
-
-def _device_tags(study: StudyRecord) -> dict[str, str]:
-    device = study.device
-    return {
-        "srnas.device": device.name,
-        "srnas.device_profile": json.dumps(asdict(device), sort_keys=True),
-        "srnas.runtime": device.runtime,
-        "srnas.dtype": device.dtype,
-        "srnas.schema": str(SCHEMA),
-    }
-
-
-def _process_tags() -> dict[str, str]:
-    return {"srnas.host": socket.gethostname(), "srnas.pid": str(os.getpid()), "srnas.heartbeat": str(int(time.time()))}
-
-
-def _trial_metrics(trial: TrialRecord) -> dict[str, float]:
-    values: dict[str, float] = {"train_s": trial.train_s}
-    if trial.sizes:
-        sizes = trial.sizes
-        values |= {
-            "params_k": sizes.params / 1e3,
-            "macs_g": sizes.macs / 1e9,
-            "activations_m": sizes.activations / 1e6,
-            "other_ops_m": sizes.other_ops / 1e6,
-        }
-        counters = {
-            "fvcore_macs_g": sizes.fvcore_macs,
-            "ptflops_macs_g": sizes.ptflops_macs,
-            "bytes_moved_g": sizes.bytes_moved,
-        }
-        values |= {name: count / 1e9 for name, count in counters.items() if count is not None}
-    if trial.latency:
-        latency = trial.latency
-        values |= {
-            "latency_ms": latency.latency_ms,
-            "latency_ms.low": latency.low_ms,
-            "latency_ms.high": latency.high_ms,
-            "latency_stable_ms": latency.stable_ms,
-            "latency_reference_ratio": latency.reference_ratio,
-        }
-    for name in ("peak_memory_mib", "max_abs_difference"):
-        if (value := getattr(trial, name)) is not None:
-            values[name] = value
-    if trial.quality:
-        values[f"psnr_y_db.{trial.validation}"] = trial.quality.mean_psnr_y_db
-        values[f"ssim_y.{trial.validation}"] = trial.quality.mean_ssim_y
-    return values
-
-
-def _trial_params(study: StudyRecord, trial: TrialRecord) -> list[Param]:
-    genotype = trial.genotype
-    params = {
-        "scale": genotype.scale,
-        "channels": genotype.channels,
-        "end": genotype.end,
-        "long_skip": genotype.long_skip,
-        "tail": genotype.tail,
-        "global_skip": genotype.global_skip,
-        "depth": len(genotype.positions),
-        **{f"p{depth:02d}": position for depth, position in enumerate(genotype.positions)},
-        **{key: value for key, value in study.config.items() if key.startswith("training.")},
-    }
-    return [Param(key, str(value)) for key, value in params.items()]
-
-
-def _metrics(values: Mapping[str, float], timestamp_ms: int | None = None) -> list[Metric]:
-    """Return finite values as metrics; MLflow's pages cannot draw inf and NaN."""
-    now = timestamp_ms or int(time.time() * 1000)
-    return [Metric(key, float(value), now, 0) for key, value in values.items() if math.isfinite(value)]
-
-
-def _row(run: Run) -> dict[str, Any]:
-    tags, metrics = run.data.tags, run.data.metrics
-    validation = tags["srnas.validation"]
-    return {
-        "study": tags["srnas.study"],
-        "trial": int(tags["srnas.trial"]),
-        "state": tags["srnas.state"],
-        "reason": tags["srnas.error"],
-        "key": tags["srnas.key"],
-        "architecture": tags["srnas.architecture"],
-        "design": tags["srnas.design"],
-        "validation": validation,
-        "psnr_y_db": metrics.get(f"psnr_y_db.{validation}", math.nan),
-        "ssim_y": metrics.get(f"ssim_y.{validation}", math.nan),
-        "latency_stable_ms": metrics.get("latency_stable_ms", math.nan),
-        "latency_ms": metrics.get("latency_ms", math.nan),
-        "latency_ms_low": metrics.get("latency_ms.low", math.nan),
-        "latency_ms_high": metrics.get("latency_ms.high", math.nan),
-        "latency_flags": tags["srnas.latency_flags"],
-        "params_k": metrics.get("params_k", math.nan),
-        "macs_g": metrics.get("macs_g", math.nan),
-        "activations_m": metrics.get("activations_m", math.nan),
-        "train_s": metrics.get("train_s", math.nan),
-        "run_id": run.info.run_id,
-    }

@@ -216,14 +216,17 @@ class FrontSampler(BaseSampler, Generic[T]):
             [one.doubt for one in known],
         )
         known = known + self._believed(study, trial, model)
-        gain = self._score(pool, model, known, sign, toward)[0]
+        gain, mean, deviation = self._score(pool, model, known, sign, toward)
         chosen = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
-        pool += self._draw(
+        near = self._draw(
             seen | {self._domain.key(candidate) for candidate, _ in pool},
             lambda: self._domain.mutate(self._rng.choice(chosen), self._rng),
             self._num_proposals // 3,
         )
-        gain, mean, deviation = self._score(pool, model, known, sign, toward)
+        if near:
+            scored = zip((gain, mean, deviation), self._score(near, model, known, sign, toward), strict=True)
+            gain, mean, deviation = map(np.concatenate, scored)
+            pool += near
         trusted = self._use_surrogate and _beats_trend(model, known)
         first = int(np.argmax(gain)) if trusted else self._rng.randrange(len(pool))
         predicted = {

@@ -65,8 +65,8 @@ class Outcome:
     def replicated(self) -> int:
         """With how many other seeds every candidate near the front was trained."""
         counts = [
-            sum(replicate.number == number for replicate in self.replicates)
-            for number in (record.number for record in near_front(self.records, _NEAR_DB))
+            sum(replicate.number == record.number for replicate in self.replicates)
+            for record in near_front(self.records, _NEAR_DB)
         ]
         return min(counts, default=0)
 

@@ -10,7 +10,7 @@ import psutil
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
 
-from srnas.leaderboard import Replicate, StudyRecord, TrialRecord, hypervolume, non_dominated
+from srnas.leaderboard import Replicate, StudyRecord, TrialRecord, hypervolume_curve, non_dominated
 from srnas.nas.settings import StudySettings
 from srnas.nas.storage import exists, open_storage, storage_url
 from srnas.search_space import InputError
@@ -33,15 +33,9 @@ def lives(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 def since_rise(study: StudyRecord, records: list[TrialRecord]) -> int:
     """Return how many trials have ended since the hypervolume rose last."""
-    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
-    points, best, since = [], 0.0, 0
-    for record in sorted(records, key=lambda r: (r.ended_ms, r.number)):
-        since += 1
-        if record.point:
-            points.append(record.point)
-            if (volume := hypervolume(points, reference)) > best:
-                best, since = volume, 0
-    return since
+    volumes = [point.hypervolume for point in hypervolume_curve(study, records)]
+    best = max(volumes, default=0.0)
+    return len(volumes) - 1 - volumes.index(best) if best > 0 else len(volumes)
 
 
 def is_on_front(record: TrialRecord, records: list[TrialRecord]) -> bool:

@@ -147,7 +147,9 @@ class Search:
             self._reap()
             trials = self._trials()
             judged = [trial for trial in trials if "record" in trial.user_attrs]
-            running = [trial for trial in trials if trial.state == TrialState.RUNNING and trial not in judged]
+            running = [
+                trial for trial in trials if trial.state == TrialState.RUNNING and "record" not in trial.user_attrs
+            ]
             if len(judged) + len(running) >= self.total or self._stalled():
                 return Standing.WAIT if running else Standing.DONE
             keys = {self._record(trial).genotype.key for trial in judged}

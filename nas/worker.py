@@ -2,20 +2,18 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 
-from srnas.leaderboard import Rung, TrialRecord
-from srnas.nas.candidates import Gate
-from srnas.nas.observer import Observer
+from srnas.leaderboard import Rung
+from srnas.nas.judging import Judge
 from srnas.nas.publishing import Publisher
 from srnas.nas.rungs import Decision
 from srnas.nas.storage import patiently
 from srnas.nas.stored import is_on_front
 from srnas.nas.study import Claim, Search, Standing
-from srnas.search_space import Architecture
 
 T = TypeVar("T")
 
@@ -23,23 +21,7 @@ T = TypeVar("T")
 _POLL_S = 0.5
 
 
-class Judging(Protocol):
-    """What turns a candidate into a record."""
-
-    observer: Observer
-
-    def judge(
-        self,
-        architecture: Architecture,
-        number: int,
-        design: str = "",
-        gate: Gate | None = None,
-        predictions: Mapping[str, float] | None = None,
-    ) -> TrialRecord:
-        """Return the record of a candidate."""
-
-
-def work(search: Search, judge: Judging, publisher: Publisher) -> Standing:
+def work(search: Search, judge: Judge, publisher: Publisher) -> Standing:
     """Judge candidates until the study has its total; several processes may do so at once.
 
     Returns:
@@ -72,7 +54,7 @@ def work(search: Search, judge: Judging, publisher: Publisher) -> Standing:
             return claim
 
 
-def _work_on(claim: Claim, search: Search, judge: Judging) -> None:
+def _work_on(claim: Claim, search: Search, judge: Judge) -> None:
     observer = judge.observer
 
     def gate(rung: Rung, latency_ms: float) -> Decision:

@@ -87,6 +87,22 @@ def space_file(tmp_path):
 
 
 @pytest.fixture
+def search_request(workspace, photo_folder, held_out_folder, space_file):
+    """Return a search of six candidates of the small space, none of which is stopped early."""
+    from srnas.nas.preparation import SearchRequest
+
+    return SearchRequest(
+        workspace=workspace,
+        space=str(space_file),
+        trials=6,
+        train=photo_folder,
+        validation=held_out_folder,
+        device="cpu",
+        rungs="none",
+    )
+
+
+@pytest.fixture
 def run(monkeypatch, capsys):
     """Return a function that runs the command and returns exit code, standard output and standard error."""
     from srnas.nas.cli import main

@@ -22,7 +22,6 @@ from srnas.nas.candidates import CandidateTraining
 from srnas.nas.evaluation import evaluate
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
-from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.storage import storage_url
 from srnas.nas.stored import stored_study
@@ -54,16 +53,8 @@ class Witness(Observer):
 
 
 @pytest.fixture
-def request_(workspace, photo_folder, held_out_folder, space_file):
-    return SearchRequest(
-        workspace=workspace,
-        space=str(space_file),
-        trials=6,
-        train=photo_folder,
-        validation=held_out_folder,
-        device="cpu",
-        rungs="none",
-    )
+def request_(search_request):
+    return search_request
 
 
 def open_study(request, name="small-x2"):

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
+import time
 from dataclasses import replace
 
 import optuna
@@ -19,7 +21,6 @@ from srnas.nas.boards import load_board
 from srnas.nas.launch import join, launch
 from srnas.nas.observer import Observer
 from srnas.nas.outcome import summarise
-from srnas.nas.preparation import SearchRequest
 from srnas.nas.storage import StorageLostError, critical, open_storage, patiently, shown, storage_url
 from srnas.nas.stored import read_records, since_rise, stored_study
 from srnas.nas.study import Claim, Standing
@@ -34,15 +35,8 @@ def simulated(workspace, space_file):
 
 
 @pytest.fixture
-def real(workspace, photo_folder, held_out_folder, space_file, brief_latency):
-    return SearchRequest(
-        workspace=workspace,
-        space=str(space_file),
-        trials=5,
-        train=photo_folder,
-        validation=held_out_folder,
-        device="cpu",
-    )
+def real(search_request, brief_latency):
+    return replace(search_request, trials=5, rungs="halving")
 
 
 def owned_by(search, claim, **owner):
@@ -161,12 +155,13 @@ def test_a_storage_that_comes_back_is_waited_for(monkeypatch):
 def test_a_busy_database_is_waited_for(simulated, workspace):
     search = simulated()[0]
     file = workspace / "studies" / "shared.db"
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        other = open_storage(f"sqlite:///{file}", create=False)
-        other.engine.dispose()
-        connection.rollback()
-    assert isinstance(search.claim(), Claim)
+    with contextlib.closing(sqlite3.connect(file, check_same_thread=False)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        threading.Timer(1.0, connection.rollback).start()
+        started = time.monotonic()
+        claim = search.claim()
+        assert time.monotonic() - started > 0.8
+    assert isinstance(claim, Claim)
 
 
 @pytest.mark.parametrize(
