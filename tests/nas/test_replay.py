@@ -3,13 +3,13 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
 from srnas.leaderboard import Rung, StudyRecord, hypervolume
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
-from srnas.nas.preparation import SearchRequest
 from srnas.nas.recording import Recorded, RecordedDomain, Recording, load_recording
 from srnas.nas.replay import SHARES, Replay, replay, sampler_factory
 from srnas.nas.rungs import Halving
@@ -165,18 +165,8 @@ def test_what_cannot_be_replayed(recording, options, message):
 
 
 @pytest.mark.usefixtures("brief_latency")
-def test_a_study_is_replayed(run, workspace, space_file, photo_folder, held_out_folder, tmp_path):
-    request = SearchRequest(
-        workspace=workspace,
-        space=str(space_file),
-        trials=5,
-        train=photo_folder,
-        validation=held_out_folder,
-        device="cpu",
-        iterations=3,
-        rungs="none",
-    )
-    launch(request, Observer())
+def test_a_study_is_replayed(run, workspace, space_file, search_request, tmp_path):
+    launch(replace(search_request, trials=5, iterations=3), Observer())
     given = ("replay", "small-x2", "--workspace", workspace, "--seeds", 2, "--sampler", "random,tpe")
     code, _, err = run(*given)
     assert code == 2
@@ -195,17 +185,8 @@ def test_a_study_is_replayed(run, workspace, space_file, photo_folder, held_out_
 
 
 @pytest.mark.usefixtures("brief_latency")
-def test_a_study_of_one_network(workspace, space_file, photo_folder, held_out_folder):
-    request = SearchRequest(
-        workspace=workspace,
-        space=str(space_file),
-        trials=1,
-        train=photo_folder,
-        validation=held_out_folder,
-        device="cpu",
-        iterations=1,
-    )
-    launch(request, Observer())
+def test_a_study_of_one_network(workspace, space_file, search_request):
+    launch(replace(search_request, trials=1, iterations=1), Observer())
     with pytest.raises(
         InputError, match="two or more complete trials with all rungs up to 1 iterations .* but holds 1"
     ):
