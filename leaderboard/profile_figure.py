@@ -17,6 +17,7 @@ _COLOURS = (
     "#0b5fa5", "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#7a8b99", "#9c6644", "#1b998b", "#c8553d", "#3d5a80",
 )  # fmt: skip
 _MARKS = "os^Dv<>P*X"
+_LONGEST_NAME = 40
 
 
 def profile_figures(rows: Sequence[Row], roofline: Roofline | None) -> dict[str, Callable[[Path], None]]:
@@ -52,14 +53,15 @@ def _save(draw: "Callable[[Axes, Sequence[Row]], None]", rows: Sequence[Row], pa
 def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[_legend_name(row)].append(row)
+        found[profile_table.row_name(row)].append(row)
     return dict(found)
 
 
-def _legend_name(row: Row) -> str:
-    """Return what a row is about, as text that is no formula and that a legend does not leave out."""
-    name = profile_table.row_name(row).replace("$", r"\$")
-    return f" {name}" if name.startswith("_") else name
+def _legend_name(name: str) -> str:
+    """Return a name as text that is no formula, that a legend does not leave out, and that leaves room for axes."""
+    shown = name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+    shown = shown.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _style(number: int) -> dict[str, Any]:
@@ -68,11 +70,12 @@ def _style(number: int) -> dict[str, Any]:
 
 def _draw_sizes(axes: "Axes", rows: Sequence[Row]) -> None:
     """One line per subject and number of channels over the pixels of the input, with intervals as bars."""
-    lines: defaultdict[str, list[Row]] = defaultdict(list)
-    several = len({row["input_shape"][1] for row in rows}) > 1
+    lines: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
-        lines[f"{_legend_name(row)}, {row['input_shape'][1]} channels" if several else _legend_name(row)].append(row)
-    for number, (label, found) in enumerate(lines.items()):
+        lines[profile_table.row_name(row), row["input_shape"][1]].append(row)
+    several = len({channels for _, channels in lines}) > 1
+    for number, ((name, channels), found) in enumerate(lines.items()):
+        label = f"{_legend_name(name)}, {channels} channels" if several else _legend_name(name)
         found.sort(key=_pixels)
         middle = [row["latency_ms"] for row in found]
         below = [row["latency_ms"] - row["latency_ms_low"] for row in found]
@@ -96,7 +99,8 @@ def _draw_macs(axes: "Axes", rows: Sequence[Row]) -> None:
     """One mark per row, over lines of equal rate."""
     for number, (name, found) in enumerate(_by_name(rows).items()):
         axes.scatter(
-            [row["latency_stable_ms"] for row in found], [row["macs"] / 1e6 for row in found], s=50, label=name,
+            [row["latency_stable_ms"] for row in found], [row["macs"] / 1e6 for row in found], s=50,
+            label=_legend_name(name),
             zorder=3, **_style(number),
         )  # fmt: skip
     _log(axes, "xy")
@@ -131,8 +135,8 @@ def _draw_roofline(axes: "Axes", rows: Sequence[Row], roofline: Roofline) -> Non
     for number, (name, found) in enumerate(_by_name(rows).items()):
         axes.scatter(
             [row["macs"] / row["bytes_moved"] for row in found],
-            [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=name, zorder=3,
-            **_style(number),
+            [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=_legend_name(name),
+            zorder=3, **_style(number),
         )  # fmt: skip
     _log(axes, "xy")
     axes.set_xlabel("MACs per byte read or written, nothing fused")
@@ -160,10 +164,14 @@ def _draw_places(axes: "Axes", rows: Sequence[Row]) -> None:
         axes.plot([row["latency_stable_ms"]] * 2, [height - 0.45, height + 0.45], color="black", linewidth=2)
     for number, label in enumerate(labels):
         axes.barh(
-            0, 0, color=_COLOURS[number % len(_COLOURS)], hatch="" if number < len(_COLOURS) else "//", label=label
+            0,
+            0,
+            color=_COLOURS[number % len(_COLOURS)],
+            hatch="" if number < len(_COLOURS) else "//",
+            label=_legend_name(label),
         )
     axes.plot([], [], color="black", linewidth=2, label="the whole network")
-    axes.set_yticks(range(len(rows)), [_legend_name(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [_legend_name(profile_table.row_name(row)) for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("latency in ms (fastest rounds; each part timed by itself)")
     axes.set_title("Latency by position")

@@ -72,7 +72,7 @@ def test_what_rows_are_enough_for_is_drawn(rows, roofline, names, tmp_path):
             assert image.getcolors(maxcolors=2) is None
 
 
-@pytest.mark.parametrize("name", ["[red]x[/red]", "<img src=x>", "%s {0}"])
+@pytest.mark.parametrize("name", ["[red]x[/red]", "<img src=x>", "%s {0}", f"/{'a folder/' * 30}mine.json"])
 def test_names_are_drawn_as_they_are(name, tmp_path):
     rows = [placed(name, [name, "conv"]), placed(f"{name}@compile", ["conv"])]
     rows[1]["input_shape"] = [1, 3, 48, 48]
