@@ -2,15 +2,17 @@
 
 import math
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 T = TypeVar("T")
 
-# How much numbers of equal values matter beside what stands where, found by benchmarks/samplers.py.
-COUNT_WEIGHT = 2.5
+# Pairs of neighbours are told apart where there are at most so many values.
+_MAX_PAIRED = 16
 
 
 class Domain(Protocol[T]):
@@ -37,8 +39,11 @@ class Domain(Protocol[T]):
     def decode(self, params: Mapping[str, Any]) -> T | None:
         """Return the candidate of Optuna's parameters, ``None`` if they make none."""
 
-    def features(self, candidate: T) -> Sequence[float]:
-        """Return what the expensive objective is modelled on, always as many numbers."""
+    def features(self, candidate: T) -> Sequence[Sequence[float]]:
+        """Return what the expensive objective is modelled on: groups, always as many and as long.
+
+        How much a group matters is learned; inside a group numbers count as they are.
+        """
 
     def cheap(self, candidates: Sequence[T]) -> list[float | None]:
         """Return the cheap objective of each, positive; ``None`` drops a candidate that must not be tried."""
@@ -93,18 +98,32 @@ class Choices:
         """Return the parameters, unless one is missing."""
         return {name: params[name] for name in self._values} if self._values.keys() <= params.keys() else None
 
-    def features(self, candidate: dict[str, Any]) -> list[float]:
-        """Return 1 or 0 per value of each parameter, and how often each occurs among parameters of equal values."""
-        found = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
+    def features(self, candidate: dict[str, Any]) -> list[list[float]]:
+        """Return what stands where, how often each value occurs, and how often one follows another.
+
+        The last two are of parameters that have the same values, in their order.
+        """
+        places = [float(candidate[name] == value) for name, values in self._values.items() for value in values]
+        numbers, pairs = [], []
         for values, names in self._groups.items():
             if len(names) > 1:
                 given = [candidate[name] for name in names]
-                found += [COUNT_WEIGHT * math.sqrt(given.count(value)) for value in values]
-        return found
+                numbers += [math.sqrt(given.count(value)) for value in values]
+                if len(values) <= _MAX_PAIRED:
+                    pairs += counted_pairs(pairwise(given), values, values)
+        return [group for group in (places, numbers, pairs) if group]
 
     def cheap(self, candidates: Sequence[dict[str, Any]]) -> list[float | None]:
         """Return the cheap objective of each."""
         return [self._cheap(candidate) for candidate in candidates]
+
+
+def counted_pairs(
+    pairs: Iterable[tuple[Hashable, Hashable]], firsts: Sequence[Hashable], seconds: Sequence[Hashable]
+) -> list[float]:
+    """Return how often each pair of values occurs."""
+    found = Counter(pairs)
+    return [float(found[first, second]) for first in firsts for second in seconds]
 
 
 def values_of(name: str, distribution: BaseDistribution) -> list[Any]:

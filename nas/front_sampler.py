@@ -19,12 +19,11 @@ from srnas.nas.surrogate import Floats, Surrogate, extrapolate
 
 T = TypeVar("T")
 
-# How much the cheap objective matters beside what stands where, found by benchmarks/samplers.py.
-_COST_WEIGHT = 2.0
 # How a step's proposals are made, in shares.
 _MUTATED, _CROSSED, _REDUCED = 0.5, 0.2, 0.1
-# A good proposal's neighbours are looked at too.
+# The best proposals' neighbours are looked at too, so many times.
 _POLISHED = 8
+_ROUNDS = 8
 _STRATA = 8
 _MAX_TRIES = 20
 # With fewer values the surrogate is not judged.
@@ -217,13 +216,11 @@ class FrontSampler(BaseSampler, Generic[T]):
         )
         known = known + self._believed(study, trial, model)
         gain, mean, deviation = self._score(pool, model, known, sign, toward)
-        chosen = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
-        near = self._draw(
-            seen | {self._domain.key(candidate) for candidate, _ in pool},
-            lambda: self._domain.mutate(self._rng.choice(chosen), self._rng),
-            self._num_proposals // 3,
-        )
-        if near:
+        for _ in range(_ROUNDS):
+            best = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
+            near = self._neighbours(best, seen | {self._domain.key(candidate) for candidate, _ in pool})
+            if not near:
+                break
             scored = zip((gain, mean, deviation), self._score(near, model, known, sign, toward), strict=True)
             gain, mean, deviation = map(np.concatenate, scored)
             pool += near
@@ -253,6 +250,12 @@ class FrontSampler(BaseSampler, Generic[T]):
 
         return self._draw(seen, make, self._num_proposals)
 
+    def _neighbours(self, candidates: Sequence[T], seen: set[Hashable]) -> list[tuple[T, float]]:
+        """Return unseen mutations."""
+        return self._draw(
+            seen, lambda: self._domain.mutate(self._rng.choice(candidates), self._rng), self._num_proposals // 3
+        )
+
     def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate) -> list[_Known[T]]:
         """Return what is expected of the trials that are still running."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -269,9 +272,10 @@ class FrontSampler(BaseSampler, Generic[T]):
         means = model.predict(self._features(priced))[0] if priced else ()
         return [_Known(*pair, float(mean)) for pair, mean in zip(priced, means, strict=True)]
 
-    def _features(self, priced: Sequence[tuple[T, float]]) -> list[list[float]]:
+    def _features(self, priced: Sequence[tuple[T, float]]) -> list[Floats]:
         """Return the features of candidates and the logarithm of the cheap objective: what is dear tends to be good."""
-        return [[*self._domain.features(candidate), _COST_WEIGHT * math.log(cost)] for candidate, cost in priced]
+        groups = zip(*(self._domain.features(candidate) for candidate, _ in priced), strict=True)
+        return [*map(np.array, groups), np.log([[cost] for _, cost in priced])]
 
     def _score(
         self, pool: Sequence[tuple[T, float]], model: Surrogate, known: list[_Known[T]], sign: float, toward: float

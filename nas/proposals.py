@@ -3,11 +3,12 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from srnas.nas.domain import COUNT_WEIGHT
+from srnas.nas.domain import counted_pairs
 from srnas.nas.settings import Budgets
 from srnas.profiling import BlockTable, count
 from srnas.profiling.parts import Part, parts
@@ -164,20 +165,29 @@ class SpaceDomain:
         except KeyError:
             return None
 
-    def features(self, architecture: Architecture) -> list[float]:
-        """Return what the PSNR is modelled on: the host, every position, numbers of blocks, and counts."""
+    def features(self, architecture: Architecture) -> list[list[float]]:
+        """Return what the PSNR is modelled on.
+
+        The host; what stands where; how often each block occurs; what follows what, and which attention stands after
+        which trunk; sizes.
+        """
         content = self.space.content
-        found = [float(architecture.channels == channels) for channels in content.channels]
+        host = [float(architecture.channels == channels) for channels in content.channels]
         for gene in ("tail", "global_skip", "end", "long_skip"):
-            found += [float(getattr(architecture, gene) == choice) for choice in getattr(content, gene)]
-        for names in ([c.name for c in content.trunk], [c.name for c in content.attention]):
-            kind = "trunk" if names == [c.name for c in content.trunk] else "attention"
-            for name in dict.fromkeys(names):
-                at = [getattr(position, kind).name == name for position in architecture.positions]
-                found.append(COUNT_WEIGHT * float(np.sqrt(sum(at))))
-                found += [float(depth < len(at) and at[depth]) for depth in range(content.positions)]
+            host += [float(getattr(architecture, gene) == choice) for choice in getattr(content, gene)]
+        places, numbers, pairs = [], [], []
+        trunks = list(dict.fromkeys(choice.name for choice in content.trunk))
+        attentions = list(dict.fromkeys(choice.name for choice in content.attention))
+        trunk_at = [position.trunk.name for position in architecture.positions]
+        attention_at = [position.attention.name for position in architecture.positions]
+        for names, at in ((trunks, trunk_at), (attentions, attention_at)):
+            numbers += [float(np.sqrt(at.count(name))) for name in names]
+            places += [float(at[depth : depth + 1] == [name]) for name in names for depth in range(content.positions)]
+            pairs += counted_pairs(pairwise(at), names, names)
+        pairs += counted_pairs(zip(trunk_at, attention_at, strict=True), trunks, attentions)
         total = self._counter.total(architecture)
-        return found + [float(np.log1p(value)) for value in (total.params, total.macs, total.activations)]
+        sizes = [float(np.log1p(value)) for value in (total.params, total.macs, total.activations)]
+        return [host, places, numbers, pairs, sizes]
 
     def cheap(self, architectures: Sequence[Architecture]) -> list[float | None]:
         """Return the latency of each in milliseconds, ``None`` if it exceeds a budget."""

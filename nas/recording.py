@@ -142,10 +142,9 @@ class RecordedDomain:
         same = np.flatnonzero(self._recording.distances(self._recording.encode(params)) == 0)
         return int(same[0]) if len(same) else None
 
-    def features(self, candidate: int) -> list[float]:
-        """Return 1 or 0 per value of each gene, how often each value stands in the body, and the log latency."""
-        row: list[float] = self._features[candidate].tolist()
-        return row
+    def features(self, candidate: int) -> list[list[float]]:
+        """Return 1 or 0 per value of each gene, and how often each value stands in the body."""
+        return [group[candidate].tolist() for group in self._features]
 
     def cheap(self, candidates: Sequence[int]) -> list[float | None]:
         """Return the recorded latency of each in milliseconds."""
@@ -215,7 +214,7 @@ def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name.partition("@")[0]: value for name, value in params.items()}
 
 
-def _features(recording: Recording) -> NDArray[np.float64]:
+def _features(recording: Recording) -> list[NDArray[np.float64]]:
     one_hot = [recording.matrix == code for code in range(1, recording.matrix.max() + 1)]
     columns = np.concatenate(one_hot, axis=1)
     bodies = [
@@ -224,5 +223,4 @@ def _features(recording: Recording) -> NDArray[np.float64]:
     ]
     kinds = sorted({kind for body in bodies for kind in body}, key=str)
     counts = np.array([[body[kind] for kind in kinds] for body in bodies], dtype=float).reshape(len(bodies), -1)
-    latency = np.log([[trial.latency_ms] for trial in recording.trials])
-    return np.concatenate([columns[:, columns.any(axis=0)].astype(float), np.sqrt(counts), latency], axis=1)
+    return [columns[:, columns.any(axis=0)].astype(float), np.sqrt(counts)]

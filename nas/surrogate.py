@@ -1,70 +1,101 @@
-"""What an expensive objective is expected to be, with its uncertainty: a Gaussian process of few constants.
+"""What an expensive objective is expected to be, with its uncertainty: a Gaussian process that weighs its features.
 
 Reference: Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT Press 2006: equations 2.25 and 2.26
-(prediction), 2.30 (marginal likelihood), 5.12 (leave-one-out prediction in closed form).
+(prediction), 2.30 (marginal likelihood), 5.9 (its gradient), 5.12 (leave-one-out prediction in closed form).
+scikit-learn has no kernel over some of the features; sums of fixed matrices need little more than a Cholesky factor.
 """
 
-import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_solve
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 
-# Length scales in units of the typical distance, share of the variance that is linear, share that is noise.
-_LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
-_LINEAR = (0.0, 0.3, 0.7, 0.95)
-_NOISE = (0.003, 0.03, 0.2)
-# The mean is taken off before: the linear kernel needs no constant, but its logarithm must exist.
-_ORIGIN = 1e-3
+# Of the Matern kernel, in units of the typical distance to the center; the likelier one is taken.
+_LENGTHS = (1.0, 2.0)
+# The weights are expected here, within such a factor (one standard deviation of its logarithm).
+_WEIGHT, _NOISE, _SPREAD = 0.2, 0.02, 2.0
+_JITTER = 1e-8
+_STEPS = 40
 
 
 class Surrogate:
-    """Predicts values at features.
+    """Predicts values at features that come in groups.
 
-    The kernel is a Matern 3/2 kernel plus a linear one plus noise; its three constants are those of a small grid with
-    the greatest marginal likelihood, which needs no optimiser and cannot fail to converge.
+    The kernel is a linear one for each group, a Matern 3/2 kernel over all of them, and noise, each with a weight of
+    its own: those of the greatest posterior density, so that a group that says nothing counts for little.
 
     Args:
-        features: ``(N, D)``, N at least 2, on scales that say how much each may matter.
+        groups: ``(N, D)`` each, D as it comes, N at least 2. Scales matter only inside a group.
         values: ``(N,)``.
         doubts: ``(N,)``, extra standard deviation of each value, or none.
     """
 
-    def __init__(self, features: ArrayLike, values: ArrayLike, doubts: ArrayLike | None = None) -> None:
-        x, y = np.asarray(features, float), np.asarray(values, float)
-        self._center = x.mean(0)
-        self._spread = float(np.sqrt(x.var(0).sum())) or 1.0
+    def __init__(self, groups: Sequence[ArrayLike], values: ArrayLike, doubts: ArrayLike | None = None) -> None:
+        y = np.asarray(values, float)
         self._mean, self._deviation = float(y.mean()), float(y.std()) or 1.0
-        self._values = (y - self._mean) / self._deviation
+        self._values: Floats = (y - self._mean) / self._deviation
         extra = np.zeros(len(y)) if doubts is None else (np.asarray(doubts, float) / self._deviation) ** 2
-        scaled = self._scaled(x)
-        fits = (self._fit(scaled, extra, *constants) for constants in itertools.product(_LENGTHS, _LINEAR, _NOISE))
-        self._process = max(fits, key=lambda process: float(process.log_marginal_likelihood_value_))
+        arrays = [np.asarray(group, float) for group in groups]
+        self._centers = [x.mean(0) for x in arrays]
+        self._scales = [float(np.sqrt(x.var(0).sum())) or 1.0 for x in arrays]
+        self._known = self._scaled(arrays)
+        fits = [self._fit(length, extra) for length in _LENGTHS]
+        _, self._weights, self._length, self._factor = min(fits, key=lambda fit: fit[0])
+        self._alpha: Floats = cho_solve((self._factor, True), self._values)
 
-    def _scaled(self, features: ArrayLike) -> Floats:
-        # Then the typical squared distance of a row to the center is 1, and that of two rows 2.
-        scaled: Floats = (np.asarray(features, float) - self._center) / self._spread
-        return scaled
+    def _scaled(self, groups: Sequence[ArrayLike]) -> list[Floats]:
+        # Then the typical squared distance of a row to the center is 1 in each group.
+        return [
+            (np.asarray(x, float) - center) / scale
+            for x, center, scale in zip(groups, self._centers, self._scales, strict=True)
+        ]
 
-    def _fit(
-        self, features: Floats, extra: Floats, length: float, linear: float, noise: float
-    ) -> GaussianProcessRegressor:
-        kernel: Any = ConstantKernel(1 - linear) * Matern(length, nu=1.5)
-        if linear:
-            kernel += ConstantKernel(linear) * DotProduct(_ORIGIN)
-        process = GaussianProcessRegressor(kernel + WhiteKernel(noise), alpha=extra + 1e-8, optimizer=None)
-        return process.fit(features, self._values)
+    def _kernels(self, rows: list[Floats], length: float) -> Floats:
+        """Return ``(K, M, N)``: each kernel between rows and what is known."""
+        found = [x @ z.T for x, z in zip(rows, self._known, strict=True)]
+        x, z = np.concatenate(rows, 1), np.concatenate(self._known, 1)
+        squares = (x**2).sum(1)[:, None] + (z**2).sum(1) - 2 * x @ z.T
+        distance = np.sqrt(3 * np.maximum(squares, 0) / len(rows)) / length
+        return np.stack([*found, (1 + distance) * np.exp(-distance)])
 
-    def predict(self, features: ArrayLike) -> tuple[Floats, Floats]:
-        """Return means and standard deviations ``(M,)`` at features ``(M, D)``."""
-        mean, deviation = self._process.predict(self._scaled(features), return_std=True)
-        return mean * self._deviation + self._mean, deviation * self._deviation
+    def _fit(self, length: float, extra: Floats) -> tuple[float, Floats, float, Floats]:
+        """Return the negative logarithm of the posterior density, the weights that make it least, and the factor."""
+        y, number = self._values, len(self._values)
+        kernels = np.concatenate([self._kernels(self._known, length), np.eye(number)[None]])
+        expected = np.log([_WEIGHT] * (len(kernels) - 1) + [_NOISE])
+
+        def factor(weights: Floats) -> Floats:
+            matrix = np.tensordot(weights, kernels, 1) + np.diag(extra + _JITTER)
+            factored: Floats = cho_factor(matrix, lower=True)[0]
+            return factored
+
+        def loss(logarithms: Floats) -> tuple[float, Floats]:
+            weights = np.exp(logarithms)
+            lower = factor(weights)
+            inverse = cho_solve((lower, True), np.eye(number))
+            alpha = inverse @ y
+            off = (logarithms - expected) / _SPREAD
+            value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum() + 0.5 * off @ off
+            slope = 0.5 * weights * np.tensordot(kernels, inverse - np.outer(alpha, alpha), 2) + off / _SPREAD
+            return float(value), slope
+
+        bounds = [(center - 4 * _SPREAD, center + 4 * _SPREAD) for center in expected]
+        found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
+        weights: Floats = np.exp(found.x)
+        return float(found.fun), weights, length, factor(weights)
+
+    def predict(self, groups: Sequence[ArrayLike]) -> tuple[Floats, Floats]:
+        """Return means and standard deviations, noise included, ``(M,)`` at features ``(M, D)`` in the same groups."""
+        rows = self._scaled(groups)
+        between = np.tensordot(self._weights[:-1], self._kernels(rows, self._length), 1)
+        itself = sum(w * (x**2).sum(1) for w, x in zip(self._weights, rows, strict=False)) + self._weights[-2:].sum()
+        explained = (between * cho_solve((self._factor, True), between.T).T).sum(1)
+        deviation = np.sqrt(np.maximum(itself - explained, _JITTER))
+        return between @ self._alpha * self._deviation + self._mean, deviation * self._deviation
 
     @property
     def values(self) -> Floats:
@@ -73,9 +104,9 @@ class Surrogate:
         return values
 
     def left_out(self) -> Floats:
-        """Return ``(N,)``: each value as it is predicted without it."""
-        inverse = cho_solve((self._process.L_, True), np.eye(len(self._values)))
-        predicted: Floats = self._values - (inverse @ self._values) / np.diag(inverse)
+        """Return ``(N,)``: each value as it is predicted without it, by a model of the same weights."""
+        inverse = cho_solve((self._factor, True), np.eye(len(self._values)))
+        predicted: Floats = self._values - self._alpha / np.diag(inverse)
         return predicted * self._deviation + self._mean
 
 

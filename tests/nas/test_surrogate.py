@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import DotProduct, Matern, WhiteKernel
 
 from srnas.nas.surrogate import Surrogate, extrapolate
 
@@ -15,8 +17,8 @@ def problem(number, noise=0.0, seed=0):
 
 def test_it_predicts_what_it_has_not_seen():
     features, values = problem(120)
-    model = Surrogate(features[:80], values[:80])
-    mean, deviation = model.predict(features[80:])
+    model = Surrogate([features[:80]], values[:80])
+    mean, deviation = model.predict([features[80:]])
     assert np.abs(mean - values[80:]).mean() < 0.1 * values.std()
     assert (np.abs(mean - values[80:]) < 4 * deviation + 0.05).mean() > 0.9
 
@@ -26,8 +28,8 @@ def test_doubt_is_greater_far_from_what_was_seen():
     features[:, -1] = 0
     far = features[:5].copy()
     far[:, -1] = 30
-    model = Surrogate(features, values)
-    assert (model.predict(far)[1] > model.predict(features[:5])[1]).all()
+    model = Surrogate([features], values)
+    assert (model.predict([far])[1] > model.predict([features[:5]])[1]).all()
 
 
 def test_a_doubtful_value_counts_less():
@@ -36,27 +38,47 @@ def test_a_doubtful_value_counts_less():
     wrong[0] += 3
     doubts = np.zeros(40)
     doubts[0] = 10
-    trusting, doubting = Surrogate(features, wrong), Surrogate(features, wrong, doubts)
+    trusting, doubting = Surrogate([features], wrong), Surrogate([features], wrong, doubts)
     at = features[:1]
-    assert abs(doubting.predict(at)[0][0] - values[0]) < abs(trusting.predict(at)[0][0] - values[0])
+    assert abs(doubting.predict([at])[0][0] - values[0]) < abs(trusting.predict([at])[0][0] - values[0])
 
 
-def test_left_out_values_are_those_of_a_model_without_them():
-    features, values = problem(30, noise=0.05)
-    model = Surrogate(features, values)
-    scaled = model._scaled(features)
-    kept = np.arange(30) != 7
-    again = model._process.__class__(model._process.kernel, alpha=1e-8, optimizer=None)
-    again.fit(scaled[kept], model._values[kept])
-    expected = again.predict(scaled[7:8])[0] * model._deviation + model._mean
-    assert model.left_out()[7] == pytest.approx(expected, abs=1e-4)
-    np.testing.assert_allclose(model.values, values)
+def test_predictions_are_those_of_an_established_library():
+    features, values = problem(40, noise=0.05)
+    model = Surrogate([features[:30]], values[:30])
+    linear, rough, noise = model._weights
+    kernel = linear * DotProduct(1e-9) + rough * Matern(model._length, nu=1.5) + WhiteKernel(noise)
+    mean, deviation = values[:30].mean(), values[:30].std()
+    scaled = (features - features[:30].mean(0)) / np.sqrt(features[:30].var(0).sum())
+    standard = (values[:30] - mean) / deviation
+
+    def expected(known, asked):
+        process = GaussianProcessRegressor(kernel, alpha=1e-8, optimizer=None).fit(scaled[known], standard[known])
+        found = process.predict(scaled[asked], return_std=True)
+        return found[0] * deviation + mean, found[1] * deviation
+
+    everything = np.arange(30)
+    np.testing.assert_allclose(model.predict([features[30:]]), expected(everything, np.arange(30, 40)), atol=1e-6)
+    for left in (3, 7):
+        [one], _ = expected(everything[everything != left], [left])
+        assert model.left_out()[left] == pytest.approx(one, abs=1e-6)
+    np.testing.assert_allclose(model.values, values[:30])
+
+
+def test_a_group_that_says_nothing_counts_for_little():
+    features, values = problem(80)
+    noise = np.random.default_rng(1).normal(size=(80, 30))
+    groups = [features, noise]
+    model, shuffled = Surrogate([group[:60] for group in groups], values[:60]), noise[60:][::-1]
+    by_both = model.predict([features[60:], noise[60:]])[0]
+    assert np.abs(by_both - values[60:]).mean() < 0.3 * values.std()
+    assert np.abs(by_both - model.predict([features[60:], shuffled])[0]).mean() < 0.2 * values.std()
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [1.0, 2.0]])
 def test_few_or_equal_values(values):
-    model = Surrogate(np.eye(len(values)), values)
-    mean, deviation = model.predict(np.eye(len(values)))
+    model = Surrogate([np.eye(len(values))], values)
+    mean, deviation = model.predict([np.eye(len(values))])
     assert np.isfinite(mean).all()
     assert np.isfinite(deviation).all()
 
