@@ -253,7 +253,9 @@ class FrontSampler(BaseSampler, Generic[T]):
     def _neighbours(self, candidates: Sequence[T], seen: set[Hashable]) -> list[tuple[T, float]]:
         """Return unseen mutations."""
         return self._draw(
-            seen, lambda: self._domain.mutate(self._rng.choice(candidates), self._rng), self._num_proposals // 3
+            seen,
+            lambda: self._domain.mutate(self._rng.choice(candidates), self._rng),
+            self._num_proposals // _ROUNDS // 2,
         )
 
     def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate) -> list[_Known[T]]:

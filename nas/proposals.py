@@ -1,10 +1,10 @@
 """A search space as the front sampler sees it: proposals, their features, and latencies known before any training."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ _RIDGE = 1e-2
 _SLACK = 1.15
 
 
-@dataclass(frozen=True)
-class PartCounts:
+class PartCounts(NamedTuple):
     """Sizes of one part, or of all parts of a network."""
 
     params: float = 0.0
@@ -31,9 +30,6 @@ class PartCounts:
     activations: float = 0.0
     bytes_moved: float = 0.0
     number: float = 0.0
-
-    def __add__(self, other: "PartCounts") -> "PartCounts":
-        return PartCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class PartCounter:
@@ -46,6 +42,7 @@ class PartCounter:
     def __init__(self, input_size: tuple[int, int]) -> None:
         self._size = input_size
         self._known: dict[str, PartCounts] = {}
+        self._totals: dict[str, PartCounts] = {}
 
     def of(self, part: Part) -> PartCounts:
         """Return the counts of a part."""
@@ -59,7 +56,10 @@ class PartCounter:
 
     def total(self, architecture: Architecture) -> PartCounts:
         """Return the counts of a network."""
-        return sum((self.of(part) for part in parts(architecture)), PartCounts())
+        if architecture.key not in self._totals:
+            counts = (self.of(part) for part in parts(architecture))
+            self._totals[architecture.key] = PartCounts(*map(sum, zip(*counts, strict=True)))
+        return self._totals[architecture.key]
 
 
 class FittedLatency:
@@ -87,10 +87,8 @@ class FittedLatency:
             self._least = latency.min() / 2
 
     def _row(self, architecture: Architecture) -> np.ndarray:
-        found = parts(architecture)
-        total = sum((self._counter.of(part) for part in found), PartCounts())
-        keys = [part.key for part in found]
-        return np.array([1.0, *astuple(total)[1:], *(keys.count(kind) for kind in self._kinds)])
+        keys = Counter(part.key for part in parts(architecture))
+        return np.array([1.0, *self._counter.total(architecture)[1:], *(keys[kind] for kind in self._kinds)])
 
     def predict_ms(self, architecture: Architecture) -> float:
         """Return the expected latency in milliseconds."""

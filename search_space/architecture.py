@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
@@ -68,7 +68,7 @@ class Choice(BaseModel):
 
     def at(self, channels: int) -> "Choice":
         """Return the choice that stands for all which build the same block on ``channels``."""
-        return self if self.name == NONE else self._with(self.block.canonical(self.config, channels))
+        return self if self.name == NONE else _choice_at(self, self.block, channels)
 
     def _with(self, config: BaseModel) -> "Choice":
         kept = config.model_dump(exclude_defaults=True)
@@ -93,6 +93,11 @@ class Choice(BaseModel):
         if not self.options:
             return self.name
         return f"{self.name}({','.join(f'{k}={_plain(v)}' for k, v in self.options)})"
+
+
+@cache
+def _choice_at(choice: Choice, block: type[Block], channels: int) -> Choice:
+    return choice._with(block.canonical(choice.config, channels))
 
 
 def _plain(value: Any) -> str:
@@ -183,21 +188,26 @@ class Position(BaseModel):
         Raises:
             InputError: If the position cannot stand there.
         """
-        if self.active is not None and self.active > channels:
-            raise InputError(
-                f"active <= channels must hold, but got (active={self.active}, channels={channels}); lower active."
-            )
-        width = self.active or channels
-        for choice in self.choices:
-            choice.constraint.check_channels(choice.name, width)
-        active = None if self.is_identity or width == channels else width
-        trunk, attention = self.trunk.at(width), self.attention.at(width)
-        return self.model_copy(update={"trunk": trunk, "attention": attention, "active": active})
+        return _position_at(self, channels)
 
     def __str__(self) -> str:
         text = "+".join(map(str, self.choices)) or NONE
         text = text if self.residual else f"{text}/plain"
         return text if self.active is None else f"{text}@{self.active}"
+
+
+@cache
+def _position_at(position: Position, channels: int) -> Position:
+    if position.active is not None and position.active > channels:
+        raise InputError(
+            f"active <= channels must hold, but got (active={position.active}, channels={channels}); lower active."
+        )
+    width = position.active or channels
+    for choice in position.choices:
+        choice.constraint.check_channels(choice.name, width)
+    active = None if position.is_identity or width == channels else width
+    trunk, attention = position.trunk.at(width), position.attention.at(width)
+    return position.model_copy(update={"trunk": trunk, "attention": attention, "active": active})
 
 
 class Architecture(BaseModel):

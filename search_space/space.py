@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, cached_property
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from srnas.search_space.architecture import (
     Architecture,
     Choice,
     GlobalSkip,
+    Order,
     Position,
     check_scale,
     check_skip,
@@ -22,6 +23,9 @@ from srnas.search_space.space_file import SpaceDefaults, SpaceFile, read_space
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
 _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
+
+
+_Menu = dict[Any, tuple[Choice, dict[float, tuple[float, dict[Any, Choice]]]]]
 
 
 class Trial(Protocol):
@@ -49,6 +53,10 @@ class SearchSpace:
         self.content = content
         self.scale = scale
         self.name = name
+        genes = _HOST_GENES + _POSITION_GENES
+        self._labels = {gene: {_label(choice): choice for choice in getattr(content, gene)} for gene in genes}
+        self._menus: dict[int, _Menu] = {}
+        self._known_genes: dict[tuple[Position, int], dict[str, Any]] = {}
         for channels in content.channels:
             if content.positions and not (self.has_identity or self._blocks(channels)):
                 raise InputError(f"space '{name}' has no trunk and attention that fit channels={channels}; remove it.")
@@ -139,44 +147,45 @@ class SearchSpace:
         A gene with one choice is no parameter. Where a number of channels or an active width excludes blocks, the
         parameter carries the width, and what else excludes, in its name, since Optuna fixes the choices of a name.
         """
-        content = self.content
         host: dict[str, Any] = {}
         for gene in _HOST_GENES:
-            choices = getattr(content, gene)
             if gene == "global_skip":
-                host[gene] = self._suggest(trial, gene, choices, self.skips(host["tail"]), f"@{host['tail'].name}")
+                skips = {skip: skip for skip in self.skips(host["tail"])}
+                host[gene] = self._suggest(trial, gene, skips, suffix=f"@{host['tail'].name}")
             else:
-                host[gene] = self._suggest(trial, gene, choices)
+                host[gene] = self._suggest(trial, gene)
         channels: int = host["channels"]
         positions = []
-        for depth in range(content.positions):
+        for depth in range(self.content.positions):
             prefix = f"p{depth:02d}."
-            trunks = [t for t in content.trunk if self._fractions(t, channels)]
-            trunk = self._suggest(trial, prefix + "trunk", content.trunk, trunks, f"@{channels}")
-            fractions = self._fractions(trunk, channels)
-            fraction = self._suggest(trial, prefix + "active", content.active, fractions, f"@{channels},{trunk}")
+            trunk, fractions = self._suggest(trial, "trunk", self._menu(channels), prefix, f"@{channels}")
+            fraction, attentions = self._suggest(trial, "active", fractions, prefix, f"@{channels},{trunk}")
             width = _width(channels, fraction)
-            attentions = [a for a in content.attention if _position(trunk, a, fraction, channels)]
-            attention = self._suggest(trial, prefix + "attention", content.attention, attentions, f"@{width}")
-            order = self._suggest(trial, prefix + "order", content.order)
-            residual = self._suggest(trial, prefix + "residual", content.residual)
-            positions.append(Position(trunk=trunk, attention=attention, order=order, residual=residual, active=width))
+            attention = self._suggest(trial, "attention", attentions, prefix, f"@{width}")
+            order = self._suggest(trial, "order", prefix=prefix)
+            residual = self._suggest(trial, "residual", prefix=prefix)
+            positions.append(_gene_position(trunk, attention, order, residual, width))
         return Architecture(scale=self.scale, positions=tuple(positions), **host)
 
-    def _fractions(self, trunk: Choice, channels: int) -> list[float]:
-        """Return the active fractions at which ``trunk`` and some attention block fit."""
-        content = self.content
-        return [f for f in content.active if any(_position(trunk, a, f, channels) for a in content.attention)]
+    def _menu(self, channels: int) -> "_Menu":
+        """Return what fits: by label each trunk with, by active fraction, the attention blocks by label."""
+        if channels not in self._menus:
+            menu: _Menu = {}
+            for trunk, fraction in itertools.product(self.content.trunk, self.content.active):
+                fitting = {_label(a): a for a in self.content.attention if _position(trunk, a, fraction, channels)}
+                if fitting:
+                    menu.setdefault(_label(trunk), (trunk, {}))[1][fraction] = fraction, fitting
+            self._menus[channels] = menu
+        return self._menus[channels]
 
-    @staticmethod
     def _suggest(
-        trial: Trial, name: str, choices: Sequence[Any], allowed: Sequence[Any] | None = None, suffix: str = ""
+        self, trial: Trial, gene: str, allowed: Mapping[Any, Any] | None = None, prefix: str = "", suffix: str = ""
     ) -> Any:
-        usable = choices if allowed is None else allowed
-        if len(usable) == 1:
-            return usable[0]
-        labels = {_label(choice): choice for choice in usable}
-        name = name if len(usable) == len(choices) else name + suffix
+        every = self._labels[gene]
+        labels = every if allowed is None else allowed
+        if len(labels) == 1:
+            return next(iter(labels.values()))
+        name = f"{prefix}{gene}{suffix if len(labels) < len(every) else ''}"
         return labels[trial.suggest_categorical(name, list(labels))]
 
     def params(self, architecture: Architecture) -> dict[str, Any]:
@@ -192,19 +201,32 @@ class SearchSpace:
     def _genes(self, architecture: Architecture) -> dict[str, Any]:
         if not self.contains(architecture):
             raise InputError(f"space '{self.name}' must contain the architecture, but got {architecture}.")
-        content, channels = self.content, architecture.channels
         genes = {gene: _label(getattr(architecture, gene)) for gene in _HOST_GENES}
-        missing = content.positions - len(architecture.positions)
+        missing = self.content.positions - len(architecture.positions)
         for depth, position in enumerate((*architecture.positions, *[Position()] * missing)):
-            fraction = next(f for f in content.active if _same_width(position, f, channels))
-            order = position.order if position.order in content.order else content.order[0]
-            residual = position.residual if position.residual in content.residual else content.residual[0]
-            width = position.active or channels
-            trunk = next(c for c in content.trunk if c.at(width) == position.trunk)
-            attention = next(c for c in content.attention if c.at(width) == position.attention)
-            values = (trunk, attention, order, residual, fraction)
-            genes |= {f"p{depth:02d}.{g}": _label(v) for g, v in zip(_POSITION_GENES, values, strict=True)}
+            values = self._position_genes(position, architecture.channels)
+            genes |= {f"p{depth:02d}.{gene}": value for gene, value in values.items()}
         return genes
+
+    def _position_genes(self, position: Position, channels: int) -> dict[str, Any]:
+        """Return genes that give a position; empty if none do."""
+        if (position, channels) not in self._known_genes:
+            genes = (
+                self._find_genes(position, channels) if position.is_identity or self._has(position, channels) else {}
+            )
+            self._known_genes[position, channels] = genes
+        return self._known_genes[position, channels]
+
+    def _find_genes(self, position: Position, channels: int) -> dict[str, Any]:
+        content = self.content
+        fraction = next(f for f in content.active if _same_width(position, f, channels))
+        order = position.order if position.order in content.order else content.order[0]
+        residual = position.residual if position.residual in content.residual else content.residual[0]
+        width = position.active or channels
+        trunk = next(c for c in content.trunk if c.at(width) == position.trunk)
+        attention = next(c for c in content.attention if c.at(width) == position.attention)
+        values = (trunk, attention, order, residual, fraction)
+        return {gene: _label(value) for gene, value in zip(_POSITION_GENES, values, strict=True)}
 
     def contains(self, architecture: Architecture) -> bool:
         """Return whether :meth:`suggest` can give ``architecture``."""
@@ -216,7 +238,7 @@ class SearchSpace:
         missing = content.positions - len(architecture.positions)
         if missing < 0 or (missing and not self.has_identity):
             return False
-        return all(self._has(position, architecture.channels) for position in set(architecture.positions))
+        return all(self._position_genes(position, architecture.channels) for position in architecture.positions)
 
     def _has(self, position: Position, channels: int) -> bool:
         content, width = self.content, position.active or channels
@@ -270,6 +292,11 @@ def _position(trunk: Choice, attention: Choice, fraction: float, channels: int) 
         return Position(trunk=trunk, attention=attention, active=_width(channels, fraction)).at(channels)
     except InputError:
         return None
+
+
+@cache
+def _gene_position(trunk: Choice, attention: Choice, order: Order, residual: bool, active: int) -> Position:
+    return Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active)
 
 
 def _fit(global_skip: GlobalSkip, tail: Choice) -> bool:

@@ -1,6 +1,6 @@
 """A nursery of workers on simulated trials: every line 'start' on its standard input forks one and prints its pid.
 
-Arguments: storage URL, workspace, study, space file, total, seconds per trial. Forking spares the imports.
+Arguments: storage URL, workspace, study, space, total, seconds per trial, sampler. Forking spares the imports.
 """
 
 import hashlib
@@ -8,9 +8,13 @@ import math
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from srnas.leaderboard import Quality, Rung, StudyRecord, TrialRecord
 from srnas.nas import study
@@ -71,9 +75,9 @@ class SimulatedJudge:
         )
 
 
-def open_simulated(url, workspace, name, space_file, total, seconds):
+def open_simulated(url, workspace, name, space, total, seconds, sampler="random"):
     """Return a search, a simulated judge and a publisher."""
-    space = SearchSpace.load(str(space_file), 2)
+    space = SearchSpace.load(str(space), 2)
     settings = StudySettings(
         name=name,
         space=space.name,
@@ -81,7 +85,7 @@ def open_simulated(url, workspace, name, space_file, total, seconds):
         scale=2,
         train="none",
         validation="none",
-        sampler="random",
+        sampler=sampler,
         seed=0,
         device="cpu",
         threads=1,
@@ -105,14 +109,39 @@ def open_simulated(url, workspace, name, space_file, total, seconds):
     return search, SimulatedJudge(settings, seconds), Publisher(Path(workspace), url, record, lambda _: None)
 
 
-def run_simulated(url, workspace, name, space_file, total, seconds):
+def run_simulated(*arguments):
     """Work on a simulated study until it has its total."""
-    return work(*open_simulated(url, workspace, name, space_file, total, seconds))
+    return work(*open_simulated(*arguments))
+
+
+@contextmanager
+def nursery(*arguments):
+    """Give a function that starts a worker and returns its pid; none survives."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    pids = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+
+        def start():
+            process.stdin.write("start\n")
+            process.stdin.flush()
+            pids.append(int(process.stdout.readline()))
+            return pids[-1]
+
+        try:
+            yield start
+        finally:
+            for pid in filter(psutil.pid_exists, pids):
+                os.kill(pid, signal.SIGKILL)
+            process.stdin.close()
 
 
 def main():
     """Fork a worker for every line."""
-    url, workspace, name, space_file, total, seconds = sys.argv[1:]
+    url, workspace, name, space, total, seconds, *sampler = sys.argv[1:]
     study.MAX_DEATHS = 1000  # Here it is never the candidate that kills.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sys.stdout.write("ready\n")
@@ -121,7 +150,7 @@ def main():
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            run_simulated(url, workspace, name, space_file, int(total), float(seconds))
+            run_simulated(url, workspace, name, space, int(total), float(seconds), *sampler)
             os._exit(0)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()

@@ -7,16 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
-from simulated import run_simulated
+from simulated import nursery, run_simulated
 
 from srnas.leaderboard import Store, non_dominated
 from srnas.nas.storage import open_storage, storage_url
@@ -86,31 +84,6 @@ def space_file(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(SPACE)
     return path
-
-
-@contextmanager
-def nursery(*arguments):
-    """Give a function that starts a worker and returns its pid; none survives."""
-    command = [sys.executable, Path(__file__).with_name("simulated.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    pids = []
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
-
-        def start():
-            process.stdin.write("start\n")
-            process.stdin.flush()
-            pids.append(int(process.stdout.readline()))
-            return pids[-1]
-
-        try:
-            yield start
-        finally:
-            for pid in filter(psutil.pid_exists, pids):
-                os.kill(pid, signal.SIGKILL)
-            process.stdin.close()
 
 
 def front_of(records):
