@@ -68,7 +68,7 @@ class Choice(BaseModel):
 
     def at(self, channels: int) -> "Choice":
         """Return the choice that stands for all which build the same block on ``channels``."""
-        return self if self.name == NONE else _choice_at(self, self.block, channels)
+        return self if self.name == NONE else _choice_at(self, channels)
 
     def _with(self, config: BaseModel) -> "Choice":
         kept = config.model_dump(exclude_defaults=True)
@@ -96,8 +96,8 @@ class Choice(BaseModel):
 
 
 @cache
-def _choice_at(choice: Choice, block: type[Block], channels: int) -> Choice:
-    return choice._with(block.canonical(choice.config, channels))
+def _choice_at(choice: Choice, channels: int) -> Choice:
+    return choice._with(choice.block.canonical(choice.config, channels))
 
 
 def _plain(value: Any) -> str:
