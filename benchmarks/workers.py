@@ -1,7 +1,7 @@
 """How much faster several workers are than one, on simulated trials that only wait.
 
-What is left is what workers cost each other: claims under a lock, proposals, the storage and MLflow. The rate is that of
-a whole study, from the start of its first trial to the end of its last. One and several take turns.
+What is left is what workers cost each other: claims under a lock, proposals, the storage and MLflow. The rate is that
+of a whole study, from the start of its first trial to the end of its last. One and several take turns.
 
     python benchmarks/workers.py [--workers 4] [--trials 12] [--seconds 1] [--storage postgresql://USER@HOST/DATABASE]
 """
@@ -22,7 +22,7 @@ from srnas.nas.storage import storage_url
 from srnas.nas.stored import stored_records
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "nas"))
-from simulated import nursery  # noqa: E402
+from simulated import nursery
 
 _POLL_S = 0.2
 
