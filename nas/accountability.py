@@ -9,8 +9,10 @@ Reference: Kendall, "A New Measure of Rank Correlation", Biometrika 30, 1938.
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from srnas.leaderboard import TrialRecord
 
 # Pairs are compared whose latencies differ by no more than this share; or, of few trials, the closest tenth of pairs.
 _CLOSE = 0.15
@@ -55,6 +57,29 @@ class Account:
 
 
 Row = tuple[float, float, float]
+
+
+def accounts_of(records: Sequence[TrialRecord]) -> list[Account]:
+    """Return what each predictor was worth on the trials that were trained to the end."""
+    points = {record.number: record.point for record in records if record.point}
+    psnr = {number: point[0] for number, point in points.items()}
+    latency = {number: point[1] for number, point in points.items()}
+    predictions: dict[str, dict[int, float]] = {}
+    for record in records:
+        for name, value in record.predictions.items():
+            if record.number in points:
+                predictions.setdefault(name, {})[record.number] = value
+    of_latency = ("table", "surrogate.cheap")
+    timed = {name: values for name, values in predictions.items() if name in of_latency}
+    for name in (*timed, "surrogate.std", "surrogate.trusted"):
+        predictions.pop(name, None)
+    return [*account(predictions, psnr, latency), *account_latency(timed, latency)]
+
+
+def without_signal(records: Sequence[TrialRecord], names: Collection[str]) -> dict[str, Account]:
+    """Return which of these predictors have been found worthless."""
+    accounts = {found.name: found for found in accounts_of(records) if found.name in names} if names else {}
+    return {name: found for name, found in accounts.items() if found.has_signal is False}
 
 
 def account(

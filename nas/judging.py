@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class Judge:
         cache: Results of earlier trainings.
         observer: Told of every stage.
         table: Predicts latencies of the study's target and input, if there is one.
-        with_proxies: Whether zero-cost proxies of every candidate are computed; they decide nothing.
+        proxies: Names of the zero-cost proxies that are computed of every candidate; they decide nothing.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Judge:
         cache: ResultCache,
         observer: Observer,
         table: BlockTable | None = None,
-        with_proxies: bool = False,
+        proxies: Collection[str] = (),
     ) -> None:
         self.settings = settings
         self.patches = patches
@@ -75,7 +75,7 @@ class Judge:
         self.cache = cache
         self.observer = observer
         self.table = table
-        self.with_proxies = with_proxies
+        self.proxies = set(proxies)
         self.device = torch.device(settings.device)
 
     def judge(
@@ -166,11 +166,11 @@ class Judge:
             raise OverBudgetError(exceeded)
 
     def _train(self, architecture: Architecture, found: dict[str, Any], gate: Gate | None) -> None:
-        if self.with_proxies:
+        if self.proxies:
             generator = torch.Generator().manual_seed(self.settings.training.seed)
             batch = self.patches.draw(self.settings.training.batch, generator)
             network = build_seeded(architecture, self.settings.training.seed).to(self.device)
-            found["predictions"] |= proxies(network, *batch)
+            found["predictions"] |= proxies(network, *batch, sorted(self.proxies))
         result = self.cache.load(architecture.key)
         found["reused"] = result is not None
         if result is None:

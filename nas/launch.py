@@ -28,6 +28,7 @@ from srnas.nas.preparation import (
     study_settings,
     training_config,
 )
+from srnas.nas.proxies import PROXIES
 from srnas.nas.publishing import Publisher
 from srnas.nas.settings import StudySettings
 from srnas.nas.storage import patiently, storage_url
@@ -181,5 +182,6 @@ def _open(plan: _Plan, observer: Observer, *, as_worker: bool = False) -> Sessio
     record = search.begin(lambda: made or make_record(), **({} if as_worker else wanted))
     patches = PatchSampler(train_pairs, request.scale, settings.training.patch, settings.target.device)
     cache = ResultCache(request.workspace / "cache", settings.protocol)
-    judge = Judge(settings, patches, validation, name, cache, observer, table, with_proxies=request.proxies)
+    proxies = PROXIES if request.proxies else ()
+    judge = Judge(settings, patches, validation, name, cache, observer, table, proxies)
     return Session(request, search, judge, Publisher(request.workspace, plan.url, record, observer.on_note))

@@ -17,7 +17,7 @@ from srnas.leaderboard import (
     rank_records,
     write_curve,
 )
-from srnas.nas.accountability import Account, account, account_latency
+from srnas.nas.accountability import Account, accounts_of
 from srnas.nas.boards import write_figures
 from srnas.nas.cache import ResultCache
 from srnas.nas.candidates import TimedOutError
@@ -131,23 +131,6 @@ def _outcome(study: StudyRecord, records: Sequence[TrialRecord], replicates: Seq
         records=tuple(records),
         replicates=tuple(replicates),
         board=board,
-        accounts=tuple(_accounts(records)),
+        accounts=tuple(accounts_of(records)),
         false_stops=false_stop_rate([r.point for r in finished if r.point], [r.spared for r in finished]),
     )
-
-
-def _accounts(records: Sequence[TrialRecord]) -> list[Account]:
-    """Return what each predictor was worth on the trials that were trained to the end."""
-    points = {record.number: record.point for record in records if record.point}
-    psnr = {number: point[0] for number, point in points.items()}
-    latency = {number: point[1] for number, point in points.items()}
-    predictions: dict[str, dict[int, float]] = {}
-    for record in records:
-        for name, value in record.predictions.items():
-            if record.number in points:
-                predictions.setdefault(name, {})[record.number] = value
-    of_latency = ("table", "surrogate.cheap")
-    timed = {name: values for name, values in predictions.items() if name in of_latency}
-    for name in (*timed, "surrogate.std", "surrogate.trusted"):
-        predictions.pop(name, None)
-    return [*account(predictions, psnr, latency), *account_latency(timed, latency)]

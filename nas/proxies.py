@@ -5,7 +5,7 @@ Higher shall mean better. Normalisation and nonlinearities are left as they are.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -13,20 +13,16 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def proxies(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor) -> dict[str, float]:
-    """Return every proxy that is finite, by name; the network is left as it was.
+def proxies(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor, names: Collection[str]) -> dict[str, float]:
+    """Return those of these proxies that are finite, by name; the network is left as it was.
 
     Args:
         network: In training form, freshly built.
         lr: ``(B, 3, H, W)``, B at least 2.
         hr: ``(B, 3, sH, sW)``.
+        names: Of ``PROXIES``.
     """
-    found = {
-        "grad_norm": grad_norm(network, lr, hr),
-        "synflow": synflow(network, lr),
-        "naswot": naswot(network, lr),
-        "zico": zico(network, lr, hr),
-    }
+    found = {name: PROXIES[name](network, lr, hr) for name in names}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
@@ -38,7 +34,7 @@ def grad_norm(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor) -> float:
     return math.log(math.sqrt(sum(squares)) or math.nan)
 
 
-def synflow(network: nn.Module, lr: torch.Tensor) -> float:
+def synflow(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor) -> float:
     """Return the logarithm of ``sum |theta dR/dtheta|`` with all parameters positive and R the sum of the output.
 
     Reference: Tanaka et al., "Pruning neural networks without any data", NeurIPS 2020, equation 2.
@@ -53,7 +49,7 @@ def synflow(network: nn.Module, lr: torch.Tensor) -> float:
     return math.log(sum(flow) or math.nan)
 
 
-def naswot(network: nn.Module, lr: torch.Tensor) -> float:
+def naswot(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor) -> float:
     """Return the log-determinant of how alike images switch: Mellor et al., ICML 2021, equations 2 and 3.
 
     The signs of the outputs of all convolutions stand for those before a ReLU, which few SR networks have; a regular
@@ -107,3 +103,11 @@ def _restored(network: nn.Module, hooked: Any = None) -> Iterator[None]:
             hook.remove()
         network.to(dtype).load_state_dict(state)
         network.zero_grad()
+
+
+PROXIES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], float]] = {
+    "grad_norm": grad_norm,
+    "synflow": synflow,
+    "naswot": naswot,
+    "zico": zico,
+}

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 
-from srnas.leaderboard import Rung
+from srnas.leaderboard import Rung, TrialRecord
+from srnas.nas.accountability import MIN_TRIALS, without_signal
 from srnas.nas.judging import Judge
 from srnas.nas.publishing import Publisher
 from srnas.nas.rungs import Decision
@@ -39,12 +40,16 @@ def work(search: Search, judge: Judge, publisher: Publisher) -> Standing:
         return patiently(action, search.url, observer.on_note)
 
     shown = {record.number for record in lasting(lambda: search.records)}
+    judged_at = 0
     while True:
         records = lasting(lambda: search.records)
         for record in (record for record in records if record.number not in shown):
             shown.add(record.number)
             observer.on_record(record, is_on_front(record, records))
         publisher.publish(records)
+        if len(records) >= judged_at + MIN_TRIALS:
+            judged_at = len(records)
+            _drop_proxies(judge, records)
         claim = lasting(search.claim)
         if isinstance(claim, Claim):
             _work_on(claim, search, judge)
@@ -52,6 +57,12 @@ def work(search: Search, judge: Judge, publisher: Publisher) -> Standing:
             time.sleep(_POLL_S)
         else:
             return claim
+
+
+def _drop_proxies(judge: Judge, records: Sequence[TrialRecord]) -> None:
+    for name, found in without_signal(records, judge.proxies).items():
+        judge.proxies.discard(name)
+        judge.observer.on_note(f"{found}: it is computed no more")
 
 
 def _work_on(claim: Claim, search: Search, judge: Judge) -> None:

@@ -37,7 +37,7 @@ class SimulatedJudge:
     """Sleeps as long as a trial takes; its results depend on the architecture only."""
 
     def __init__(self, settings, seconds):
-        self.settings, self.seconds, self.observer = settings, seconds, Observer()
+        self.settings, self.seconds, self.observer, self.proxies = settings, seconds, Observer(), set()
 
     def judge(self, architecture, number, design="", gate=None, predictions=None):
         started_ms = int(time.time() * 1000)
@@ -68,6 +68,7 @@ class SimulatedJudge:
             quality=Quality(
                 images=("a",), psnr_y_db=(psnr_db,), ssim_y=(0.9,), mean_psnr_y_db=psnr_db, mean_ssim_y=0.9
             ),
+            predictions={name: share(architecture.key, name) for name in self.proxies},
             started_ms=started_ms,
             ended_ms=int(time.time() * 1000),
             host=socket.gethostname(),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.nas.proxies import grad_norm, naswot, proxies, synflow, zico
+from srnas.nas.proxies import PROXIES, grad_norm, naswot, proxies, synflow, zico
 from srnas.search_space import Architecture, Position
 
 
@@ -32,15 +32,15 @@ def test_grad_norm_of_one_convolution(linear):
 
 def test_synflow_of_one_convolution(linear):
     # R is the sum of |w| over 3 outputs at 36 places: sum |w dR/dw| = 36 * 6.
-    assert synflow(linear, batch()[0]) == pytest.approx(math.log(36 * 6))
+    assert synflow(linear, *batch()) == pytest.approx(math.log(36 * 6))
 
 
 def test_naswot_tells_images_apart():
-    lr = batch()[0]
+    lr, hr = batch()
     twins = lr[:1].repeat(4, 1, 1, 1)
     network = nn.Conv2d(3, 8, 3)
-    assert naswot(network, lr) > naswot(network, lr[[0, 1, 2, 2]])
-    assert naswot(network, twins) == -math.inf
+    assert naswot(network, lr, hr) > naswot(network, lr[[0, 1, 2, 2]], hr)
+    assert naswot(network, twins, hr) == -math.inf
 
 
 def test_zico_is_the_mean_over_the_deviation_of_gradients(linear):
@@ -57,11 +57,11 @@ def test_a_network_is_left_as_it_was_and_what_is_not_finite_is_left_out():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     lr = torch.rand(3, 3, 16, 16)
     hr = torch.rand(3, 3, 32, 32)
-    found = proxies(network, lr, hr)
+    found = proxies(network, lr, hr, PROXIES)
     assert found.keys() == {"grad_norm", "synflow", "naswot", "zico"}
     assert all(math.isfinite(value) for value in found.values())
     assert network.training
     assert all(parameter.grad is None for parameter in network.parameters())
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert "naswot" not in proxies(network, lr[:1].repeat(3, 1, 1, 1), hr)
+    assert "naswot" not in proxies(network, lr[:1].repeat(3, 1, 1, 1), hr, PROXIES)

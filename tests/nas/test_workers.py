@@ -24,6 +24,7 @@ from srnas.nas.outcome import summarise
 from srnas.nas.storage import StorageLostError, critical, open_storage, patiently, shown, storage_url
 from srnas.nas.stored import read_records, since_rise, stored_study
 from srnas.nas.study import Claim, Standing
+from srnas.nas.worker import work
 from srnas.search_space import InputError
 
 
@@ -61,6 +62,22 @@ def test_two_workers_never_hold_the_same(simulated):
     other = second.claim()
     assert one.architecture.key != other.architecture.key
     assert {one.number, other.number} == {0, 1}
+
+
+def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
+    search, judge, publisher = simulated(40)
+    notes = []
+    monkeypatch.setattr(judge.observer, "on_note", notes.append)
+    judge.proxies = {"psnr", "chance"}  # A simulated PSNR rises with the first.
+    work(search, judge, publisher)
+    assert judge.proxies == {"psnr"}
+    [note] = notes
+    assert note.startswith("predictor chance: ")
+    assert note.endswith("no signal: it is computed no more")
+    with_chance = ["chance" in record.predictions for record in search.records]
+    assert with_chance == sorted(with_chance, reverse=True)
+    assert 12 <= sum(with_chance) < 40
+    assert all("psnr" in record.predictions for record in search.records)
 
 
 def test_what_a_dead_worker_held_is_claimed_again(simulated):
