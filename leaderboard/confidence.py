@@ -11,6 +11,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from srnas.leaderboard.record import Quality, Replicate, TrialRecord
 from srnas.search_space import InputError
 
 Floats = NDArray[np.float64]
+
+# What is known of a trial's doubt, beside its number.
+CONFIDENCE = ("num_seeds", "psnr_mean_db", "psnr_se_db", "front_probability", "step_db", "step_se_db")
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
@@ -108,25 +112,43 @@ def confidence_rows(
 ) -> pd.DataFrame:
     """Return what a board shows beside its rows: a row per complete trial.
 
-    The columns are ``trial``, ``num_seeds``, ``psnr_mean_db`` (over seeds), ``psnr_se_db`` (its standard error, from
-    the pooled spread; not a number without replicates) and ``front_probability``.
+    Beside ``trial`` the columns are those of ``CONFIDENCE``: ``num_seeds``, ``psnr_mean_db`` (over seeds),
+    ``psnr_se_db`` (its standard error, from the pooled spread; not a number without replicates), ``front_probability``
+    and, of a member of the front, ``step_db`` over the next faster member with its standard error ``step_se_db``,
+    paired by image.
     """
     spread = seed_spread(trials, replicates)
     deviation = spread.deviation_db if spread else math.nan
     probabilities = front_probability(trials, replicates, seed, draws)
+    qualities = _qualities(trials, replicates)
+    steps = _front_steps(trials, qualities)
     rows = [
-        {
-            "trial": number,
-            "num_seeds": len(found),
-            "psnr_mean_db": statistics.fmean(quality.mean_psnr_y_db for quality in found),
-            "psnr_se_db": deviation / math.sqrt(len(found)),
-            "front_probability": probabilities[number],
-        }
-        for number, found in _qualities(trials, replicates).items()
+        (
+            number,
+            len(found),
+            statistics.fmean(quality.mean_psnr_y_db for quality in found),
+            deviation / math.sqrt(len(found)),
+            probabilities[number],
+            *steps.get(number, (math.nan, math.nan)),
+        )
+        for number, found in qualities.items()
     ]
-    frame = pd.DataFrame(rows, columns=["trial", "num_seeds", "psnr_mean_db", "psnr_se_db", "front_probability"])
+    frame = pd.DataFrame(rows, columns=["trial", *CONFIDENCE])
     # Whole numbers stay whole beside trials that were not finished.
     return frame.astype({"num_seeds": "Int64"})
+
+
+def _front_steps(
+    trials: Sequence[TrialRecord], qualities: Mapping[int, Sequence[Quality]]
+) -> dict[int, tuple[float, float]]:
+    """Return by how much each member of the front is better than the next faster one, and the standard error."""
+    done = [(point[1], trial.number, point) for trial in trials if (point := trial.point)]
+    kept = non_dominated([point for *_, point in done])
+    front = [number for (_, number, _), on_front in sorted(zip(done, kept, strict=True)) if on_front]
+    by_image = {n: np.mean([q.psnr_y_db for q in qualities[n]], axis=0).tolist() for n in front}
+    if not front or len(by_image[front[0]]) < 2:
+        return {}
+    return {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}
 
 
 def _qualities(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Mapping[int, list[Quality]]:

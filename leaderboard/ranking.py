@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from srnas.leaderboard.confidence import confidence_rows
+from srnas.leaderboard.confidence import CONFIDENCE, confidence_rows
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 
@@ -43,7 +43,7 @@ def rank(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame | None
     if rows.empty:
         return Board(study, rows.assign(front=False, gain_db=0.0), 0.0)
     if confidence is not None:
-        rows = rows.merge(confidence, on="trial", how="left")
+        rows = rows.drop(columns=list(CONFIDENCE), errors="ignore").merge(confidence, on="trial", how="left")
     complete = (rows["state"] == "complete").to_numpy()
     points = list(zip(rows["psnr_y_db"].where(complete), rows["latency_stable_ms"], strict=True))
     rows = rows.assign(front=non_dominated(points), gain_db=rows["psnr_y_db"] - study.bicubic_psnr_y_db)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, Run
 
+from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
 
 
@@ -113,5 +114,6 @@ def run_row(run: Run) -> dict[str, Any]:
         "macs_g": metrics.get("macs_g", math.nan),
         "activations_m": metrics.get("activations_m", math.nan),
         "train_s": metrics.get("train_s", math.nan),
+        **{name: metrics.get(name, math.nan) for name in CONFIDENCE},
         "run_id": run.info.run_id,
     }

@@ -28,6 +28,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
+from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, run_row, trial_metrics, trial_params
 from srnas.search_space import InputError
@@ -173,6 +174,22 @@ class Store:
         self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
         self.client.set_terminated(run.info.run_id)
 
+    def write_confidence(self, study: StudyRecord, confidence: pd.DataFrame) -> None:
+        """Write what is known of the doubt of the trials that may be on the front.
+
+        Args:
+            study: The study.
+            confidence: Holds the columns of :func:`confidence_rows`.
+        """
+        known = self.rows(study).set_index("trial")
+        for _, row in confidence.iterrows():
+            values = {name: float(row[name]) for name in CONFIDENCE if pd.notna(row[name])}
+            before = known.loc[row["trial"]]
+            if (values.get("front_probability") or pd.notna(before.get("front_probability"))) and any(
+                before.get(name) != value for name, value in values.items()
+            ):
+                self.client.log_batch(before["run_id"], as_metrics(values))
+
     def log_progress(self, parent: str, step: int, metrics: Mapping[str, float], ended_ms: int) -> None:
         """Append to the study's curves, at the time when a trial ended."""
         now = int(time.time() * 1000)
@@ -259,8 +276,10 @@ class Store:
         """Return one row per trial: tags by their name, metrics with units in their name, full precision."""
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
         rows = [run_row(run) for run in self._search(self._experiment(study.experiment), filters)]
-        frame = pd.DataFrame(rows)
-        return frame.sort_values("trial", ignore_index=True) if rows else frame
+        if not rows:
+            return pd.DataFrame()
+        frame = pd.DataFrame(rows).sort_values("trial", ignore_index=True).astype({"num_seeds": "Int64"})
+        return frame.drop(columns=[name for name in CONFIDENCE if frame[name].isna().all()])
 
     def _experiment(self, name: str) -> str:
         local = "MLFLOW_TRACKING_URI" not in os.environ

@@ -31,6 +31,8 @@ _CONFIDENCE = (
     ("s.e.", "psnr_se_db", 3, "", False),
     ("seeds", "num_seeds", 0, "", True),
     ("P(front)", "front_probability", 2, "", False),
+    ("step", "step_db", 3, "+", True),
+    ("± s.e.", "step_se_db", 3, "", True),
 )
 WIDE = 130
 
@@ -55,7 +57,7 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    extra = _CONFIDENCE if "front_probability" in board.rows else ()
+    extra = tuple(column for column in _CONFIDENCE if column[1] in board.rows)
     columns = [column for column in (*_NUMBERS[:2], *extra, *_NUMBERS[2:]) if width >= WIDE or not column[-1]]
     table.add_column("", no_wrap=True)
     table.add_column("trial", justify="right")
@@ -75,7 +77,7 @@ def _said_of_confidence(board: Board) -> str:
         return ""
     return (
         " mean: PSNR-Y over seeds; s.e.: standard error of it; P(front): how often the trial is on the front of other "
-        "seeds, photographs and rounds."
+        "seeds, photographs and rounds; step: PSNR-Y over the next faster member, paired by photograph."
     )
 
 

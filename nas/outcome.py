@@ -119,7 +119,8 @@ def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhaus
     metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
     metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
     weights = {number: cache.weights(keys[number]) for number in front}
-    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights)
+    confidence = board.rows[board.rows["front_probability"].notna()] if len(board.rows) else None
+    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights, confidence)
     return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

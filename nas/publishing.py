@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from optuna.exceptions import StorageInternalError
 
 from srnas.leaderboard import Replicate, Store, StoreLostError, StudyRecord, TrialRecord, answering, hypervolume
@@ -49,6 +50,7 @@ class Publisher:
         metrics: Mapping[str, float] | None = None,
         files: Sequence[Path] = (),
         weights: Mapping[int, Path] | None = None,
+        confidence: pd.DataFrame | None = None,
         *,
         killed: bool = False,
     ) -> None:
@@ -60,6 +62,7 @@ class Publisher:
             metrics: Of the outcome.
             files: Figures and reports.
             weights: By trial.
+            confidence: Holds the columns of :func:`~srnas.leaderboard.confidence_rows`.
             killed: Whether it was interrupted.
         """
 
@@ -67,6 +70,8 @@ class Publisher:
             self._write_trials(store, records)
             for replicate in replicates:
                 store.write_replicate(self._parent, self.study, replicate)
+            if confidence is not None:
+                store.write_confidence(self.study, confidence)
             store.add_weights(self.study, {number: path for number, path in (weights or {}).items() if path.is_file()})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 

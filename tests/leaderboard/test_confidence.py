@@ -62,8 +62,8 @@ def trial(number, psnr, rounds=(1.0,), state="complete", images="abcd", **times)
     )
 
 
-def replicate(number, psnr, seed=1):
-    return Replicate(number=number, seed=seed, quality=quality(psnr), train_s=1.0)
+def replicate(number, psnr, seed=1, images="abcd"):
+    return Replicate(number=number, seed=seed, quality=quality(psnr, images), train_s=1.0)
 
 
 def study():
@@ -209,6 +209,18 @@ def test_the_curve_of_the_hypervolume(tmp_path):
     path = tmp_path / "curve.png"
     write_curve({"ours": curve, "other": curve[:2], "empty": []}, path)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_steps_along_the_front_are_paired_by_image():
+    fast = trial(0, (30.0, 32.0), (1.0,), images="ab")
+    slow = trial(1, (30.2, 32.4), (2.0,), images="ab")
+    beaten = trial(2, (29.0, 33.0), (3.0,), images="ab")
+    rows = confidence_rows([slow, beaten, fast], []).set_index("trial")
+    assert rows.loc[1, "step_db"] == pytest.approx(0.3)
+    assert rows.loc[1, "step_se_db"] == pytest.approx(0.1)
+    assert rows.loc[[0, 2], ["step_db", "step_se_db"]].isna().all(axis=None)
+    again = confidence_rows([slow, fast], [replicate(1, (30.4, 32.4), images="ab")]).set_index("trial")
+    assert again.loc[1, "step_db"] == pytest.approx(0.35)
 
 
 def test_a_board_shows_the_doubt(workspace):

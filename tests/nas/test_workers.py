@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
@@ -15,6 +16,7 @@ from optuna.trial import TrialState
 from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard import Rung, Store
+from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.nas import storage, study
 from srnas.nas.archive import export_study, import_study, list_studies, remove_study
 from srnas.nas.boards import load_board
@@ -249,6 +251,9 @@ def test_replicates_are_trained_once(real):
     assert front["front_probability"].between(0, 1).all()
     again = launch(request, Observer())
     assert not again.anew
+    stored = load_board(real.workspace).front
+    for name in CONFIDENCE:
+        np.testing.assert_allclose(stored[name].astype(float), front[name].astype(float))
     store = Store(real.workspace)
     runs = store._search(store._experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
     assert len(runs) == len(seeds)
