@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from srnas.leaderboard.profile_figure import log_scale
 from srnas.leaderboard.ranking import Board
 
 _FRONT, _DOMINATED, _DESIGN, _BICUBIC = "#0b5fa5", "#b8c0c8", "#d1495b", "#5f6b76"
@@ -26,7 +27,6 @@ def write_png(board: Board, path: Path) -> None:
     """Draw the board to ``path``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
 
     front, dominated, designs = _groups(board)
     figure = Figure(figsize=(9, 5.6), layout="constrained")
@@ -54,9 +54,7 @@ def write_png(board: Board, path: Path) -> None:
             color=_FRONT, ha="right",
         )  # fmt: skip
     if len(front):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        log_scale(axes, "x")
     axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
     axes.set_xlabel(_LATENCY)
     axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")

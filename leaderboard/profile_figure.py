@@ -84,7 +84,7 @@ def _draw_sizes(axes: "Axes", rows: Sequence[Row]) -> None:
             [_pixels(row) for row in found], middle, yerr=[below, above], label=label, capsize=3, linewidth=1.2,
             **_style(number),
         )  # fmt: skip
-    _log(axes, "xy")
+    log_scale(axes, "xy")
     axes.set_xlabel("pixels of the input")
     axes.set_ylabel("latency in ms (median, 95 % interval)")
     axes.set_title("Latency against size")
@@ -103,7 +103,7 @@ def _draw_macs(axes: "Axes", rows: Sequence[Row]) -> None:
             label=_legend_name(name),
             zorder=3, **_style(number),
         )  # fmt: skip
-    _log(axes, "xy")
+    log_scale(axes, "xy")
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     for rate in (10.0**power for power in range(-3, 6)):
@@ -138,7 +138,7 @@ def _draw_roofline(axes: "Axes", rows: Sequence[Row], roofline: Roofline) -> Non
             [row["macs"] / row["latency_stable_ms"] / 1e6 for row in found], s=50, label=_legend_name(name),
             zorder=3, **_style(number),
         )  # fmt: skip
-    _log(axes, "xy")
+    log_scale(axes, "xy")
     axes.set_xlabel("MACs per byte read or written, nothing fused")
     axes.set_ylabel("GMAC/s")
     axes.set_title("Roofline")
@@ -178,7 +178,7 @@ def _draw_places(axes: "Axes", rows: Sequence[Row]) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
 
 
-def _log(axes: "Axes", which: str) -> None:
+def log_scale(axes: "Axes", which: str) -> None:
     """Make axes logarithmic, with ticks at 1, 2 and 5 times the powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

@@ -67,13 +67,13 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
     """Open a storage; without ``create``, nothing is written.
 
     Raises:
-        InputError: If its driver is missing.
+        InputError: If its driver is missing, or the folder of a SQLite file cannot be written.
         StorageInternalError: If it does not answer.
     """
     sqlite = make_url(url).get_backend_name() == "sqlite"
     options = {"connect_args": {"timeout": _BUSY_S}} if sqlite else {"pool_pre_ping": True}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), critical(url, "tables") if create else contextlib.nullcontext():
             warnings.simplefilter("ignore", ExperimentalWarning)  # Heartbeats.
             return RDBStorage(
                 url,
@@ -117,7 +117,7 @@ def critical(url: str, part: str) -> Iterator[None]:
         connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
         connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
     except ImportError:
-        open_storage(url)
+        open_storage(url, create=False)
         raise
     except SQLAlchemyError as error:
         raise StorageInternalError(_first_line(error)) from error

@@ -93,7 +93,7 @@ def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Tabl
             f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
             f"training the whole recording ({found[0].total_cost:,.0f} {found[0].unit}). {whole} of "
             f"{recording.num_records} trials have a whole curve and are replayed. A proposal that was not recorded "
-            "stands for the nearest one."
+            "stands for the nearest one. stops: trials that the rungs stopped, on average."
         ),
         title_justify="left",
         caption_justify="left",
@@ -101,15 +101,15 @@ def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Tabl
     table.add_column("strategy", no_wrap=True)
     for share in _SHOWN:
         table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
-    table.add_column("stopped", justify="right")
+    table.add_column("stops", justify="right", no_wrap=True)
     for one in found:
         cells = (_cell(*_at(one, share)) for share in _SHOWN)
-        table.add_row(one.name, *cells, f"{one.num_stopped:.1f} of {one.num_trials:.0f}")
+        table.add_row(one.name, *cells, f"{one.num_stopped:.1f}")
     return table
 
 
 def _cell(mean: float, error: float | None) -> str:
-    return f"{mean:.3f}" + ("" if error is None else f" ±{error:.3f}")
+    return f"{mean:.3f}" + ("" if error is None else f"±{error:.3f}".replace("±0.", "±."))
 
 
 def _write(found: "list[Replayed]", path: Path) -> Path:

@@ -35,46 +35,58 @@ tail = ["pixelshuffle"]
 """
 
 
+class Server:
+    """A PostgreSQL server of its own, on loopback."""
+
+    def __init__(self, programs, folder):
+        self.programs, self.folder = programs, folder
+        self.user = {}
+        if os.geteuid() == 0:  # The server refuses to be run by root.
+            account = pwd.getpwnam("nobody")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgresql://srnas@127.0.0.1:{self.port}/postgres"
+        self._call("initdb", "-U", "srnas", "-A", "trust", "--no-sync")
+
+    def start(self):
+        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories="
+        self._call("pg_ctl", "-o", options, "-l", self.folder / "log", "-w", "start")
+
+    def stop(self):
+        self._call("pg_ctl", "-m", "immediate", "stop")
+
+    def _call(self, program, *arguments):
+        command = [self.programs / program, "-D", self.folder / "data", *arguments]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, timeout=60, **self.user)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Return the URL of an empty PostgreSQL server that the test started."""
+    """Return a running server that holds nothing."""
     try:
-        programs = Path(
-            subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-        )
+        asked = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
     except FileNotFoundError:
         pytest.skip("needs PostgreSQL's server programs")
+    programs = Path(asked.stdout.strip())
     if not (programs / "initdb").is_file():
         pytest.skip("needs PostgreSQL's server programs")
     folder = Path(shutil.copytree(tmp_path_factory.mktemp("server"), f"/tmp/srnas-pg-{os.getpid()}"))
-    user = {}
-    if os.geteuid() == 0:  # The server refuses to be run by root.
-        account = pwd.getpwnam("nobody")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-
-    def call(program, *arguments):
-        command = [programs / program, *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60, **user)
-
-    call("initdb", "-D", data, "-U", "srnas", "-A", "trust", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories= -c fsync=off"
-    call("pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    found = Server(programs, folder)
+    found.start()
     try:
-        yield f"postgresql://srnas@127.0.0.1:{port}/postgres"
+        yield found
     finally:
-        call("pg_ctl", "-D", data, "-m", "immediate", "stop")
+        found.stop()
         shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, workspace):
     """Return the URL of a study's storage."""
-    given = request.getfixturevalue("server") if request.param == "postgresql" else None
+    given = request.getfixturevalue("server").url if request.param == "postgresql" else None
     return storage_url(workspace, "disturbed", given)
 
 
@@ -124,3 +136,32 @@ def test_killed_workers_lose_nothing(url, workspace, space_file, tmp_path):
     assert run_simulated(undisturbed, tmp_path / "other", "undisturbed", space_file, total, 0) is Standing.DONE
     calm = read_records(optuna.load_study(study_name="undisturbed", storage=open_storage(undisturbed)))
     assert front_of(calm) == front_of(records)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_server_that_stops_and_comes_back(server, workspace, space_file):
+    url = storage_url(workspace, "interrupted", server.url)
+
+    def judged():
+        return read_records(optuna.load_study(study_name="interrupted", storage=open_storage(url)))
+
+    with nursery(url, workspace, "interrupted", space_file, 12, TRIAL_S) as start:
+        workers = [start() for _ in range(2)]
+        deadline = time.monotonic() + 120
+        while "interrupted" not in optuna.get_all_study_names(open_storage(url)) or not judged():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.stop()
+        try:
+            time.sleep(5 * TRIAL_S)
+            assert all(map(psutil.pid_exists, workers))
+        finally:
+            server.start()
+        assert len(judged()) < 12
+        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    keys = [record.genotype.key for record in judged()]
+    assert len(keys) == len(set(keys)) == 12
+    store = Store(workspace)
+    assert len(store.rows(store.studies()[0])) == 12
