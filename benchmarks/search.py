@@ -10,7 +10,6 @@ the greatest latency that any run has measured.
 
 import argparse
 import json
-import signal
 import statistics
 import subprocess
 import sys
@@ -45,7 +44,7 @@ def run(sampler: str, seed: int, seconds: float, options: list[str]) -> tuple[fl
         try:
             said = process.communicate(timeout=seconds)[1]
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.communicate()
         else:
             raise SystemExit(f"the search with {sampler} must last {seconds} s, but it ended:\n{said}")
@@ -72,6 +71,8 @@ def main() -> None:
                 bars.update(task, description=f"seed {seed} {name}")
                 worst_psnr, records = run(name, seed, given.seconds, given.options)
                 found[name].append(records)
+                points_found = [record.point for record in records if record.point]
+                bars.console.print(f"seed {seed} {name}: {sorted(points_found, key=lambda point: point[1])}")
                 bars.advance(task)
     points = {name: [[r.point for r in one if r.point] for one in runs] for name, runs in found.items()}
     reference = worst_psnr, max(latency for runs in points.values() for one in runs for _, latency in one)
