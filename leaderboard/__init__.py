@@ -11,6 +11,7 @@ from srnas.leaderboard.confidence import (
 from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_cost_curves, write_curve
 from srnas.leaderboard.figure import write_html, write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
+from srnas.leaderboard.picking import Contender, Duel, Pick, pick
 from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
 from srnas.leaderboard.ranking import Board, rank, rank_records
@@ -20,7 +21,10 @@ from srnas.leaderboard.table import board_summary, board_table
 
 __all__ = [
     "Board",
+    "Contender",
     "CurvePoint",
+    "Duel",
+    "Pick",
     "Quality",
     "Replicate",
     "Rung",
@@ -42,6 +46,7 @@ __all__ = [
     "near_front",
     "non_dominated",
     "paired_difference",
+    "pick",
     "places_table",
     "profile_figures",
     "rank",

@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
@@ -29,6 +30,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.confidence import CONFIDENCE
+from srnas.leaderboard.ranking import Board
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, run_row, trial_metrics, trial_params
 from srnas.search_space import InputError
@@ -174,21 +176,23 @@ class Store:
         self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
         self.client.set_terminated(run.info.run_id)
 
-    def write_confidence(self, study: StudyRecord, confidence: pd.DataFrame) -> None:
-        """Write what is known of the doubt of the trials that may be on the front.
+    def write_confidence(self, board: Board) -> None:
+        """Write what is known of the doubt of the trials that may be on the front, in place of what was written.
 
         Args:
-            study: The study.
-            confidence: Holds the columns of :func:`confidence_rows`.
+            board: Ranked with :func:`confidence_rows`.
         """
-        known = self.rows(study).set_index("trial")
-        for _, row in confidence.iterrows():
-            values = {name: float(row[name]) for name in CONFIDENCE if pd.notna(row[name])}
-            before = known.loc[row["trial"]]
-            if (values.get("front_probability") or pd.notna(before.get("front_probability"))) and any(
-                before.get(name) != value for name, value in values.items()
-            ):
-                self.client.log_batch(before["run_id"], as_metrics(values))
+        wanted = {row["trial"]: row for row in board.records()}
+        for before in self.rows(board.study).to_dict("records"):
+            row = wanted.get(before["trial"], {})
+            was = {name: before[name] for name in CONFIDENCE if pd.notna(before.get(name))}
+            now = {name: row[name] for name in CONFIDENCE if row.get(name) is not None}
+            if (now.get("front_probability") or was) and now != was:
+                # A metric cannot be taken back, only be overwritten.
+                values = dict.fromkeys(was, math.nan) | now
+                time_ms = int(time.time() * 1000)
+                metrics = [Metric(name, float(value), time_ms, 0) for name, value in values.items()]
+                self.client.log_batch(str(before["run_id"]), metrics)
 
     def log_progress(self, parent: str, step: int, metrics: Mapping[str, float], ended_ms: int) -> None:
         """Append to the study's curves, at the time when a trial ended."""
@@ -260,11 +264,24 @@ class Store:
         """Return an architecture that some study judged, as plain data, or ``None`` if none did."""
         for experiment in self._experiments():
             for run in self.client.search_runs([experiment], f"tags.`srnas.key` = '{key}'", max_results=1):
-                with tempfile.TemporaryDirectory() as folder:
-                    path = self.client.download_artifacts(run.info.run_id, "architecture.json", folder)
-                    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-                    return found
+                found: dict[str, Any] = json.loads(self._text(run.info.run_id, "architecture.json"))
+                return found
         return None
+
+    def trial(self, run_id: str) -> TrialRecord:
+        """Return the whole record of a trial's run."""
+        return TrialRecord.model_validate_json(self._text(run_id, "trial.json"))
+
+    def replicates(self, study: StudyRecord) -> list[Replicate]:
+        """Return what was trained again with other seeds, in the study whose networks these are."""
+        filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
+        runs = self._search(self._experiment(study.experiment), filters)
+        return [Replicate.model_validate_json(self._text(run.info.run_id, "replicate.json")) for run in runs]
+
+    def _text(self, run_id: str, file: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, file, folder)
+            return Path(path).read_text(encoding="utf-8")
 
     def studies(self) -> list[StudyRecord]:
         """Return every study, newest first."""

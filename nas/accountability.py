@@ -19,6 +19,8 @@ _CLOSE = 0.15
 _LEAST_SHARE = 0.1
 # With fewer trials no predictor is judged.
 MIN_TRIALS = 12
+# With fewer a predictor of use (tau .5) often looks like one of none: in 27 of 30 simulated studies at 12, 5 at 48.
+SETTLED = 48
 _DRAWS = 500
 
 
@@ -59,15 +61,15 @@ class Account:
 Row = tuple[float, float, float]
 
 
-def accounts_of(records: Sequence[TrialRecord]) -> list[Account]:
-    """Return what each predictor was worth on the trials that were trained to the end."""
+def accounts_of(records: Sequence[TrialRecord], names: Collection[str] | None = None) -> list[Account]:
+    """Return what each predictor, or those of ``names``, was worth on the trials that were trained to the end."""
     points = {record.number: record.point for record in records if record.point}
     psnr = {number: point[0] for number, point in points.items()}
     latency = {number: point[1] for number, point in points.items()}
     predictions: dict[str, dict[int, float]] = {}
     for record in records:
         for name, value in record.predictions.items():
-            if record.number in points:
+            if record.number in points and (names is None or name in names):
                 predictions.setdefault(name, {})[record.number] = value
     of_latency = ("table", "surrogate.cheap")
     timed = {name: values for name, values in predictions.items() if name in of_latency}
@@ -77,9 +79,9 @@ def accounts_of(records: Sequence[TrialRecord]) -> list[Account]:
 
 
 def without_signal(records: Sequence[TrialRecord], names: Collection[str]) -> dict[str, Account]:
-    """Return which of these predictors have been found worthless."""
-    accounts = {found.name: found for found in accounts_of(records) if found.name in names} if names else {}
-    return {name: found for name, found in accounts.items() if found.has_signal is False}
+    """Return which of these predictors have shown no signal over ``SETTLED`` trials or more."""
+    accounts = accounts_of(records, names) if names else []
+    return {found.name: found for found in accounts if found.num_trials >= SETTLED and not found.has_signal}
 
 
 def account(

@@ -42,7 +42,7 @@ class Domain(Protocol[T]):
     def features(self, candidate: T) -> Sequence[Sequence[float]]:
         """Return what the expensive objective is modelled on: groups, always as many and as long.
 
-        How much a group matters is learned; inside a group numbers count as they are.
+        How much a group's linear part matters is learned; inside a group numbers count as they are.
         """
 
     def cheap(self, candidates: Sequence[T]) -> list[float | None]:

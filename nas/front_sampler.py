@@ -216,7 +216,8 @@ class FrontSampler(BaseSampler, Generic[T]):
         )
         known = known + self._believed(study, trial, model)
         gain, mean, deviation = self._score(pool, model, known, sign, toward)
-        for _ in range(_ROUNDS):
+        trusted = self._use_surrogate and _beats_trend(model, known)
+        for _ in range(_ROUNDS if trusted else 0):
             best = [pool[i][0] for i in np.argsort(-gain)[:_POLISHED]]
             near = self._neighbours(best, seen | {self._domain.key(candidate) for candidate, _ in pool})
             if not near:
@@ -224,7 +225,6 @@ class FrontSampler(BaseSampler, Generic[T]):
             scored = zip((gain, mean, deviation), self._score(near, model, known, sign, toward), strict=True)
             gain, mean, deviation = map(np.concatenate, scored)
             pool += near
-        trusted = self._use_surrogate and _beats_trend(model, known)
         first = int(np.argmax(gain)) if trusted else self._rng.randrange(len(pool))
         predicted = {
             "mean": sign * float(mean[first]),
@@ -255,7 +255,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         return self._draw(
             seen,
             lambda: self._domain.mutate(self._rng.choice(candidates), self._rng),
-            self._num_proposals // _ROUNDS // 2,
+            max(1, self._num_proposals // _ROUNDS // 2),
         )
 
     def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate) -> list[_Known[T]]:

@@ -119,8 +119,7 @@ def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhaus
     metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
     metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
     weights = {number: cache.weights(keys[number]) for number in front}
-    confidence = board.rows[board.rows["front_probability"].notna()] if len(board.rows) else None
-    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights, confidence)
+    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights, board)
     return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

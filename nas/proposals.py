@@ -22,6 +22,10 @@ _RIDGE = 1e-2
 _SLACK = 1.15
 
 
+# So many totals are kept.
+_MOST_TOTALS = 20_000
+
+
 class PartCounts(NamedTuple):
     """Sizes of one part, or of all parts of a network."""
 
@@ -56,6 +60,8 @@ class PartCounter:
 
     def total(self, architecture: Architecture) -> PartCounts:
         """Return the counts of a network."""
+        if len(self._totals) >= _MOST_TOTALS:
+            self._totals.clear()
         if architecture.key not in self._totals:
             counts = (self.of(part) for part in parts(architecture))
             self._totals[architecture.key] = PartCounts(*map(sum, zip(*counts, strict=True)))

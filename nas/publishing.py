@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
 from optuna.exceptions import StorageInternalError
 
-from srnas.leaderboard import Replicate, Store, StoreLostError, StudyRecord, TrialRecord, answering, hypervolume
+from srnas.leaderboard import Board, Replicate, Store, StoreLostError, StudyRecord, TrialRecord, answering, hypervolume
 from srnas.nas.storage import critical
 
 # A search does not wait minutes for a tracking server: what it misses is written later.
@@ -50,7 +49,7 @@ class Publisher:
         metrics: Mapping[str, float] | None = None,
         files: Sequence[Path] = (),
         weights: Mapping[int, Path] | None = None,
-        confidence: pd.DataFrame | None = None,
+        board: Board | None = None,
         *,
         killed: bool = False,
     ) -> None:
@@ -62,7 +61,7 @@ class Publisher:
             metrics: Of the outcome.
             files: Figures and reports.
             weights: By trial.
-            confidence: Holds the columns of :func:`~srnas.leaderboard.confidence_rows`.
+            board: All ranked, with their doubt.
             killed: Whether it was interrupted.
         """
 
@@ -70,8 +69,8 @@ class Publisher:
             self._write_trials(store, records)
             for replicate in replicates:
                 store.write_replicate(self._parent, self.study, replicate)
-            if confidence is not None:
-                store.write_confidence(self.study, confidence)
+            if board is not None:
+                store.write_confidence(board)
             store.add_weights(self.study, {number: path for number, path in (weights or {}).items() if path.is_file()})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 

@@ -16,17 +16,19 @@ Floats = NDArray[np.float64]
 
 # Of the Matern kernel, in units of the typical distance to the center; the likelier one is taken.
 _LENGTHS = (1.0, 2.0)
-# The weights are expected here, within such a factor (one standard deviation of its logarithm).
+# Where the weights are expected, and the standard deviation of their natural logarithms; four of them are the bounds.
 _WEIGHT, _NOISE, _SPREAD = 0.2, 0.02, 2.0
+_BOUND = 4
 _JITTER = 1e-8
+_EQUAL = 1e-9
 _STEPS = 40
 
 
 class Surrogate:
     """Predicts values at features that come in groups.
 
-    The kernel is a linear one for each group, a Matern 3/2 kernel over all of them, and noise, each with a weight of
-    its own: those of the greatest posterior density, so that a group that says nothing counts for little.
+    The kernel is a linear one for each group, a Matern 3/2 kernel in whose distance all groups count the same, and
+    noise, each with a weight of its own: those of the greatest posterior density.
 
     Args:
         groups: ``(N, D)`` each, D as it comes, N at least 2. Scales matter only inside a group.
@@ -36,12 +38,12 @@ class Surrogate:
 
     def __init__(self, groups: Sequence[ArrayLike], values: ArrayLike, doubts: ArrayLike | None = None) -> None:
         y = np.asarray(values, float)
-        self._mean, self._deviation = float(y.mean()), float(y.std()) or 1.0
+        self._mean, self._deviation = float(y.mean()), _spread(y[:, None])
         self._values: Floats = (y - self._mean) / self._deviation
         extra = np.zeros(len(y)) if doubts is None else (np.asarray(doubts, float) / self._deviation) ** 2
         arrays = [np.asarray(group, float) for group in groups]
         self._centers = [x.mean(0) for x in arrays]
-        self._scales = [float(np.sqrt(x.var(0).sum())) or 1.0 for x in arrays]
+        self._scales = [_spread(x) for x in arrays]
         self._known = self._scaled(arrays)
         fits = [self._fit(length, extra) for length in _LENGTHS]
         _, self._weights, self._length, self._factor = min(fits, key=lambda fit: fit[0])
@@ -83,7 +85,7 @@ class Surrogate:
             slope = 0.5 * weights * np.tensordot(kernels, inverse - np.outer(alpha, alpha), 2) + off / _SPREAD
             return float(value), slope
 
-        bounds = [(center - 4 * _SPREAD, center + 4 * _SPREAD) for center in expected]
+        bounds = [(center - _BOUND * _SPREAD, center + _BOUND * _SPREAD) for center in expected]
         found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
         weights: Floats = np.exp(found.x)
         return float(found.fun), weights, length, factor(weights)
@@ -108,6 +110,12 @@ class Surrogate:
         inverse = cho_solve((self._factor, True), np.eye(len(self._values)))
         predicted: Floats = self._values - self._alpha / np.diag(inverse)
         return predicted * self._deviation + self._mean
+
+
+def _spread(x: Floats) -> float:
+    """Return the typical distance of a row to the center; 1 if they are equal but for rounding."""
+    found = float(np.sqrt(x.var(0).sum()))
+    return found if found > _EQUAL * max(1.0, float(np.abs(x).max(initial=0))) else 1.0
 
 
 def extrapolate(partial: Sequence[float | None], final: Sequence[float | None]) -> list[tuple[float, float] | None]:

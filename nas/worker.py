@@ -8,7 +8,7 @@ from typing import TypeVar
 from optuna.exceptions import StorageInternalError
 
 from srnas.leaderboard import Rung, TrialRecord
-from srnas.nas.accountability import MIN_TRIALS, without_signal
+from srnas.nas.accountability import SETTLED, without_signal
 from srnas.nas.judging import Judge
 from srnas.nas.publishing import Publisher
 from srnas.nas.rungs import Decision
@@ -40,15 +40,15 @@ def work(search: Search, judge: Judge, publisher: Publisher) -> Standing:
         return patiently(action, search.url, observer.on_note)
 
     shown = {record.number for record in lasting(lambda: search.records)}
-    judged_at = 0
+    due = SETTLED
     while True:
         records = lasting(lambda: search.records)
         for record in (record for record in records if record.number not in shown):
             shown.add(record.number)
             observer.on_record(record, is_on_front(record, records))
         publisher.publish(records)
-        if len(records) >= judged_at + MIN_TRIALS:
-            judged_at = len(records)
+        if len(records) >= due:
+            due = 2 * len(records)
             _drop_proxies(judge, records)
         claim = lasting(search.claim)
         if isinstance(claim, Claim):

@@ -13,6 +13,7 @@ from srnas.nas.cli import (
     compare,
     evaluate,
     networks,
+    pick,
     profile,
     replay,
     retime,
@@ -56,6 +57,7 @@ app.command("search")(search.search)
 app.command("worker")(worker.worker)
 app.add_typer(studies.app, name="studies")
 app.command("leaderboard")(board.leaderboard)
+app.command("pick")(pick.pick)
 app.command("evaluate")(evaluate.evaluate)
 app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")

@@ -5,14 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from handmade import replicate, study, trial
 from rich.console import Console
 
 from srnas.leaderboard import (
-    Quality,
-    Replicate,
     Store,
-    StudyRecord,
-    TrialRecord,
     board_table,
     confidence_rows,
     front_probability,
@@ -20,64 +17,12 @@ from srnas.leaderboard import (
     near_front,
     paired_difference,
     rank,
+    rank_records,
     seed_spread,
     write_curve,
 )
-from srnas.profiling import Latency, Target, describe_device
-from srnas.search_space import Architecture, InputError, Position
-
-ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),)).to_dict()
-
-
-def quality(psnr, images="abcd"):
-    psnr = (psnr,) * len(images) if isinstance(psnr, float) else tuple(psnr)
-    mean = sum(psnr) / len(psnr)
-    return Quality(
-        images=tuple(images), psnr_y_db=psnr, ssim_y=(0.9,) * len(images), mean_psnr_y_db=mean, mean_ssim_y=0.9
-    )
-
-
-def trial(number, psnr, rounds=(1.0,), state="complete", images="abcd", **times):
-    latency = Latency(
-        latency_ms=max(rounds),
-        low_ms=min(rounds),
-        high_ms=max(rounds),
-        stable_ms=min(rounds),
-        reference_ratio=1.0,
-        first_call_ms=1.0,
-        rounds_ms=tuple(rounds),
-        reference_rounds_ms=(1.0,) * len(rounds),
-        flags=(),
-    )
-    return TrialRecord(
-        study="demo",
-        number=number,
-        state=state,
-        architecture=ARCHITECTURE,
-        protocol="p",
-        validation="held-out",
-        latency=latency,
-        quality=quality(psnr, images) if state == "complete" else None,
-        **times,
-    )
-
-
-def replicate(number, psnr, seed=1, images="abcd"):
-    return Replicate(number=number, seed=seed, quality=quality(psnr, images), train_s=1.0)
-
-
-def study():
-    return StudyRecord(
-        name="demo",
-        scale=2,
-        config={},
-        validation="held-out",
-        bicubic_psnr_y_db=30.0,
-        bicubic_ssim_y=0.9,
-        device=describe_device(Target()),
-        reference_psnr_y_db=30.0,
-        reference_latency_ms=math.e,
-    )
+from srnas.profiling import Latency
+from srnas.search_space import InputError
 
 
 def test_the_paired_difference():
@@ -221,6 +166,28 @@ def test_steps_along_the_front_are_paired_by_image():
     assert rows.loc[[0, 2], ["step_db", "step_se_db"]].isna().all(axis=None)
     again = confidence_rows([slow, fast], [replicate(1, (30.4, 32.4), images="ab")]).set_index("trial")
     assert again.loc[1, "step_db"] == pytest.approx(0.35)
+
+
+def test_the_doubt_in_the_store_is_brought_up_to_date(workspace):
+    fast, slow, better = trial(0, 31.0), trial(1, 32.0, (3.0,)), trial(2, 33.0, (2.0,))
+    store = Store(workspace)
+    parent = store.open_study(study())
+
+    def written(trials):
+        store.write_confidence(rank_records(study(), trials))
+        return store.rows(study()).set_index("trial")
+
+    for record in (fast, slow):
+        store.write_trial(parent, study(), record)
+    before = written([fast, slow])
+    assert before["front_probability"].tolist() == [1.0, 1.0]
+    assert before.loc[1, "step_db"] == pytest.approx(1.0)
+    assert "step_db" not in written([fast, slow, better])  # The run of the last is not there.
+    store.write_trial(parent, study(), better)
+    after = written([fast, slow, better])
+    assert after["front_probability"].tolist() == [1.0, 0.0, 1.0]
+    assert after.loc[2, "step_db"] == pytest.approx(2.0)
+    assert after["step_db"].isna().tolist() == [True, True, False]
 
 
 def test_a_board_shows_the_doubt(workspace):

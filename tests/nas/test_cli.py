@@ -45,6 +45,7 @@ OPTIONS = {
     "studies import": "--storage --workspace",
     "replay": "--sampler --rungs --seeds --cost --space --figures --storage --workspace --json",
     "leaderboard": "--study --figures --workspace --json",
+    "pick": "--latency-ms --confidence --study --device --workspace --json",
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
         "--json"
@@ -108,6 +109,26 @@ def test_search_prints_the_front_and_where_things_are(search, workspace):
     assert code == 0
     assert "is complete with 2 trials; nothing was run." in out.replace("\n", " ")
     assert "--trials 4" in out
+
+
+def test_pick(search, run, workspace):
+    search("--trials", 3)
+    given = ("pick", "--workspace", workspace, "--latency-ms")
+    code, out, _ = run(*given, 1e4)
+    assert code == 0
+    assert "Within 10000 ms with probability 0.95" in out.replace("\n", " ")
+    found = json.loads(run(*given, 1e4, "--json", "--device", "float32")[1])
+    assert found["pick"]["within_probability"] == 1.0
+    best = max([found["pick"], *found["runners_up"]], key=lambda one: one["psnr_y_db"])
+    assert best == found["pick"]
+    assert f"srnas upscale PHOTO --trial {best['trial']} --study small-x2" in out
+    assert all(one["difference_db"] >= 0 for one in found["runners_up"])
+    code, _, err = run(*given, 1e-6)
+    assert code == 2
+    assert "must take at most 1e-06 ms" in err
+    code, _, err = run(*given, 1e4, "--device", "abacus")
+    assert code == 2
+    assert "a device profile must contain 'abacus', but there are '" in err
 
 
 def test_search_and_leaderboard_as_json(search, run, workspace, tmp_path):

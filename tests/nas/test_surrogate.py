@@ -65,6 +65,31 @@ def test_predictions_are_those_of_an_established_library():
     np.testing.assert_allclose(model.values, values[:30])
 
 
+def test_groups_have_linear_kernels_of_their_own():
+    """Against the formulas with dense matrices."""
+    features, values = problem(30, noise=0.05)
+    groups = [features[:, :5], 7 * features[:, 5:]]
+    model = Surrogate([group[:20] for group in groups], values[:20])
+    first, second, rough, noise = model._weights
+    a, b = ((x - x[:20].mean(0)) / np.sqrt(x[:20].var(0).sum()) for x in groups)
+    kernel = first * a @ a.T + second * b @ b.T + rough * Matern(np.sqrt(2) * model._length, nu=1.5)(np.hstack([a, b]))
+    inverse = np.linalg.inv(kernel[:20, :20] + (noise + 1e-8) * np.eye(20))
+    mean, deviation = values[:20].mean(), values[:20].std()
+    expected = kernel[20:, :20] @ inverse @ (values[:20] - mean) + mean
+    variance = np.diag(kernel[20:, 20:] + noise - kernel[20:, :20] @ inverse @ kernel[:20, 20:])
+    found = model.predict([group[20:] for group in groups])
+    np.testing.assert_allclose(found, (expected, np.sqrt(variance) * deviation), rtol=1e-6)
+
+
+def test_a_group_that_is_constant_but_for_rounding_says_nothing():
+    features, values = problem(10)
+    constant = np.log([[3.0]] * 10)
+    model = Surrogate([features, constant], values)
+    mean, deviation = model.predict([features, np.log([[2.0]] * 10)])
+    assert (np.abs(mean - values) < 5).all()
+    assert (deviation < 5).all()
+
+
 def test_a_group_that_says_nothing_counts_for_little():
     features, values = problem(80)
     noise = np.random.default_rng(1).normal(size=(80, 30))
@@ -75,7 +100,7 @@ def test_a_group_that_says_nothing_counts_for_little():
     assert np.abs(by_both - model.predict([features[60:], shuffled])[0]).mean() < 0.2 * values.std()
 
 
-@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [1.0, 2.0]])
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [0.1, 0.1, 0.1], [1.0, 2.0]])
 def test_few_or_equal_values(values):
     model = Surrogate([np.eye(len(values))], values)
     mean, deviation = model.predict([np.eye(len(values))])

@@ -18,6 +18,7 @@ from simulated import open_simulated, run_simulated
 from srnas.leaderboard import Rung, Store
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.nas import storage, study
+from srnas.nas.accountability import SETTLED
 from srnas.nas.archive import export_study, import_study, list_studies, remove_study
 from srnas.nas.boards import load_board
 from srnas.nas.launch import join, launch
@@ -67,7 +68,7 @@ def test_two_workers_never_hold_the_same(simulated):
 
 
 def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
-    search, judge, publisher = simulated(40)
+    search, judge, publisher = simulated(60)
     notes = []
     monkeypatch.setattr(judge.observer, "on_note", notes.append)
     judge.proxies = {"psnr", "chance"}  # A simulated PSNR rises with the first.
@@ -78,7 +79,7 @@ def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
     assert note.endswith("no signal: it is computed no more")
     with_chance = ["chance" in record.predictions for record in search.records]
     assert with_chance == sorted(with_chance, reverse=True)
-    assert 12 <= sum(with_chance) < 40
+    assert sum(with_chance) == SETTLED
     assert all("psnr" in record.predictions for record in search.records)
 
 
@@ -252,7 +253,9 @@ def test_replicates_are_trained_once(real):
     again = launch(request, Observer())
     assert not again.anew
     stored = load_board(real.workspace).front
-    for name in CONFIDENCE:
+    for name in front.columns.intersection(CONFIDENCE):
+        if front[name].isna().all():  # A front of one has no step.
+            continue
         np.testing.assert_allclose(stored[name].astype(float), front[name].astype(float))
     store = Store(real.workspace)
     runs = store._search(store._experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
