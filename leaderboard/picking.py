@@ -21,7 +21,7 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Contender:
-    """A trained network that meets the budget.
+    """A trained network, which meets a budget or is compared.
 
     Attributes:
         trial: Its record.
@@ -31,7 +31,7 @@ class Contender:
 
     trial: TrialRecord
     qualities: tuple[Quality, ...]
-    within: float
+    within: float = 1.0
 
     @property
     def psnr_y_db(self) -> float:

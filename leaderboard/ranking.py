@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,17 @@ import pandas as pd
 from srnas.leaderboard.confidence import CONFIDENCE, confidence_rows
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
+from srnas.search_space import unknown_name
+
+# By name the column that a board is sorted by, and whether its least value comes first.
+SORTS = {
+    "front": ("", True),
+    "psnr": ("psnr_y_db", False),
+    "latency": ("latency_stable_ms", True),
+    "macs": ("macs_g", True),
+    "params": ("params_k", True),
+    "probability": ("front_probability", False),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,33 @@ class Board:
     def front(self) -> pd.DataFrame:
         """The non-dominated trials by rising latency."""
         return self.rows[self.rows["front"]]
+
+    def selected(
+        self, *, sort: str = "front", max_latency_ms: float | None = None, min_psnr_y_db: float | None = None
+    ) -> "Board":
+        """Return the rows within these limits, in another order; what is on the front stays so.
+
+        Args:
+            sort: ``front`` as ranked, else one of ``SORTS``; rows without the value come last.
+            max_latency_ms: Of the fastest round.
+            min_psnr_y_db: Of PSNR-Y.
+
+        Raises:
+            InputError: If there is no such order.
+        """
+        if sort not in SORTS:
+            raise unknown_name("order", sort, SORTS)
+        rows = self.rows
+        if rows.empty:
+            return self
+        if max_latency_ms is not None:
+            rows = rows[rows["latency_stable_ms"] <= max_latency_ms]
+        if min_psnr_y_db is not None:
+            rows = rows[rows["psnr_y_db"] >= min_psnr_y_db]
+        column, ascending = SORTS[sort]
+        if column in rows:
+            rows = rows.sort_values(column, ascending=ascending, kind="stable", na_position="last")
+        return replace(self, rows=rows.reset_index(drop=True))
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as plain data; what was not measured is ``None``."""

@@ -37,6 +37,24 @@ _CONFIDENCE = (
 WIDE = 130
 
 
+def board_markdown(board: Board, *, limit: int | None = None) -> str:
+    """Return the ranked trials as a table in Markdown.
+
+    Args:
+        board: What is shown.
+        limit: Keeps that many rows beyond the front.
+    """
+    columns = (*_NUMBERS[:2], *(column for column in _CONFIDENCE if column[1] in board.rows), *_NUMBERS[2:])
+    shown = board.rows if limit is None else board.rows.head(len(board.front) + limit)
+    lines = [["", "trial", "architecture", *(heading for heading, *_ in columns)]]
+    lines.append(["---", "---:", "---", *("---:" for _ in columns)])
+    for _, row in shown.iterrows():
+        name = f"`{row['architecture']}`".replace("|", r"\|")
+        numbers = (_number(row[key], digits, sign) for _, key, digits, sign, _ in columns)
+        lines.append(["\\*" if row["front"] else "", str(row["trial"]), name, *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     """Return the ranked trials.
 

@@ -1,19 +1,34 @@
 """Ranked boards of studies, and their figures."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from srnas.leaderboard import Board, Pick, Quality, Store, TrialRecord, pick, rank, write_html, write_png
+from srnas.leaderboard import (
+    Board,
+    Contender,
+    Duel,
+    Pick,
+    Quality,
+    Store,
+    TrialRecord,
+    duel,
+    pick,
+    rank,
+    write_html,
+    write_png,
+)
 from srnas.nas.output import writing
 from srnas.search_space import InputError, unknown_name
 
 
-def load_board(workspace: Path, study: str | None = None, device: str | None = None) -> Board:
+def load_board(workspace: Path, study: str | None = None, device: str | None = None, task: str | None = None) -> Board:
     """Return the ranked trials of a study.
 
     Args:
         workspace: Folder of the study.
         study: Its name; without one it is the newest that was not merely retimed.
         device: Part of the name of its device profile: then the newest such study, retimed ones included.
+        task: Its upscaling, such as ``x2``.
 
     Raises:
         InputError: If the workspace or the study does not exist.
@@ -24,6 +39,11 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
         raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     store = Store(workspace)
     studies = store.studies()
+    if task is not None:
+        tasks = {f"x{s.scale}" for s in studies}
+        if task not in tasks:
+            raise unknown_name("task", task, sorted(tasks))
+        studies = [s for s in studies if f"x{s.scale}" == task]
     named = [s for s in studies if study in (None, s.name, s.retimed_from if device else None)]
     if study is not None and not named:
         raise unknown_name("study", study, (s.name for s in studies))
@@ -48,14 +68,48 @@ def load_pick(
     Raises:
         InputError: As :func:`load_board` and :func:`~srnas.leaderboard.pick`.
     """
-    board, store = load_board(workspace, study, device), Store(workspace)
+    board = load_board(workspace, study, device)
+    return board, pick(board, budget_ms, confidence, _loader(workspace, board))
+
+
+def load_duel(
+    workspace: Path, first: str, second: str, study: str | None = None, device: str | None = None
+) -> tuple[Contender, Duel]:
+    """Return two trained trials, named by number or key, and what the first is better by.
+
+    Raises:
+        InputError: As :func:`load_board`; or if one of them does not exist or was not trained to the end.
+    """
+    board = load_board(workspace, study, device)
+    load = _loader(workspace, board)
+
+    def find(name: str) -> Contender:
+        rows = board.rows
+        found = rows[(rows["trial"].astype(str) == name) | (rows["key"] == name)] if len(rows) else rows
+        if found.empty:
+            raise InputError(
+                f"study '{board.study.name}' must hold trial or key '{name}', but it does not; "
+                "'srnas leaderboard --json' lists them."
+            )
+        trial, others = load(int(found.iloc[0]["trial"]))
+        if trial.quality is None or trial.latency is None or trial.state != "complete":
+            raise InputError(f"trial {trial.number} must be trained to the end, but it is {trial.state}; name another.")
+        return Contender(trial, (trial.quality, *others))
+
+    one, other = find(first), find(second)
+    return one, duel(one, other)
+
+
+def _loader(workspace: Path, board: Board) -> Callable[[int], tuple[TrialRecord, list[Quality]]]:
+    """Return what reads a trial, and the qualities of its further trainings, from the store."""
+    store = Store(workspace)
     runs = dict(zip(board.rows["trial"], board.rows["run_id"], strict=True)) if len(board.rows) else {}
     replicates = store.replicates(board.study)
 
     def load(number: int) -> tuple[TrialRecord, list[Quality]]:
         return store.trial(runs[number]), [one.quality for one in replicates if one.number == number]
 
-    return board, pick(board, budget_ms, confidence, load)
+    return load
 
 
 def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:

@@ -56,7 +56,7 @@ def _options(
 app.command("search")(search.search)
 app.command("worker")(worker.worker)
 app.add_typer(studies.app, name="studies")
-app.command("leaderboard")(board.leaderboard)
+app.add_typer(board.app, name="leaderboard")
 app.command("pick")(pick.pick)
 app.command("evaluate")(evaluate.evaluate)
 app.command("upscale")(upscale.upscale)

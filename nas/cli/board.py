@@ -1,32 +1,128 @@
-"""``srnas leaderboard``: the ranked trials of a study."""
+"""``srnas leaderboard``: the ranked trials of a study, and two of them beside each other."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Workspace, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Workspace, print_csv, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from srnas.leaderboard import Contender
+
+app = typer.Typer(help="Show the ranked trials of a study, or compare two of them.", invoke_without_command=True)
+
+Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")]
+Device = Annotated[str | None, typer.Option(help="Part of the name of a device profile; retimed studies count too.")]
+
+_MOST = 20
+_COMPARED = (
+    ("PSNR-Y dB", "psnr_y_db", 2),
+    ("SSIM-Y", "ssim_y", 4),
+    ("latency ms (median)", "latency_ms", 2),
+    ("latency ms (fastest)", "latency_stable_ms", 2),
+    ("params K", "params_k", 1),
+    ("MACs G", "macs_g", 3),
+    ("activations M", "activations_m", 2),
+    ("peak memory MiB", "peak_memory_mib", 1),
+)
 
 
+@app.callback()
 def leaderboard(
-    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")] = None,
+    context: typer.Context,
+    study: Study = None,
+    device: Device = None,
+    task: Annotated[str | None, typer.Option(help="Upscaling: x2, x3 or x4 \\[default: of the newest study].")] = None,
+    sort: Annotated[
+        str, typer.Option(help="front (the front first), psnr, latency, macs, params or probability.")
+    ] = "front",
+    max_latency_ms: Annotated[float | None, typer.Option(help="Leave out what is slower (fastest round).")] = None,
+    min_psnr: Annotated[float | None, typer.Option(help="Leave out what has less PSNR-Y in dB.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Write the front as PNG and HTML into this folder.")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
+    as_csv: Csv = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a document.")] = False,
 ) -> None:
-    """Show a study's trials, the front first."""
+    """Show a study's trials: the front, then the twenty best of the others (all with --all, --json or --csv)."""
+    if context.invoked_subcommand:
+        return
     from rich.console import Console
 
-    from srnas.leaderboard import board_summary, board_table
+    from srnas.leaderboard import board_markdown, board_summary, board_table
     from srnas.nas.boards import load_board, write_figures
 
-    board = load_board(workspace, study)
-    written = write_figures(board, figures) if figures else ()
+    whole = load_board(workspace, study, device, task)
+    written = write_figures(whole, figures) if figures else ()
+    board = whole.selected(sort=sort, max_latency_ms=max_latency_ms, min_psnr_y_db=min_psnr)
     if as_json:
         print_json(board.records())
         return
+    if as_csv:
+        print_csv(board.records())
+        return
+    limit = None if every else _MOST
+    if as_markdown:
+        typer.echo(board_markdown(board, limit=limit))
+        return
     console = Console()
-    console.print(board_table(board, width=console.width))
-    console.print(board_summary(board))
+    console.print(board_table(board, width=console.width, limit=limit))
+    if limit and (left := len(board.rows) - len(board.front) - limit) > 0:
+        console.print(f"{left} more trials with --all.")
+    console.print(board_summary(whole))
     for path in written:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+
+
+@app.command("compare")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A trained trial: its number, or its architecture's key.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    study: Study = None,
+    device: Device = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Compare two trained trials: PSNR photograph by photograph, latency, sizes."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from srnas.nas.boards import load_duel
+    from srnas.nas.cli.pick import contender_row, duel_row, said_of
+
+    one, found = load_duel(workspace, first, second, study, device)
+    if as_json:
+        typer.echo(json.dumps({"a": contender_row(one), "b": duel_row(found)}, indent=2, allow_nan=False))
+        return
+    console = Console()
+    console.print(_beside(one, found.rival))
+    console.print(escape(f"A against B: {said_of(found)}"))
+
+
+def _beside(one: "Contender", other: "Contender") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    from srnas.nas.cli.pick import contender_row
+
+    table = Table(title=f"Trials {one.trial.number} (A) and {other.trial.number} (B)", title_justify="left")
+    table.add_column("")
+    for name in ("A", "B"):
+        table.add_column(name, justify="right", overflow="fold", ratio=1)
+    table.add_column("B / A", justify="right")
+    # Lines are broken between positions.
+    table.add_row("architecture", *(escape(str(c.trial.genotype).replace("|", "| ")) for c in (one, other)), "")
+    left, right = contender_row(one), contender_row(other)
+    for head, key, digits in _COMPARED:
+        a, b = left[key], right[key]
+        if a is not None and b is not None:
+            ratio = f"{b / a:.2f}" if a and key not in ("psnr_y_db", "ssim_y") else ""
+            table.add_row(head, f"{a:.{digits}f}", f"{b:.{digits}f}", ratio)
+    for image, a, b in zip(one.qualities[0].images, one.by_image_db, other.by_image_db, strict=True):
+        table.add_row(f"PSNR-Y of {escape(image)}", f"{a:.2f}", f"{b:.2f}", "")
+    return table

@@ -37,12 +37,21 @@ def pick(
 
         board, found = load_pick(workspace, latency_ms, confidence, study, device)
     if as_json:
-        typer.echo(json.dumps(_plain(board, found), indent=2, allow_nan=False))
+        plain = {
+            "study": board.study.name,
+            "device": str(board.study.device),
+            "pick": _within(found.chosen, contender_row(found.chosen)),
+            "runners_up": [_within(duel.rival, duel_row(duel)) for duel in found.runners_up],
+            "human": _within(found.human.rival, duel_row(found.human)) if found.human else None,
+        }
+        typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
     console = Console()
     console.print(_table(board, found, latency_ms, confidence))
     if found.human:
-        console.print(escape(_sentence(found.human)))
+        rival = found.human.rival.trial
+        name = f"{rival.design} (trial {rival.number}), the best human design within the budget"
+        console.print(escape(f"Against {name}: {said_of(found.human)}"))
     elif found.chosen.trial.design:
         console.print(escape(f"It is a human design ({found.chosen.trial.design}): no searched network is better."))
     else:
@@ -96,47 +105,46 @@ def _cells(one: "Contender", behind: str) -> list[str]:
     return [str(trial.number), name, f"{one.psnr_y_db:.2f}", behind, timed, f"{one.within:.2f}"]
 
 
-def _sentence(human: "Duel") -> str:
-    trial, images = human.rival.trial, len(human.rival.by_image_db)
-    error = "" if human.se_db is None else f" ± {human.se_db:.3f} (standard error over {images} photographs)"
-    interval = "" if not math.isfinite(human.low_db) else f", 95 % interval {human.low_db:+.3f} to {human.high_db:+.3f}"
-    return (
-        f"Against {trial.design} (trial {trial.number}), the best human design within the budget: "
-        f"{human.difference_db:+.3f} dB{error}{interval}: {human.verdict}."
-    )
+def _within(one: "Contender", row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"within_probability": one.within}
 
 
-def _plain(board: "Board", found: "Pick") -> dict[str, Any]:
-    return {
-        "study": board.study.name,
-        "device": str(board.study.device),
-        "pick": _contender(found.chosen),
-        "runners_up": [_duel(duel) for duel in found.runners_up],
-        "human": _duel(found.human) if found.human else None,
-    }
+def said_of(duel: "Duel") -> str:
+    """Return a paired difference in words."""
+    images = len(duel.rival.by_image_db)
+    error = "" if duel.se_db is None else f" ± {duel.se_db:.3f} (standard error over {images} photographs)"
+    interval = "" if not math.isfinite(duel.low_db) else f", 95 % interval {duel.low_db:+.3f} to {duel.high_db:+.3f}"
+    return f"{duel.difference_db:+.3f} dB{error}{interval}: {duel.verdict}."
 
 
-def _contender(one: "Contender") -> dict[str, Any]:
-    trial, latency = one.trial, one.trial.latency
+def contender_row(one: "Contender") -> dict[str, Any]:
+    """Return what is known of a network as plain data."""
+    trial, latency, sizes, quality = one.trial, one.trial.latency, one.trial.sizes, one.trial.quality
     assert latency is not None
+    assert quality is not None
     return {
         "trial": trial.number,
         "key": trial.genotype.key,
         "architecture": trial.architecture,
         "design": trial.design,
         "psnr_y_db": one.psnr_y_db,
+        "ssim_y": quality.mean_ssim_y,
         "num_seeds": len(one.qualities),
         "latency_ms": latency.latency_ms,
         "latency_ms_low": latency.low_ms,
         "latency_ms_high": latency.high_ms,
         "latency_stable_ms": latency.stable_ms,
-        "within_probability": one.within,
+        "params_k": sizes.params / 1e3 if sizes else None,
+        "macs_g": sizes.macs / 1e9 if sizes else None,
+        "activations_m": sizes.activations / 1e6 if sizes else None,
+        "peak_memory_mib": trial.peak_memory_mib,
     }
 
 
-def _duel(duel: "Duel") -> dict[str, Any]:
+def duel_row(duel: "Duel") -> dict[str, Any]:
+    """Return a network and what another is better by, as plain data."""
     finite = math.isfinite(duel.low_db)
-    return _contender(duel.rival) | {
+    return contender_row(duel.rival) | {
         "difference_db": duel.difference_db,
         "difference_se_db": duel.se_db,
         "difference_db_low": duel.low_db if finite else None,

@@ -1,5 +1,7 @@
 """The command: what it prints, its exit codes, and that bad input writes nothing."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -40,11 +42,15 @@ OPTIONS = {
         "--storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
+    "studies": "--storage --workspace --json",
     "studies rm": "--storage --workspace --yes",
     "studies export": "--storage --workspace",
     "studies import": "--storage --workspace",
     "replay": "--sampler --rungs --seeds --cost --space --figures --storage --workspace --json",
-    "leaderboard": "--study --figures --workspace --json",
+    "leaderboard": (
+        "--study --device --task --sort --max-latency-ms --min-psnr --all --figures --workspace --json --csv --markdown"
+    ),
+    "leaderboard compare": "--study --device --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
@@ -79,7 +85,9 @@ OPTIONS = {
 def test_the_options_are_these():
     found = {}
     for name, command in get_command(app).commands.items():
-        for sub, inner in getattr(command, "commands", {"": command}).items():
+        subs = getattr(command, "commands", {})
+        whole = {} if subs and not command.params else {"": command}
+        for sub, inner in (whole | subs).items():
             names = [max(p.opts, key=len) for p in inner.params if p.param_type_name == "option"]
             found[f"{name} {sub}".strip()] = set(names) - {"--help"}
     assert found == {name: set(options.split()) for name, options in OPTIONS.items()}
@@ -109,6 +117,36 @@ def test_search_prints_the_front_and_where_things_are(search, workspace):
     assert code == 0
     assert "is complete with 2 trials; nothing was run." in out.replace("\n", " ")
     assert "--trials 4" in out
+
+
+def test_leaderboard_selected_and_compared(search, run, workspace):
+    search("--trials", 3)
+    given = ("leaderboard", "--workspace", workspace)
+    rows = json.loads(run(*given, "--sort", "params", "--json")[1])
+    assert [row["params_k"] for row in rows] == sorted(row["params_k"] for row in rows)
+    middle = sorted(row["latency_stable_ms"] for row in rows)[1]
+    assert len(json.loads(run(*given, "--max-latency-ms", middle, "--task", "x2", "--json")[1])) == 2
+    assert json.loads(run(*given, "--min-psnr", 99, "--json")[1]) == []
+    table = list(csv.DictReader(io.StringIO(run(*given, "--csv")[1])))
+    assert {float(row["psnr_y_db"]) for row in table} == {row["psnr_y_db"] for row in rows}
+    document = run(*given, "--markdown", "--all")[1].splitlines()
+    assert len(document) == 2 + 3
+    assert all(line.replace(r"\|", "").count("|") == document[0].count("|") for line in document)
+    one, other = rows[0], rows[1]
+    found = json.loads(run("leaderboard", "compare", one["trial"], other["key"], "--workspace", workspace, "--json")[1])
+    assert (found["a"]["key"], found["b"]["trial"]) == (one["key"], other["trial"])
+    assert found["b"]["difference_db"] == pytest.approx(one["psnr_y_db"] - other["psnr_y_db"])
+    code, out, _ = run("leaderboard", "compare", one["trial"], other["trial"], "--workspace", workspace)
+    assert code == 0
+    assert f"{found['b']['difference_db']:+.3f} dB" in out
+    for wrong, said in (
+        (("--sort", "beauty"), "unknown order 'beauty'"),
+        (("--task", "x4"), "unknown task 'x4'"),
+        (("compare", 0, 77, "--workspace", workspace), "must hold trial or key '77'"),
+    ):
+        code, _, err = run(*given, *wrong)
+        assert code == 2
+        assert said in err
 
 
 def test_pick(search, run, workspace):
