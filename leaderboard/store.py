@@ -268,6 +268,14 @@ class Store:
                 return found
         return None
 
+    def trained(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows of trials that trained or retimed an architecture, newest first, with their ``profile``."""
+        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial' and tags.`srnas.state` = 'complete'"
+        runs = [run for experiment in self._experiments() for run in self._search(experiment, filters)]
+        runs.sort(key=lambda run: run.info.end_time or 0, reverse=True)
+        names = ("srnas.device", "srnas.dtype", "srnas.runtime")
+        return [run_row(run) | {"profile": ", ".join(run.data.tags[name] for name in names)} for run in runs]
+
     def trial(self, run_id: str) -> TrialRecord:
         """Return the whole record of a trial's run."""
         return TrialRecord.model_validate_json(self._text(run_id, "trial.json"))

@@ -1,9 +1,10 @@
 """A trained network from what a user names: a published network, a file, or a trial of a study."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from srnas.leaderboard import TrialRecord
+from srnas.leaderboard import Store, TrialRecord
 from srnas.nas.boards import load_board
 from srnas.nas.cache import ResultCache
 from srnas.nas.stored import stored_records
@@ -41,11 +42,15 @@ class Source:
         network: In deploy form, on the CPU.
         label: What it is called.
         checkpoint: Where its weights are from.
+        study: The study that trained it, if one did.
+        trial: Its record there.
     """
 
     network: Network
     label: str
     checkpoint: Path
+    study: str = ""
+    trial: TrialRecord | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -60,8 +65,10 @@ def load_source(request: SourceRequest) -> Source:
         InputError: If it names none or more than one, or what it names does not exist or does not fit.
     """
     _check(request)
+    study, record = "", None
     if request.trial is not None:
-        architecture, label, checkpoint = _of_trial(request, request.trial)
+        study, record, checkpoint = _of_trial(request, request.trial)
+        architecture, label = record.genotype, f"trial {record.number} of '{study}'"
     else:
         assert request.network is not None
         assert request.checkpoint is not None
@@ -69,7 +76,7 @@ def load_source(request: SourceRequest) -> Source:
         checkpoint = request.checkpoint
     if request.scale not in (None, architecture.scale):
         raise InputError(f"--scale must be {architecture.scale}, that of {label}, but got --scale {request.scale}.")
-    return Source(load_network(architecture, checkpoint).deploy(), label, checkpoint)
+    return Source(load_network(architecture, checkpoint).deploy(), label, checkpoint, study, record)
 
 
 def _check(request: SourceRequest) -> None:
@@ -109,18 +116,39 @@ def read_architecture(path: Path) -> Architecture:
         raise InputError(f"'{path}' must hold an architecture, but {error}") from None
 
 
-def _of_trial(request: SourceRequest, number: int) -> tuple[Architecture, str, Path]:
+def find_trained(workspace: Path, key: str) -> tuple[str, int]:
+    """Return study and number of the newest trial that trained an architecture.
+
+    Raises:
+        InputError: If none did.
+    """
+    if not re.fullmatch(r"[0-9a-f]{12}", key):
+        raise InputError(
+            f"a key must be 12 hexadecimal digits, but got '{key}'; 'srnas leaderboard --json' lists keys."
+        )
+    if Store.exists(workspace):
+        store = Store(workspace)
+        own = {study.name for study in store.studies() if not study.retimed_from}
+        for row in store.trained(key):
+            if row["study"] in own:
+                return row["study"], row["trial"]
+    raise InputError(
+        f"workspace '{workspace}' must hold a trained network of key {key}, but it does not; "
+        "'srnas leaderboard --json' lists the keys of a study."
+    )
+
+
+def _of_trial(request: SourceRequest, number: int) -> tuple[str, TrialRecord, Path]:
     name = load_board(request.workspace, request.study).study.name
     record = _record(request.workspace, name, number)
-    architecture = record.genotype
-    weights = ResultCache(request.workspace / "cache", record.protocol).weights(architecture.key)
+    weights = ResultCache(request.workspace / "cache", record.protocol).weights(record.genotype.key)
     if not weights.is_file():
         ended = record.state.replace("_", " ") + (f" ({record.reason})" if record.reason else "")
         raise InputError(
             f"trial {number} of study '{name}' must have weights, but it is {ended} and '{weights}' does not exist; "
             "choose a trained trial."
         )
-    return architecture, f"trial {number} of '{name}'", weights
+    return name, record, weights
 
 
 def _record(workspace: Path, study: str, number: int) -> TrialRecord:

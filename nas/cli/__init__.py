@@ -12,6 +12,7 @@ from srnas.nas.cli import (
     board,
     compare,
     evaluate,
+    export,
     networks,
     pick,
     profile,
@@ -59,6 +60,7 @@ app.add_typer(studies.app, name="studies")
 app.add_typer(board.app, name="leaderboard")
 app.command("pick")(pick.pick)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
 profile.app.command("compare")(compare.compare)

@@ -1,4 +1,4 @@
-"""Networks as ONNX models of a static shape, in memory."""
+"""Networks as ONNX models, in memory."""
 
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,21 @@ INPUT, OUTPUT = "lr", "sr"
 _OPSET = 20
 
 
-def to_onnx(network: nn.Module, x: torch.Tensor) -> "onnx.ModelProto":
-    """Export ``network`` for inputs like ``x``.
+def to_onnx(network: nn.Module, x: torch.Tensor, *, dynamic: bool = False) -> "onnx.ModelProto":
+    """Export ``network`` for inputs like ``x``; with ``dynamic`` of any height and width.
 
     The exporter is torch's own of today (``dynamo=True``). The TorchScript one, deprecated, takes a tenth of the time
     and gives up to twice the nodes; the runtimes fold them, and both forms take the same time there.
     """
     program = torch.onnx.export(
-        network, (x,), dynamo=True, verbose=False, opset_version=_OPSET, input_names=[INPUT], output_names=[OUTPUT]
+        network,
+        (x,),
+        dynamo=True,
+        verbose=False,
+        opset_version=_OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},) if dynamic else None,
     )
     assert program is not None
     return program.model_proto

@@ -45,6 +45,14 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -
     return Executable(bound.run, bound.output, version)
 
 
+def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what runs an ONNX file on the CPU."""
+    options = _library().SessionOptions()
+    options.log_severity_level = _QUIET
+    session = _library().InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
+
+
 class _Bound:
     """A session that reads from one tensor and writes to another, both in place."""
 

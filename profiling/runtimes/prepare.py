@@ -57,7 +57,7 @@ def prepare(
     """
     check_input_shape(input_shape)
     runtime = find_runtime(target)
-    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), _quiet():
+    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet():
         batches = _batches(input_shape, inputs, target.device)
         own = _own(network, target)
         start = time.perf_counter()
@@ -134,7 +134,7 @@ def _load(
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
-            f"{_first_cause(error)}; use another runtime."
+            f"{first_cause(error)}; use another runtime."
         ) from error
 
 
@@ -143,7 +143,8 @@ def _describe(network: nn.Module) -> str:
     return f"{name} {network.architecture.key}" if isinstance(network, Network) else name
 
 
-def _first_cause(error: BaseException) -> str:
+def first_cause(error: BaseException) -> str:
+    """Return type and message of what an error comes from."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
@@ -156,7 +157,7 @@ def _difference(output: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep back the warnings of exporters about themselves."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -56,6 +56,9 @@ OPTIONS = {
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
         "--json"
     ),
+    "export": (
+        "--format --out --dtype --size --licence --overwrite --network --scale --checkpoint --trial --study --workspace"
+    ),
     "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
     "retime": "--device --runtime --dtype --memory-format --threads --limit --workspace --json",
     "profile block": (

@@ -1,0 +1,74 @@
+"""``srnas export``: a trained network as a file to ship."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Workspace, parse_size
+from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from srnas.nas.exporting import Check
+    from srnas.nas.sources import Source
+
+
+def export(
+    key: Annotated[str | None, typer.Argument(help="Key of a trained architecture, or name it by the options.")] = None,
+    form: Annotated[str, typer.Option("--format", help="onnx, torchscript, pt2 or safetensors.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="File to write \\[default: KEY with the format's suffix].")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx) int8.")] = "float32",
+    size: Annotated[str | None, typer.Option(help="WxH of the only input it takes \\[default: any size].")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the model card.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    network: NetworkName = None,
+    scale: Scale = None,
+    checkpoint: Checkpoint = None,
+    trial: Trial = None,
+    study: Study = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a trained network as a file, with a model card beside it.
+
+    The file is run on three inputs and compared with eager; what differs by more than 1e-3 in float32 is not kept.
+    """
+    from rich.console import Console
+
+    with Console(stderr=True).status("exporting"):
+        from srnas.nas.exporting import export as run
+        from srnas.nas.exporting import suffix_of
+        from srnas.nas.output import check_new
+        from srnas.nas.sources import SourceRequest, find_trained, load_source
+        from srnas.search_space import InputError
+
+        if key is not None:
+            if network is not None or trial is not None or study is not None:
+                raise InputError(f"a key names a trained network by itself, but got '{key}' and options that do.")
+            study, trial = find_trained(workspace, key)
+        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
+        if not overwrite:
+            check_new([path, path.with_suffix(".md")])
+        parsed = parse_size(size, "--size") if size else None
+        written = run(
+            source, path, form, dtype, parsed, lambda checks: _card(source, form, dtype, checks, licence, workspace)
+        )
+    for check in written.checks:
+        shown = f"{check.size[1]}x{check.size[0]}"
+        typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
+    typer.echo(f"file    {written.path}\ncard    {written.card}")
+
+
+def _card(source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: Path) -> str:
+    from srnas.nas.boards import load_board
+    from srnas.nas.model_card import model_card
+
+    if source.trial is None:
+        return model_card(source, form, dtype, checks, licence)
+    from srnas.leaderboard import Store
+
+    study = load_board(workspace, source.study).study
+    timed = Store(workspace).trained(source.architecture.key)
+    return model_card(source, form, dtype, checks, licence, study, timed)

@@ -1,0 +1,137 @@
+"""A trained network as a file to ship: written, checked against eager, described by a model card."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from srnas.nas.imresize import imresize
+from srnas.nas.output import writing
+from srnas.nas.pairs import to_tensor
+from srnas.nas.photos import embedded_photos
+from srnas.nas.sources import Source
+from srnas.profiling import Target
+from srnas.profiling.runtimes import find_runtime
+from srnas.profiling.runtimes.files import FORMATS, read_network, write_network
+from srnas.search_space import InputError, Network, unknown_name
+
+# Height and width of the example, and of what else is tried.
+_SIZES = ((48, 64), (61, 45), (96, 80))
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a file computes beside eager float32.
+
+    Attributes:
+        size: Height and width of the input.
+        max_abs_difference: Of an output value, on the scale 0 to 1.
+    """
+
+    size: tuple[int, int]
+    max_abs_difference: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written file.
+
+    Attributes:
+        path: The file.
+        card: The model card beside it.
+        checks: On three crops of photographs.
+    """
+
+    path: Path
+    card: Path
+    checks: tuple[Check, ...]
+
+
+def export(
+    source: Source,
+    path: Path,
+    form: str,
+    dtype: str,
+    size: tuple[int, int] | None = None,
+    describe: Callable[[Sequence[Check]], str] = lambda _: "",
+) -> Exported:
+    """Write a trained network, check it, and write its card; nothing is left if the check fails.
+
+    Args:
+        source: The network.
+        path: Of the file; its card has the suffix ``.md``.
+        form: One of ``FORMATS``.
+        dtype: Of weights and computation.
+        size: Height and width of the only input that it shall take; without it any size.
+        describe: Returns the card.
+
+    Raises:
+        InputError: If there is no such format or data type, the format cannot hold the network, or what it computes in
+            float32 differs from eager by more than 1e-3.
+    """
+    suffix_of(form)
+    if dtype not in FORMATS[form][1]:
+        raise unknown_name(f"dtype of format '{form}'", dtype, FORMATS[form][1])
+    if form == "onnx":
+        find_runtime(Target(torch.device("cpu"), "onnxruntime"))
+    least = source.architecture.min_size
+    if size is not None and min(size) < least:
+        raise InputError(f"--size must be at least {least}x{least} for this network, but got {size[1]}x{size[0]}.")
+    sizes = [size] * 3 if size else [(max(h, least), max(w, least)) for h, w in _SIZES]
+    card = path.with_suffix(".md")
+    with writing(path) as aside, writing(card) as aside_card:
+        crops = [_crops(source.architecture.scale, size) for size in sizes]
+        write_network(source.network, aside, form, dtype, crops[0], dynamic=size is None)
+        checks = _check(source.network, aside, form, dtype, [found[0] for found in crops])
+        aside_card.write_text(describe(checks), encoding="utf-8")
+    return Exported(path, card, tuple(checks))
+
+
+def suffix_of(form: str) -> str:
+    """Return the suffix of a format's files.
+
+    Raises:
+        InputError: If there is no such format.
+    """
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    return FORMATS[form][0]
+
+
+def _crops(scale: int, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Return crops of the embedded photographs, reduced by ``scale``; what is too small is mirrored at its edges."""
+    height, width = size
+    found = []
+    for photo in embedded_photos("train").photos:
+        reduced = imresize(photo.pixels, 1 / scale).astype(np.uint8)
+        beyond = [(0, max(0, wanted - got)) for wanted, got in zip(size, reduced.shape[:2], strict=True)]
+        whole = to_tensor(np.pad(reduced, [*beyond, (0, 0)], mode="reflect"))
+        top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
+        found.append(whole[..., top : top + height, left : left + width].contiguous())
+    return found
+
+
+@torch.no_grad()
+def _check(network: Network, path: Path, form: str, dtype: str, inputs: Sequence[torch.Tensor]) -> list[Check]:
+    run, found = read_network(path, form, dtype), []
+    for x in inputs:
+        height, width = x.shape[-2:]
+        shown = f"{width}x{height}"
+        try:
+            difference = float((run(x) - network(x)).abs().max())
+        except Exception as error:
+            raise InputError(
+                f"the file must take an input of {shown}, but in format '{form}' this network does not "
+                f"({str(error).strip().splitlines()[0]}); give --size, or another --format."
+            ) from error
+        if not math.isfinite(difference) or (dtype == "float32" and difference > _TOLERANCE):
+            raise InputError(
+                f"the file must compute what eager does within {_TOLERANCE:g}, but at {shown} it differs by "
+                f"{difference:.3g}; give --size, or another --format."
+            )
+        found.append(Check((height, width), difference))
+    return found

@@ -1,0 +1,93 @@
+"""What goes with a shipped network: a model card in Markdown, with the fields that model hubs read at its top."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from srnas.leaderboard import StudyRecord
+from srnas.nas.exporting import Check
+from srnas.nas.sources import Source
+
+
+def model_card(
+    source: Source,
+    form: str,
+    dtype: str,
+    checks: Sequence[Check],
+    licence: str,
+    study: StudyRecord | None = None,
+    timed: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Return the card of an exported network.
+
+    Args:
+        source: The network.
+        form: Of the file.
+        dtype: Of weights and computation.
+        checks: Of the file against eager.
+        licence: Of the weights, as its author says; nothing is assumed.
+        study: The study that trained it, if one did.
+        timed: Rows of :meth:`Store.trained`: its latency by device profile.
+    """
+    architecture, trial = source.architecture, source.trial
+    head = {
+        "library_name": "srnas",
+        "tags": ["super-resolution", f"x{architecture.scale}"],
+        "license": licence or "unknown",
+    }
+    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in head.items()), "---", ""]
+    lines += [f"# {architecture.key}: super-resolution x{architecture.scale}", "", f"`{architecture}`", ""]
+    lines += [
+        f"Format {form}, {dtype}. Input: RGB in 0 to 1, 1 x 3 x H x W, H and W at least {architecture.min_size}; "
+        f"output: 1 x 3 x {architecture.scale}H x {architecture.scale}W, to be clamped to 0 to 1.",
+        "",
+        "## Training",
+        "",
+    ]
+    if study is None or trial is None:
+        lines += [f"Weights: `{source.checkpoint.name}`. Its training is not known here.", ""]
+    else:
+        config = study.config
+        lines += [
+            f"Trial {trial.number} of study `{study.name}`: {config.get('training.iterations', '?')} iterations on "
+            f"`{config.get('train', '?')}` (a search's short schedule).",
+            "",
+        ]
+    lines += ["## Quality", ""]
+    if study is not None and trial is not None and trial.quality:
+        quality = trial.quality
+        lines += [
+            "| | PSNR-Y dB | SSIM-Y |",
+            "| --- | ---: | ---: |",
+            f"| {study.validation}, {len(quality.images)} photographs | {quality.mean_psnr_y_db:.3f} | "
+            f"{quality.mean_ssim_y:.4f} |",
+            f"| bicubic on the same | {study.bicubic_psnr_y_db:.3f} | {study.bicubic_ssim_y:.4f} |",
+            "",
+        ]
+    else:
+        lines += ["Not measured here: `srnas evaluate` does.", ""]
+    lines += [
+        "Against eager float32 on crops of photographs, values 0 to 1:",
+        "",
+        "| input | largest difference |",
+        "| --- | ---: |",
+    ]
+    lines += [f"| {check.size[1]}x{check.size[0]} | {check.max_abs_difference:.2g} |" for check in checks]
+    lines += ["", "## Latency", ""]
+    if timed and trial is not None and trial.sizes:
+        height, width = trial.sizes.input_shape[2:]
+        lines += [
+            f"Input {width}x{height}, batch 1, in milliseconds: fastest round, and median with its 95 % interval.",
+            "",
+            "| device profile | fastest | median | interval |",
+            "| --- | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {row['profile']} | {row['latency_stable_ms']:.3f} | {row['latency_ms']:.3f} | "
+            f"{row['latency_ms_low']:.3f} to {row['latency_ms_high']:.3f} |"
+            for row in timed
+        ]
+    else:
+        lines += ["Not measured here: `srnas profile network` does."]
+    lines += ["", "## Licence", "", licence or "Not stated by whoever exported this file.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""Networks as files that other programs load, and what such a file computes."""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from srnas.profiling.runtimes.base import RuntimeFailedError
+from srnas.profiling.runtimes.int8 import quantise
+from srnas.profiling.runtimes.onnx_export import to_onnx
+from srnas.profiling.runtimes.onnxruntime_ import run_file
+from srnas.profiling.runtimes.prepare import first_cause, quiet
+from srnas.search_space import Architecture, Network
+from srnas.search_space.checkpoints import load_network
+
+# The suffix and the data types of each format.
+FORMATS = {
+    "onnx": (".onnx", ("float32", "float16", "int8")),
+    "torchscript": (".pt", ("float32", "float16")),
+    "pt2": (".pt2", ("float32", "float16")),
+    "safetensors": (".safetensors", ("float32", "float16")),
+}
+ARCHITECTURE = "srnas.architecture"
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+
+
+def write_network(
+    network: Network, path: Path, form: str, dtype: str, batches: Sequence[torch.Tensor], *, dynamic: bool
+) -> None:
+    """Write a network in deploy form to a file.
+
+    Args:
+        network: On the CPU, in float32; it is not changed.
+        path: Written whole or with an error.
+        form: One of ``FORMATS``.
+        dtype: Of weights, input and output; with ``int8`` input and output are float32.
+        batches: ``(1, 3, H, W)`` each. The first is the example, all serve to calibrate int8.
+        dynamic: Whether height and width may be others than the example's.
+
+    Raises:
+        RuntimeFailedError: If the format cannot hold the network.
+    """
+    half = dtype == "float16"
+    given = copy.deepcopy(network).half() if half else network
+    x = batches[0].half() if half else batches[0]
+    try:
+        with quiet(), torch.no_grad():
+            _write(given, path, form, dtype, x, batches, dynamic=dynamic)
+    except Exception as error:
+        raise RuntimeFailedError(
+            f"format '{form}' must be able to hold the network, but got {first_cause(error)}; "
+            f"try {'--size, or ' if dynamic else ''}another --format."
+        ) from error
+
+
+def _write(
+    network: Network,
+    path: Path,
+    form: str,
+    dtype: str,
+    x: torch.Tensor,
+    batches: Sequence[torch.Tensor],
+    *,
+    dynamic: bool,
+) -> None:
+    if form == "onnx":
+        model = to_onnx(network, x, dynamic=dynamic)
+        path.write_bytes(quantise(model, batches) if dtype == "int8" else model.SerializeToString())
+    elif form == "torchscript":
+        torch.jit.trace(network, (x,), check_trace=False).save(str(path))
+    elif form == "pt2":
+        sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC} if dynamic else None
+        torch.export.save(torch.export.export(network, (x,), dynamic_shapes=(sizes,)), path)
+    else:
+        tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, path, {ARCHITECTURE: network.architecture.to_json()})
+
+
+def read_network(path: Path, form: str, dtype: str) -> Run:
+    """Return what a written file computes in float32: ``(1, 3, H, W)`` to ``(1, 3, sH, sW)``, on the CPU."""
+    run: Run
+    if form == "onnx":
+        run = run_file(path)
+    elif form == "torchscript":
+        run = torch.jit.load(str(path))
+    elif form == "pt2":
+        run = torch.export.load(path).module()
+    else:
+        with safe_open(path, "pt") as file:
+            architecture = Architecture.from_json(file.metadata()[ARCHITECTURE])
+        return load_network(architecture, path).deploy()
+    half = dtype == "float16"
+    return lambda x: run(x.half()).float() if half else run(x)

@@ -1,0 +1,133 @@
+"""Exported networks, run by the libraries that they are for, at sizes that they were not exported with."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from srnas.nas.exporting import export
+from srnas.nas.launch import launch
+from srnas.nas.observer import Observer
+from srnas.nas.sources import SourceRequest, load_source
+from srnas.search_space import Architecture, InputError, Position
+from srnas.search_space.checkpoints import load_network
+
+ort = pytest.importorskip("onnxruntime", reason="needs srnas[onnx]")
+
+POSITIONS = (Position(trunk="conv", attention="lia"), Position(trunk="repmb", attention="aab_m"))
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Return a function that gives a network in which every block matters."""
+
+    def make(positions=POSITIONS):
+        architecture = Architecture(scale=2, channels=16, positions=positions)
+        torch.manual_seed(0)
+        state = architecture.build().state_dict()
+        tensors = {name: value + 0.05 * torch.randn(value.shape) for name, value in state.items()}
+        (tmp_path / "mine.json").write_text(architecture.to_json())
+        save_file(tensors, tmp_path / "mine.safetensors")
+        return load_source(SourceRequest(str(tmp_path / "mine.json"), tmp_path / "mine.safetensors"))
+
+    return make
+
+
+def onnx(path, x):
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["sr"], {"lr": x.numpy()})[0])
+
+
+def rebuilt(path, x):
+    return load_network(Architecture.from_json((path.parent / "mine.json").read_text()), path).deploy()(x)
+
+
+READERS = {
+    "onnx": onnx,
+    "torchscript": lambda path, x: torch.jit.load(path)(x),
+    "pt2": lambda path, x: torch.export.load(path).module()(x),
+    "safetensors": rebuilt,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", READERS)
+def test_a_file_computes_what_eager_does_at_any_size(source, tmp_path, form):
+    network = source()
+    written = export(network, tmp_path / f"out.{form}.bin".replace("safetensors.bin", "safetensors"), form, "float32")
+    assert len({check.size for check in written.checks}) == 3
+    assert max(check.max_abs_difference for check in written.checks) < 1e-4
+    for height, width in ((17, 23), (71, 38)):
+        x = torch.rand(1, 3, height, width)
+        with torch.no_grad():
+            expected = network.network(x)
+            assert expected.std() > 0.05
+            torch.testing.assert_close(READERS[form](written.path, x), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "most"), [("float16", 0.02), ("int8", 0.2)])
+def test_coarser_data_types_differ_and_say_by_how_much(source, tmp_path, dtype, most):
+    written = export(source(), tmp_path / "out.onnx", "onnx", dtype)
+    assert all(1e-6 < check.max_abs_difference < most for check in written.checks)
+    halves = export(source(), tmp_path / "h.safetensors", "safetensors", "float16")
+    assert {tensor.dtype for tensor in load_file(halves.path).values()} == {torch.float16}
+
+
+@pytest.mark.slow
+def test_a_file_of_one_size_takes_no_other(source, tmp_path):
+    written = export(source(), tmp_path / "out.onnx", "onnx", "float32", (20, 24))
+    assert {check.size for check in written.checks} == {(20, 24)}
+    with pytest.raises(ort.capi.onnxruntime_pybind11_state.InvalidArgument):
+        onnx(written.path, torch.rand(1, 3, 24, 24))
+
+
+@pytest.mark.slow
+def test_a_network_that_a_format_cannot_hold_leaves_nothing(source, tmp_path):
+    network = source((Position(trunk="conv", attention="stn"),))
+    with pytest.raises(InputError, match=r"(give|try) --size"):
+        export(network, tmp_path / "new" / "out.onnx", "onnx", "float32")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert export(network, tmp_path / "out.onnx", "onnx", "float32", (32, 40)).path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("form", "dtype", "size", "said"),
+    [
+        ("gguf", "float32", None, "unknown format 'gguf'"),
+        ("pt2", "int8", None, "unknown dtype of format 'pt2' 'int8'"),
+        ("onnx", "float32", (3, 40), "--size must be at least"),
+    ],
+)
+def test_what_cannot_be_exported(source, tmp_path, form, dtype, size, said):
+    with pytest.raises(InputError, match=said):
+        export(source(), tmp_path / "out", form, dtype, size)
+
+
+@pytest.mark.slow
+def test_the_command_exports_a_trial_with_its_card(run, workspace, search_request, tmp_path, brief_latency):
+    launch(replace(search_request, trials=2), Observer())
+    rows = json.loads(run("leaderboard", "--workspace", workspace, "--json")[1])
+    best = rows[0]
+    out = tmp_path / "best.onnx"
+    command = ("export", best["key"], "--workspace", workspace, "--out", out, "--licence", "CC0-1.0")
+    code, said, err = run(*command)
+    assert code == 0, err
+    assert said.count("largest difference to eager float32") == 3
+    card = (tmp_path / "best.md").read_text()
+    assert f"{best['psnr_y_db']:.3f}" in card
+    assert f"{best['latency_stable_ms']:.3f}" in card
+    assert 'license: "CC0-1.0"' in card
+    assert best["architecture"] in card
+    code, _, err = run(*command)
+    assert code == 2
+    assert "--overwrite replaces files" in err
+    x = np.random.default_rng(0).random((1, 3, 33, 21), np.float32)
+    assert onnx(out, torch.from_numpy(x)).shape == (1, 3, 66, 42)
+    for key, wanted in (("0" * 12, "must hold a trained network of key"), ("best", "must be 12 hexadecimal digits")):
+        code, _, err = run("export", key, "--workspace", workspace)
+        assert code == 2
+        assert wanted in err
