@@ -39,6 +39,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, fl
     return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
 
 
+def mean_by_image(qualities: Sequence[Quality]) -> list[float]:
+    """Return the PSNR of each photograph, mean over trainings."""
+    return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in qualities), strict=True)]
+
+
 @dataclass(frozen=True)
 class SeedSpread:
     """The standard deviation of PSNR over seeds.
@@ -145,7 +150,7 @@ def _front_steps(
     done = [(point[1], trial.number, point) for trial in trials if (point := trial.point)]
     kept = non_dominated([point for *_, point in done])
     front = [number for (_, number, _), on_front in sorted(zip(done, kept, strict=True)) if on_front]
-    by_image = {n: np.mean([q.psnr_y_db for q in qualities[n]], axis=0).tolist() for n in front}
+    by_image = {number: mean_by_image(qualities[number]) for number in front}
     if not front or len(by_image[front[0]]) < 2:
         return {}
     return {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}

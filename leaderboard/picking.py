@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from scipy.stats import t as student
 
-from srnas.leaderboard.confidence import paired_difference
+from srnas.leaderboard.confidence import mean_by_image, paired_difference
 from srnas.leaderboard.ranking import Board
 from srnas.leaderboard.record import Quality, TrialRecord
 from srnas.search_space import InputError
@@ -26,12 +26,13 @@ class Contender:
     Attributes:
         trial: Its record.
         qualities: Of its trainings, the first one's first.
-        within: Probability that its median latency is within the budget, by bootstrap over the rounds.
+        within: Probability that its median latency is within the budget, by bootstrap over the rounds; not a number
+            where there is no budget.
     """
 
     trial: TrialRecord
     qualities: tuple[Quality, ...]
-    within: float = 1.0
+    within: float = math.nan
 
     @property
     def psnr_y_db(self) -> float:
@@ -41,7 +42,7 @@ class Contender:
     @property
     def by_image_db(self) -> list[float]:
         """PSNR of each photograph, mean over trainings."""
-        return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in self.qualities), strict=True)]
+        return mean_by_image(self.qualities)
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
     named = [s for s in studies if study in (None, s.name, s.retimed_from if device else None)]
     if study is not None and not named:
         raise unknown_name("study", study, (s.name for s in studies))
-    found = next(
-        (s for s in named if (device.lower() in str(s.device).lower() if device else study or not s.retimed_from)), None
-    )
+    if device is not None:
+        found = next((s for s in named if device.lower() in str(s.device).lower()), None)
+    else:
+        found = next((s for s in named if study or not s.retimed_from), None)
     if found is None and device is not None:
         known = ", ".join(f"'{profile}'" for profile in dict.fromkeys(str(s.device) for s in named))
         raise InputError(

@@ -1,12 +1,13 @@
-"""A trained network as a file to ship: written, checked against eager, described by a model card."""
+"""A trained network as a file to ship: written, and checked against eager."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from srnas.nas.imresize import imresize
 from srnas.nas.output import writing
@@ -36,38 +37,21 @@ class Check:
     max_abs_difference: float
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A written file.
-
-    Attributes:
-        path: The file.
-        card: The model card beside it.
-        checks: On three crops of photographs.
-    """
-
-    path: Path
-    card: Path
-    checks: tuple[Check, ...]
-
-
 def export(
     source: Source,
     path: Path,
     form: str,
     dtype: str,
     size: tuple[int, int] | None = None,
-    describe: Callable[[Sequence[Check]], str] = lambda _: "",
-) -> Exported:
-    """Write a trained network, check it, and write its card; nothing is left if the check fails.
+) -> list[Check]:
+    """Write a trained network, and check it on crops of three photographs; nothing is left if the check fails.
 
     Args:
         source: The network.
-        path: Of the file; its card has the suffix ``.md``.
+        path: Of the file.
         form: One of ``FORMATS``.
         dtype: Of weights and computation.
         size: Height and width of the only input that it shall take; without it any size.
-        describe: Returns the card.
 
     Raises:
         InputError: If there is no such format or data type, the format cannot hold the network, or what it computes in
@@ -82,13 +66,11 @@ def export(
     if size is not None and min(size) < least:
         raise InputError(f"--size must be at least {least}x{least} for this network, but got {size[1]}x{size[0]}.")
     sizes = [size] * 3 if size else [(max(h, least), max(w, least)) for h, w in _SIZES]
-    card = path.with_suffix(".md")
-    with writing(path) as aside, writing(card) as aside_card:
-        crops = [_crops(source.architecture.scale, size) for size in sizes]
-        write_network(source.network, aside, form, dtype, crops[0], dynamic=size is None)
-        checks = _check(source.network, aside, form, dtype, [found[0] for found in crops])
-        aside_card.write_text(describe(checks), encoding="utf-8")
-    return Exported(path, card, tuple(checks))
+    photos = [imresize(photo.pixels, 1 / source.architecture.scale) for photo in embedded_photos("train").photos]
+    with writing(path) as aside:
+        batches = [_crop(photo, sizes[0]) for photo in photos]
+        write_network(source.network, aside, form, dtype, batches, dynamic=size is None)
+        return _check(source.network, aside, form, dtype, [_crop(*given) for given in zip(photos, sizes, strict=False)])
 
 
 def suffix_of(form: str) -> str:
@@ -102,17 +84,13 @@ def suffix_of(form: str) -> str:
     return FORMATS[form][0]
 
 
-def _crops(scale: int, size: tuple[int, int]) -> list[torch.Tensor]:
-    """Return crops of the embedded photographs, reduced by ``scale``; what is too small is mirrored at its edges."""
+def _crop(photo: NDArray[np.generic], size: tuple[int, int]) -> torch.Tensor:
+    """Return the middle of a photograph; what is too small is mirrored at its edges."""
+    beyond = [(0, max(0, wanted - got)) for wanted, got in zip(size, photo.shape[:2], strict=True)]
+    whole = to_tensor(np.pad(photo.astype(np.uint8), [*beyond, (0, 0)], mode="reflect"))
     height, width = size
-    found = []
-    for photo in embedded_photos("train").photos:
-        reduced = imresize(photo.pixels, 1 / scale).astype(np.uint8)
-        beyond = [(0, max(0, wanted - got)) for wanted, got in zip(size, reduced.shape[:2], strict=True)]
-        whole = to_tensor(np.pad(reduced, [*beyond, (0, 0)], mode="reflect"))
-        top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
-        found.append(whole[..., top : top + height, left : left + width].contiguous())
-    return found
+    top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
+    return whole[..., top : top + height, left : left + width].contiguous()
 
 
 @torch.no_grad()

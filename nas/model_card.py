@@ -29,65 +29,81 @@ def model_card(
         study: The study that trained it, if one did.
         timed: Rows of :meth:`Store.trained`: its latency by device profile.
     """
-    architecture, trial = source.architecture, source.trial
-    head = {
-        "library_name": "srnas",
-        "tags": ["super-resolution", f"x{architecture.scale}"],
-        "license": licence or "unknown",
-    }
-    lines = ["---", *(f"{name}: {json.dumps(value)}" for name, value in head.items()), "---", ""]
-    lines += [f"# {architecture.key}: super-resolution x{architecture.scale}", "", f"`{architecture}`", ""]
-    lines += [
+    architecture, scale = source.architecture, source.architecture.scale
+    head = {"library_name": "srnas", "tags": ["super-resolution", f"x{scale}"], "license": licence or "unknown"}
+    lines = [
+        "---",
+        *(f"{name}: {json.dumps(value)}" for name, value in head.items()),
+        "---",
+        "",
+        f"# {architecture.key}: super-resolution x{scale}",
+        "",
+        f"`{architecture}`",
+        "",
         f"Format {form}, {dtype}. Input: RGB in 0 to 1, 1 x 3 x H x W, H and W at least {architecture.min_size}; "
-        f"output: 1 x 3 x {architecture.scale}H x {architecture.scale}W, to be clamped to 0 to 1.",
+        f"output: 1 x 3 x {scale}H x {scale}W, to be clamped to 0 to 1.",
         "",
         "## Training",
         "",
-    ]
-    if study is None or trial is None:
-        lines += [f"Weights: `{source.checkpoint.name}`. Its training is not known here.", ""]
-    else:
-        config = study.config
-        lines += [
-            f"Trial {trial.number} of study `{study.name}`: {config.get('training.iterations', '?')} iterations on "
-            f"`{config.get('train', '?')}` (a search's short schedule).",
-            "",
-        ]
-    lines += ["## Quality", ""]
-    if study is not None and trial is not None and trial.quality:
-        quality = trial.quality
-        lines += [
-            "| | PSNR-Y dB | SSIM-Y |",
-            "| --- | ---: | ---: |",
-            f"| {study.validation}, {len(quality.images)} photographs | {quality.mean_psnr_y_db:.3f} | "
-            f"{quality.mean_ssim_y:.4f} |",
-            f"| bicubic on the same | {study.bicubic_psnr_y_db:.3f} | {study.bicubic_ssim_y:.4f} |",
-            "",
-        ]
-    else:
-        lines += ["Not measured here: `srnas evaluate` does.", ""]
-    lines += [
+        _training(source, study),
+        "",
+        "## Quality",
+        "",
+        *_quality(source, study),
+        "",
         "Against eager float32 on crops of photographs, values 0 to 1:",
         "",
         "| input | largest difference |",
         "| --- | ---: |",
+        *(f"| {check.size[1]}x{check.size[0]} | {check.max_abs_difference:.2g} |" for check in checks),
+        "",
+        "## Latency",
+        "",
+        *_latency(source, timed),
+        "",
+        "## Licence",
+        "",
+        licence or "Not stated by whoever exported this file.",
+        "",
     ]
-    lines += [f"| {check.size[1]}x{check.size[0]} | {check.max_abs_difference:.2g} |" for check in checks]
-    lines += ["", "## Latency", ""]
-    if timed and trial is not None and trial.sizes:
-        height, width = trial.sizes.input_shape[2:]
-        lines += [
-            f"Input {width}x{height}, batch 1, in milliseconds: fastest round, and median with its 95 % interval.",
-            "",
-            "| device profile | fastest | median | interval |",
-            "| --- | ---: | ---: | ---: |",
-        ]
-        lines += [
+    return "\n".join(lines)
+
+
+def _training(source: Source, study: StudyRecord | None) -> str:
+    if study is None or source.trial is None:
+        return f"Weights: `{source.checkpoint.name}`. Its training is not known here."
+    iterations, photographs = (study.config.get(name, "?") for name in ("training.iterations", "train"))
+    return (
+        f"Trial {source.trial.number} of study `{study.name}`: {iterations} iterations on `{photographs}` (a search's "
+        "short schedule)."
+    )
+
+
+def _quality(source: Source, study: StudyRecord | None) -> list[str]:
+    if study is None or source.trial is None or source.trial.quality is None:
+        return ["Not measured here: `srnas evaluate` does."]
+    quality = source.trial.quality
+    return [
+        "| | PSNR-Y dB | SSIM-Y |",
+        "| --- | ---: | ---: |",
+        f"| {study.validation}, {len(quality.images)} photographs | {quality.mean_psnr_y_db:.3f} | "
+        f"{quality.mean_ssim_y:.4f} |",
+        f"| bicubic on the same | {study.bicubic_psnr_y_db:.3f} | {study.bicubic_ssim_y:.4f} |",
+    ]
+
+
+def _latency(source: Source, timed: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not timed or source.trial is None or source.trial.sizes is None:
+        return ["Not measured here: `srnas profile network` does."]
+    height, width = source.trial.sizes.input_shape[2:]
+    return [
+        f"Input {width}x{height}, batch 1, in milliseconds: fastest round, and median with its 95 % interval.",
+        "",
+        "| device profile | fastest | median | interval |",
+        "| --- | ---: | ---: | ---: |",
+        *(
             f"| {row['profile']} | {row['latency_stable_ms']:.3f} | {row['latency_ms']:.3f} | "
             f"{row['latency_ms_low']:.3f} to {row['latency_ms_high']:.3f} |"
             for row in timed
-        ]
-    else:
-        lines += ["Not measured here: `srnas profile network` does."]
-    lines += ["", "## Licence", "", licence or "Not stated by whoever exported this file.", ""]
-    return "\n".join(lines)
+        ),
+    ]

@@ -12,6 +12,9 @@ from srnas.search_space import Architecture, InputError, Network
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import PUBLISHED, published
 
+# Of an architecture.
+KEY = re.compile(r"[0-9a-f]{12}")
+
 
 @dataclass(frozen=True)
 class SourceRequest:
@@ -122,7 +125,7 @@ def find_trained(workspace: Path, key: str) -> tuple[str, int]:
     Raises:
         InputError: If none did.
     """
-    if not re.fullmatch(r"[0-9a-f]{12}", key):
+    if not KEY.fullmatch(key):
         raise InputError(
             f"a key must be 12 hexadecimal digits, but got '{key}'; 'srnas leaderboard --json' lists keys."
         )

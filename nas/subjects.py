@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srnas.leaderboard import Store
-from srnas.nas.sources import read_architecture
+from srnas.nas.sources import KEY, read_architecture
 from srnas.profiling import InputShape, Target, profiles, resolve_device, resolve_threads
 from srnas.profiling.device import DTYPES, MEMORY_FORMATS
 from srnas.profiling.runtimes import RUNTIMES
 from srnas.search_space import PUBLISHED, Architecture, InputError, published, unknown_name
 
-_KEY = re.compile(r"[0-9a-f]{12}")
 _THREADS = re.compile(r"(\d+)threads?")
 # What fuses operators over positions, so that parts timed by themselves say nothing of the whole.
 _FUSING = frozenset(("compile",))
@@ -57,7 +56,7 @@ def _architecture(name: str, scale: int, workspace: Path) -> Architecture:
         return published(name, scale)
     if Path(name).is_file() or name.endswith(".json"):
         return read_architecture(Path(name))
-    if _KEY.fullmatch(name):
+    if KEY.fullmatch(name):
         found = Store(workspace).architecture(name) if Store.exists(workspace) else None
         if found is None:
             raise InputError(

@@ -39,7 +39,7 @@ def export(
     with Console(stderr=True).status("exporting"):
         from srnas.nas.exporting import export as run
         from srnas.nas.exporting import suffix_of
-        from srnas.nas.output import check_new
+        from srnas.nas.output import check_new, writing
         from srnas.nas.sources import SourceRequest, find_trained, load_source
         from srnas.search_space import InputError
 
@@ -49,16 +49,16 @@ def export(
             study, trial = find_trained(workspace, key)
         source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
         path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
+        card = path.with_suffix(".md")
         if not overwrite:
-            check_new([path, path.with_suffix(".md")])
-        parsed = parse_size(size, "--size") if size else None
-        written = run(
-            source, path, form, dtype, parsed, lambda checks: _card(source, form, dtype, checks, licence, workspace)
-        )
-    for check in written.checks:
+            check_new([path, card])
+        checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
+        with writing(card) as aside:
+            aside.write_text(_card(source, form, dtype, checks, licence, workspace), encoding="utf-8")
+    for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
-    typer.echo(f"file    {written.path}\ncard    {written.card}")
+    typer.echo(f"file    {path}\ncard    {card}")
 
 
 def _card(source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: Path) -> str:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from srnas.profiling.runtimes.base import RuntimeFailedError
 from srnas.profiling.runtimes.int8 import quantise
-from srnas.profiling.runtimes.onnx_export import to_onnx
+from srnas.profiling.runtimes.onnx_export import ANY_SIZE, to_onnx
 from srnas.profiling.runtimes.onnxruntime_ import run_file
 from srnas.profiling.runtimes.prepare import first_cause, quiet
 from srnas.search_space import Architecture, Network
@@ -73,8 +73,7 @@ def _write(
     elif form == "torchscript":
         torch.jit.trace(network, (x,), check_trace=False).save(str(path))
     elif form == "pt2":
-        sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC} if dynamic else None
-        torch.export.save(torch.export.export(network, (x,), dynamic_shapes=(sizes,)), path)
+        torch.export.save(torch.export.export(network, (x,), dynamic_shapes=ANY_SIZE if dynamic else None), path)
     else:
         tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         save_file(tensors, path, {ARCHITECTURE: network.architecture.to_json()})

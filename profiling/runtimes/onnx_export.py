@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import onnx
 
 INPUT, OUTPUT = "lr", "sr"
+# Of the dimensions of the one input, height and width may be others than the example's.
+ANY_SIZE = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
 # The first with GELU as one operator; in 2.13 it is also the exporter's default.
 _OPSET = 20
 
@@ -27,7 +29,7 @@ def to_onnx(network: nn.Module, x: torch.Tensor, *, dynamic: bool = False) -> "o
         opset_version=_OPSET,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},) if dynamic else None,
+        dynamic_shapes=ANY_SIZE if dynamic else None,
     )
     assert program is not None
     return program.model_proto

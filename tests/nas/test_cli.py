@@ -1,7 +1,5 @@
 """The command: what it prints, its exit codes, and that bad input writes nothing."""
 
-import csv
-import io
 import json
 import os
 import re
@@ -120,56 +118,6 @@ def test_search_prints_the_front_and_where_things_are(search, workspace):
     assert code == 0
     assert "is complete with 2 trials; nothing was run." in out.replace("\n", " ")
     assert "--trials 4" in out
-
-
-def test_leaderboard_selected_and_compared(search, run, workspace):
-    search("--trials", 3)
-    given = ("leaderboard", "--workspace", workspace)
-    rows = json.loads(run(*given, "--sort", "params", "--json")[1])
-    assert [row["params_k"] for row in rows] == sorted(row["params_k"] for row in rows)
-    middle = sorted(row["latency_stable_ms"] for row in rows)[1]
-    assert len(json.loads(run(*given, "--max-latency-ms", middle, "--task", "x2", "--json")[1])) == 2
-    assert json.loads(run(*given, "--min-psnr", 99, "--json")[1]) == []
-    table = list(csv.DictReader(io.StringIO(run(*given, "--csv")[1])))
-    assert {float(row["psnr_y_db"]) for row in table} == {row["psnr_y_db"] for row in rows}
-    document = run(*given, "--markdown", "--all")[1].splitlines()
-    assert len(document) == 2 + 3
-    assert all(line.replace(r"\|", "").count("|") == document[0].count("|") for line in document)
-    one, other = rows[0], rows[1]
-    found = json.loads(run("leaderboard", "compare", one["trial"], other["key"], "--workspace", workspace, "--json")[1])
-    assert (found["a"]["key"], found["b"]["trial"]) == (one["key"], other["trial"])
-    assert found["b"]["difference_db"] == pytest.approx(one["psnr_y_db"] - other["psnr_y_db"])
-    code, out, _ = run("leaderboard", "compare", one["trial"], other["trial"], "--workspace", workspace)
-    assert code == 0
-    assert f"{found['b']['difference_db']:+.3f} dB" in out
-    for wrong, said in (
-        (("--sort", "beauty"), "unknown order 'beauty'"),
-        (("--task", "x4"), "unknown task 'x4'"),
-        (("compare", 0, 77, "--workspace", workspace), "must hold trial or key '77'"),
-    ):
-        code, _, err = run(*given, *wrong)
-        assert code == 2
-        assert said in err
-
-
-def test_pick(search, run, workspace):
-    search("--trials", 3)
-    given = ("pick", "--workspace", workspace, "--latency-ms")
-    code, out, _ = run(*given, 1e4)
-    assert code == 0
-    assert "Within 10000 ms with probability 0.95" in out.replace("\n", " ")
-    found = json.loads(run(*given, 1e4, "--json", "--device", "float32")[1])
-    assert found["pick"]["within_probability"] == 1.0
-    best = max([found["pick"], *found["runners_up"]], key=lambda one: one["psnr_y_db"])
-    assert best == found["pick"]
-    assert f"srnas upscale PHOTO --trial {best['trial']} --study small-x2" in out
-    assert all(one["difference_db"] >= 0 for one in found["runners_up"])
-    code, _, err = run(*given, 1e-6)
-    assert code == 2
-    assert "must take at most 1e-06 ms" in err
-    code, _, err = run(*given, 1e4, "--device", "abacus")
-    assert code == 2
-    assert "a device profile must contain 'abacus', but there are '" in err
 
 
 def test_search_and_leaderboard_as_json(search, run, workspace, tmp_path):

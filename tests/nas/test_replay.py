@@ -6,14 +6,14 @@ import random
 from dataclasses import replace
 
 import pytest
+from handmade import study
 
-from srnas.leaderboard import Rung, StudyRecord, hypervolume
+from srnas.leaderboard import Rung, hypervolume
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.recording import Recorded, RecordedDomain, Recording, load_recording
 from srnas.nas.replay import SHARES, Replay, replay, sampler_factory
 from srnas.nas.rungs import Halving
-from srnas.profiling import Target, describe_device
 from srnas.search_space import InputError, SearchSpace, human_designs
 
 ITERATIONS = (4, 12)
@@ -40,18 +40,8 @@ def recording(space):
         rungs = (Rung(iteration=4, psnr_y_db=psnr - 1), Rung(iteration=12, psnr_y_db=psnr))
         params = space.params(architecture)
         trials.append(Recorded(architecture, params, designs.get(key, ""), size, psnr, rungs, train_s=6.0))
-    study = StudyRecord(
-        name="hand-made",
-        scale=2,
-        config={},
-        validation="none",
-        bicubic_psnr_y_db=30.0,
-        bicubic_ssim_y=0.9,
-        device=describe_device(Target()),
-        reference_psnr_y_db=30.0,
-        reference_latency_ms=5.0,
-    )
-    return Recording(study, space, trials, num_records=23)
+    record = study().model_copy(update={"name": "hand-made", "reference_latency_ms": 5.0})
+    return Recording(record, space, trials, num_records=23)
 
 
 def run(recording, sampler="random", rule=None, seed=0, unit="iterations"):

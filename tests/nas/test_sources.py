@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -6,7 +8,6 @@ from srnas.nas.evaluation import evaluate
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.pairs import load_pairs
-from srnas.nas.preparation import SearchRequest
 from srnas.nas.settings import Budgets
 from srnas.nas.sources import SourceRequest, load_source
 from srnas.search_space import InputError
@@ -81,17 +82,9 @@ def test_files_that_hold_no_such_architecture(tmp_path, monkeypatch, checkpoint,
 
 
 @pytest.mark.usefixtures("brief_latency")
-def test_a_trial_of_a_study(workspace, space_file, photo_folder, held_out_folder):
-    request = SearchRequest(
-        workspace=workspace,
-        space=str(space_file),
-        trials=2,
-        train=photo_folder,
-        validation=held_out_folder,
-        device="cpu",
-        # The first human design has 6.9, the second 4.6.
-        budgets=Budgets(max_params_k=5.0),
-    )
+def test_a_trial_of_a_study(search_request, workspace, held_out_folder):
+    # The first human design has 6.9, the second 4.6.
+    request = replace(search_request, trials=2, budgets=Budgets(max_params_k=5.0))
     board = launch(request, Observer()).board
     rows = {row["trial"]: row for row in board.records()}
     assert sorted(row["state"] for row in rows.values()) == ["complete", "over_budget"]
