@@ -9,8 +9,9 @@ from srnas.leaderboard.confidence import (
     seed_spread,
 )
 from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_cost_curves, write_curve
-from srnas.leaderboard.figure import write_html, write_png
+from srnas.leaderboard.figure import write_png
 from srnas.leaderboard.front import hypervolume, non_dominated
+from srnas.leaderboard.page import write_page
 from srnas.leaderboard.picking import Contender, Duel, Pick, duel, pick
 from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
@@ -58,6 +59,6 @@ __all__ = [
     "sizes_table",
     "write_cost_curves",
     "write_curve",
-    "write_html",
+    "write_page",
     "write_png",
 ]

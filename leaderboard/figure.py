@@ -1,6 +1,5 @@
-"""The front as a figure: a PNG for documents, and one self-contained interactive HTML page."""
+"""The front as a figure for documents."""
 
-import html
 from pathlib import Path
 
 import pandas as pd
@@ -63,49 +62,3 @@ def write_png(board: Board, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=150)
-
-
-def write_html(board: Board, path: Path) -> None:
-    """Write an interactive page to ``path`` that needs no network."""
-    import plotly.graph_objects as go
-
-    front, dominated, designs = _groups(board)
-    figure = go.Figure()
-    marks = (
-        ("dominated", dominated, "markers", {"color": _DOMINATED, "size": 8}),
-        ("front", front, "lines+markers", {"color": _FRONT, "size": 10}),
-        ("human designs", designs, "markers", {"color": _DESIGN, "size": 17, "symbol": "circle-open"}),
-    )
-    for name, rows, mode, marker in marks:
-        figure.add_scatter(
-            x=rows["latency_stable_ms"].tolist(),
-            y=rows["psnr_y_db"].tolist(),
-            name=name,
-            mode=mode,
-            marker=marker,
-            line={"shape": "hv", "width": 1.5, "color": _FRONT},
-            text=[_hover(row) for _, row in rows.iterrows()],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    figure.add_hline(
-        y=board.study.bicubic_psnr_y_db, line={"dash": "dash", "color": _BICUBIC}, annotation_text="bicubic"
-    )
-    figure.update_layout(
-        title=html.escape(f"{_title(board)} on {board.study.device}"), template="plotly_white", hovermode="closest"
-    )
-    ticks = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
-    figure.update_xaxes(type="log", title=_LATENCY, tickvals=ticks)
-    figure.update_yaxes(title=f"PSNR-Y in dB on '{html.escape(board.study.validation)}'")
-    figure.write_html(path, include_plotlyjs=True, config={"displaylogo": False})
-
-
-def _hover(row: "pd.Series[object]") -> str:
-    lines = (
-        f"<b>trial {row['trial']}</b> {html.escape(str(row['design']))}",
-        html.escape(str(row["architecture"])),
-        f"{row['psnr_y_db']:.2f} dB ({row['gain_db']:+.2f}), SSIM {row['ssim_y']:.4f}",
-        f"{row['latency_stable_ms']:.2f} ms, median {row['latency_ms']:.2f} "
-        f"[{row['latency_ms_low']:.2f}, {row['latency_ms_high']:.2f}]",
-        f"{row['params_k']:.1f} K parameters, {row['macs_g']:.3f} G MACs",
-    )
-    return "<br>".join(lines)

@@ -122,5 +122,8 @@ def row_of(trial: TrialRecord) -> dict[str, Any]:
         "params_k": sizes.params / 1e3 if sizes else math.nan,
         "macs_g": sizes.macs / 1e9 if sizes else math.nan,
         "activations_m": sizes.activations / 1e6 if sizes else math.nan,
+        "peak_memory_mib": math.nan if trial.peak_memory_mib is None else trial.peak_memory_mib,
         "train_s": trial.train_s,
+        "protocol": trial.protocol,
+        "ended_ms": trial.ended_ms,
     }

@@ -6,13 +6,41 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from mlflow.entities import Metric, Param, Run
 
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run as it is read.
+
+    Attributes:
+        run_id: Its id.
+        status: MLflow's.
+        started_ms: Unix time in milliseconds.
+        ended_ms: Unix time in milliseconds; ``None`` while it runs.
+        tags: By name.
+        metrics: The latest value by name; what is not a number is left out.
+    """
+
+    run_id: str
+    status: str
+    started_ms: int
+    ended_ms: int | None
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Return what MLflow's search found."""
+        info, data = run.info, run.data
+        metrics = {key: value for key, value in data.metrics.items() if not math.isnan(value)}
+        return cls(info.run_id, info.status, info.start_time, info.end_time, data.tags, metrics)
 
 
 def device_tags(study: StudyRecord) -> dict[str, str]:
@@ -90,30 +118,29 @@ def as_metrics(values: Mapping[str, float], timestamp_ms: int | None = None) -> 
     return [Metric(key, float(value), now, 0) for key, value in values.items() if math.isfinite(value)]
 
 
-def run_row(run: Run) -> dict[str, Any]:
+def run_row(run: FoundRun) -> dict[str, Any]:
     """Return a trial's run as a row of a board."""
-    tags, metrics = run.data.tags, run.data.metrics
+    tags, metrics = run.tags, run.metrics
     validation = tags["srnas.validation"]
+    texts = {"state": "state", "reason": "error", "key": "key", "architecture": "architecture", "design": "design"}
+    numbers = {
+        "psnr_y_db": f"psnr_y_db.{validation}",
+        "ssim_y": f"ssim_y.{validation}",
+        "latency_stable_ms": "latency_stable_ms",
+        "latency_ms": "latency_ms",
+        "latency_ms_low": "latency_ms.low",
+        "latency_ms_high": "latency_ms.high",
+    }
+    others = ("params_k", "macs_g", "activations_m", "peak_memory_mib", "train_s", *CONFIDENCE)
     return {
         "study": tags["srnas.study"],
         "trial": int(tags["srnas.trial"]),
-        "state": tags["srnas.state"],
-        "reason": tags["srnas.error"],
-        "key": tags["srnas.key"],
-        "architecture": tags["srnas.architecture"],
-        "design": tags["srnas.design"],
+        **{name: tags[f"srnas.{tag}"] for name, tag in texts.items()},
         "validation": validation,
-        "psnr_y_db": metrics.get(f"psnr_y_db.{validation}", math.nan),
-        "ssim_y": metrics.get(f"ssim_y.{validation}", math.nan),
-        "latency_stable_ms": metrics.get("latency_stable_ms", math.nan),
-        "latency_ms": metrics.get("latency_ms", math.nan),
-        "latency_ms_low": metrics.get("latency_ms.low", math.nan),
-        "latency_ms_high": metrics.get("latency_ms.high", math.nan),
+        **{name: metrics.get(key, math.nan) for name, key in numbers.items()},
         "latency_flags": tags["srnas.latency_flags"],
-        "params_k": metrics.get("params_k", math.nan),
-        "macs_g": metrics.get("macs_g", math.nan),
-        "activations_m": metrics.get("activations_m", math.nan),
-        "train_s": metrics.get("train_s", math.nan),
-        **{name: metrics.get(name, math.nan) for name in CONFIDENCE},
-        "run_id": run.info.run_id,
+        **{name: metrics.get(name, math.nan) for name in others},
+        "protocol": tags["srnas.protocol"],
+        "ended_ms": run.ended_ms,
+        "run_id": run.run_id,
     }

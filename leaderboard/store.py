@@ -24,15 +24,16 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.ranking import Board
+from srnas.leaderboard.reading import Results
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
-from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, run_row, trial_metrics, trial_params
+from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, trial_metrics, trial_params
 from srnas.search_space import InputError
 
 _STORE_FILE = "mlflow.db"
@@ -59,7 +60,7 @@ def answering() -> Iterator[None]:
         raise StoreLostError(str(error).strip().partition("\n")[0]) from error
 
 
-class Store:
+class Store(Results):
     """Writes studies and trials to MLflow and reads them back.
 
     Args:
@@ -74,7 +75,7 @@ class Store:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.workspace = workspace.resolve()
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _create_sqlite(self.workspace)
-        self.client = MlflowClient(tracking_uri=self.uri)
+        super().__init__(MlflowClient(tracking_uri=self.uri))
 
     @staticmethod
     def exists(workspace: Path) -> bool:
@@ -214,16 +215,19 @@ class Store:
         for run in self._search(self._experiment(study.experiment), f"tags.`srnas.study` = '{study.name}'"):
             self.client.delete_run(run.info.run_id)
 
-    def add_weights(self, study: StudyRecord, weights: Mapping[int, Path]) -> None:
-        """Log the weights of trials that have none yet, by trial number."""
-        for number, path in weights.items():
+    def add_files(self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]]) -> None:
+        """Log files of trials, by trial number and folder among the artifacts; what is there already stays."""
+        for number, folders in files.items():
             filters = (
                 f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial' "
                 f"and tags.`srnas.trial` = '{number}'"
             )
             for run in self._search(self._experiment(study.experiment), filters):
-                if not self.client.list_artifacts(run.info.run_id, "weights"):
-                    self.client.log_artifact(run.info.run_id, str(path), "weights")
+                for folder, paths in folders.items():
+                    there = {Path(file.path).name for file in self.client.list_artifacts(run.info.run_id, folder)}
+                    for path in paths:
+                        if path.name not in there:
+                            self.client.log_artifact(run.info.run_id, str(path), folder)
 
     def write_profiles(
         self, title: str, rows: Sequence[Mapping[str, Any]], files: Mapping[str, str], figures: Iterable[Path]
@@ -260,52 +264,6 @@ class Store:
         self.client.set_terminated(parent)
         return parent
 
-    def architecture(self, key: str) -> dict[str, Any] | None:
-        """Return an architecture that some study judged, as plain data, or ``None`` if none did."""
-        for experiment in self._experiments():
-            for run in self.client.search_runs([experiment], f"tags.`srnas.key` = '{key}'", max_results=1):
-                found: dict[str, Any] = json.loads(self._text(run.info.run_id, "architecture.json"))
-                return found
-        return None
-
-    def trained(self, key: str) -> list[dict[str, Any]]:
-        """Return the rows of trials that trained or retimed an architecture, newest first, with their ``profile``."""
-        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial' and tags.`srnas.state` = 'complete'"
-        runs = [run for experiment in self._experiments() for run in self._search(experiment, filters)]
-        runs.sort(key=lambda run: run.info.end_time or 0, reverse=True)
-        names = ("srnas.device", "srnas.dtype", "srnas.runtime")
-        return [run_row(run) | {"profile": ", ".join(run.data.tags[name] for name in names)} for run in runs]
-
-    def trial(self, run_id: str) -> TrialRecord:
-        """Return the whole record of a trial's run."""
-        return TrialRecord.model_validate_json(self._text(run_id, "trial.json"))
-
-    def replicates(self, study: StudyRecord) -> list[Replicate]:
-        """Return what was trained again with other seeds, in the study whose networks these are."""
-        filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
-        runs = self._search(self._experiment(study.experiment), filters)
-        return [Replicate.model_validate_json(self._text(run.info.run_id, "replicate.json")) for run in runs]
-
-    def _text(self, run_id: str, file: str) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run_id, file, folder)
-            return Path(path).read_text(encoding="utf-8")
-
-    def studies(self) -> list[StudyRecord]:
-        """Return every study, newest first."""
-        runs = [run for e in self._experiments() for run in self._search(e, "tags.`srnas.role` = 'study'")]
-        runs.sort(key=lambda run: run.info.start_time, reverse=True)
-        return [StudyRecord.model_validate_json(run.data.tags["srnas.record"]) for run in runs]
-
-    def rows(self, study: StudyRecord) -> pd.DataFrame:
-        """Return one row per trial: tags by their name, metrics with units in their name, full precision."""
-        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
-        rows = [run_row(run) for run in self._search(self._experiment(study.experiment), filters)]
-        if not rows:
-            return pd.DataFrame()
-        frame = pd.DataFrame(rows).sort_values("trial", ignore_index=True).astype({"num_seeds": "Int64"})
-        return frame.drop(columns=[name for name in CONFIDENCE if frame[name].isna().all()])
-
     def _experiment(self, name: str) -> str:
         local = "MLFLOW_TRACKING_URI" not in os.environ
         with FileLock(self.workspace / f"{_STORE_FILE}.lock"):
@@ -313,19 +271,6 @@ class Store:
             if found is not None:
                 return str(found.experiment_id)
             return str(self.client.create_experiment(name, (self.workspace / "artifacts").as_uri() if local else None))
-
-    def _experiments(self) -> list[str]:
-        return [e.experiment_id for e in self.client.search_experiments(filter_string="name LIKE 'sr-x%'")]
-
-    def _search(self, experiment: str, filters: str) -> list[Run]:
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self.client.search_runs([experiment], filters, page_token=token)
-            runs.extend(page)
-            token = page.token
-            if not token:
-                return runs
 
     def _close_dead(self, experiment: str) -> None:
         """End the runs that a process of this host left RUNNING when it died."""

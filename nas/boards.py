@@ -14,7 +14,7 @@ from srnas.leaderboard import (
     duel,
     pick,
     rank,
-    write_html,
+    write_page,
     write_png,
 )
 from srnas.nas.output import writing
@@ -120,7 +120,8 @@ def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:
         InputError: If they cannot be written.
     """
     png, page = folder / f"{board.study.name}.png", folder / f"{board.study.name}.html"
-    for path, write in ((png, write_png), (page, write_html)):
-        with writing(path) as aside:
-            write(board, aside)
+    with writing(png) as aside:
+        write_png(board, aside)
+    with writing(page) as aside:
+        write_page([board], aside)
     return png, page

@@ -19,8 +19,8 @@ from srnas.leaderboard import (
 )
 from srnas.nas.accountability import Account, accounts_of
 from srnas.nas.boards import write_figures
-from srnas.nas.cache import ResultCache
 from srnas.nas.candidates import TimedOutError
+from srnas.nas.exhibits import SHOWN, WEIGHTS, exhibits
 from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.publishing import Publisher
@@ -104,8 +104,8 @@ def replicate(search: Search, judge: Judge, seeds: int) -> None:
             )
 
 
-def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhausted: bool) -> Outcome:
-    """Write figures, report and weights of a study, and return its outcome."""
+def conclude(search: Search, publisher: Publisher, judge: Judge, *, exhausted: bool) -> Outcome:
+    """Write figures, report, and files of the members of the front, and return the outcome of a study."""
     outcome = _outcome(search.study_record, search.records, search.replicates)
     board, folder = outcome.board, publisher.workspace / "figures"
     figures = [*write_figures(board, folder), folder / f"{outcome.name}-hypervolume.png"]
@@ -115,11 +115,13 @@ def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhaus
     with writing(report) as aside:
         aside.write_text(json.dumps([asdict(found) for found in outcome.accounts], indent=2), encoding="utf-8")
     front = [int(number) for number in board.front["trial"]] if len(board.rows) else []
-    keys = {record.number: record.genotype.key for record in outcome.records}
+    members = [record for record in outcome.records if record.number in front]
+    shown = exhibits(judge, members, folder / outcome.name)
+    weights = {record.number: judge.cache.weights(record.genotype.key) for record in members}
     metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
     metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
-    weights = {number: cache.weights(keys[number]) for number in front}
-    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights, board)
+    kept = {n: {WEIGHTS: [weights[n]] if weights[n].is_file() else [], SHOWN: shown[n]} for n in front}
+    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], kept, board)
     return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

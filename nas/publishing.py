@@ -48,7 +48,7 @@ class Publisher:
         replicates: Sequence[Replicate] = (),
         metrics: Mapping[str, float] | None = None,
         files: Sequence[Path] = (),
-        weights: Mapping[int, Path] | None = None,
+        trial_files: Mapping[int, Mapping[str, Sequence[Path]]] | None = None,
         board: Board | None = None,
         *,
         killed: bool = False,
@@ -60,7 +60,7 @@ class Publisher:
             replicates: All of the study.
             metrics: Of the outcome.
             files: Figures and reports.
-            weights: By trial.
+            trial_files: Of trials, by number and folder.
             board: All ranked, with their doubt.
             killed: Whether it was interrupted.
         """
@@ -71,7 +71,7 @@ class Publisher:
                 store.write_replicate(self._parent, self.study, replicate)
             if board is not None:
                 store.write_confidence(board)
-            store.add_weights(self.study, {number: path for number, path in (weights or {}).items() if path.is_file()})
+            store.add_files(self.study, trial_files or {})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 
         self._in_turn(write)

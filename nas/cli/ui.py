@@ -1,37 +1,92 @@
-"""``srnas ui``: MLflow's own page on the workspace."""
+"""``srnas ui``: MLflow's server on the workspace, with the leaderboard page in it."""
 
+import ipaddress
 import os
+import secrets
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srnas.nas.cli.options import DEFAULT_WORKSPACE, Workspace
 
+_PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
+
 
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = (
+        "127.0.0.1"
+    ),
+    auth: Annotated[bool, typer.Option("--auth", help="Ask for a user and password, as MLflow does.")] = False,
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
-    """Serve MLflow's page on the workspace, on this machine only, until Ctrl-C."""
+    """Serve the leaderboard and MLflow's own pages until Ctrl-C."""
     from srnas.leaderboard import Store
     from srnas.search_space import InputError
 
     if not workspace.is_dir():
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if not _is_loopback(host) and not auth:
+        typer.echo(
+            f"warning: whoever reaches {host}:{port} can read, change and delete every result; --auth asks for a "
+            "password.",
+            err=True,
+        )
     store = Store(workspace)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", store.uri]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "srnas-auth" if auth else "srnas"]
+    command += ["--host", host, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     command += ["--default-artifact-root", (store.workspace / "artifacts").as_uri()]
-    typer.echo(f"http://127.0.0.1:{port} (Ctrl-C stops it)", err=True)
     # One server process: MLflow's job runner starts ten more.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(command, env={**os.environ, **quiet}, start_new_session=True)
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    settings["SRNAS_UI_WORKSPACE"] = "" if workspace == DEFAULT_WORKSPACE else str(workspace)
+    if auth:
+        settings |= _auth_settings(store.workspace)
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"http://{shown}:{port}/leaderboard/ (Ctrl-C stops it)", err=True)
+    server = subprocess.Popen(command, env={**os.environ, **settings}, start_new_session=True)
     try:
         raise typer.Exit(server.wait())
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
         typer.echo("stopped", err=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _auth_settings(workspace: Path) -> dict[str, str]:
+    """Return what MLflow's authentication needs; its users are kept in the workspace.
+
+    Raises:
+        InputError: If it is not installed, or the first user has no password.
+    """
+    from importlib.util import find_spec
+
+    from srnas.search_space import InputError
+
+    if find_spec("flask_wtf") is None:
+        raise InputError("--auth needs the extra 'auth', but it is not installed; run pip install 'srnas[auth]'.")
+    users, config = workspace / "users.db", workspace / "auth.ini"
+    if not users.exists() and not os.environ.get(_PASSWORD):
+        raise InputError(
+            f"{_PASSWORD} must hold a password of 12 or more characters for the first user, 'admin', but it is not "
+            "set; set it and start again."
+        )
+    if not config.exists():
+        config.write_text(
+            "[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
+            f"database_uri = sqlite:///{users}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+            encoding="utf-8",
+        )
+    found = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32)}
+    return {name: os.environ.get(name, value) for name, value in found.items()}

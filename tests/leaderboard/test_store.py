@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from srnas.leaderboard import Quality, Rung, Sizes, Store, StudyRecord, TrialRecord, board_table, rank
-from srnas.leaderboard.figure import write_html, write_png
+from srnas.leaderboard.figure import write_png
+from srnas.leaderboard.page import write_page
 from srnas.profiling import Latency, ModuleCounts, Target, describe_device, reconcile
 from srnas.search_space import Architecture, InputError, Position
 
@@ -196,7 +197,7 @@ def test_figures(filled, tmp_path):
     store, study, _, _ = filled
     board = rank(study, store.rows(study))
     write_png(board, tmp_path / "front.png")
-    write_html(board, tmp_path / "front.html")
+    write_page([board], tmp_path / "front.html")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "front.html").read_text()
     assert "EDSR-like" in page
@@ -206,7 +207,7 @@ def test_figures(filled, tmp_path):
 def test_text_of_a_study_cannot_become_markup(filled, tmp_path):
     store, study, _, _ = filled
     hostile = study.model_copy(update={"validation": "<img src=x onerror=alert(1)>"})
-    write_html(rank(hostile, store.rows(study)), tmp_path / "front.html")
+    write_page([rank(hostile, store.rows(study))], tmp_path / "front.html")
     assert "<img src=x" not in (tmp_path / "front.html").read_text()
 
 
@@ -273,7 +274,7 @@ def test_closing_a_study(filled, tmp_path):
     store, study, parent, runs = filled
     (tmp_path / "w.safetensors").write_bytes(b"weights")
     for _ in range(2):
-        store.add_weights(study, {1: tmp_path / "w.safetensors"})
+        store.add_files(study, {1: {"weights": [tmp_path / "w.safetensors"]}})
     store.log_progress(parent, 1, {"hypervolume": 0.5}, 1000)
     store.close_study(parent, {"front_size": 2, "not_finite": math.inf}, [tmp_path / "w.safetensors"])
     run = store.client.get_run(parent)

@@ -1,0 +1,118 @@
+// The table: sorted by any column, and drawn as far as it is looked at.
+
+import { make, strip } from "./elements.js";
+import { number } from "./trials.js";
+
+const CHUNK = 60;
+
+// [key, heading, what it says, how a cell is written, whether its least value is best]
+const COLUMNS = [
+  ["rank", "#", "Rank: the front by rising latency, then the others by falling PSNR", (t) => t.rank ?? "", true],
+  ["architecture", "architecture", "Blocks by depth", (t) => architecture(t), true],
+  ["psnr_y_db", "PSNR-Y", "In dB on the held-out photographs", (t) => number(t.psnr_y_db, 2), false],
+  ["gain_db", "gain", "PSNR-Y less bicubic's", (t) => number(t.gain_db, 2, true), false],
+  ["ssim_y", "SSIM-Y", "On the held-out photographs", (t) => number(t.ssim_y, 4), false],
+  ["latency_stable_ms", "ms", "Latency: the fastest round", (t) => number(t.latency_stable_ms, 2), true],
+  ["latency_ms", "median", "Median latency over rounds and its 95 % interval", (t) => interval(t), true],
+  ["macs_g", "MACs G", "Multiply-accumulates", (t) => number(t.macs_g, 3), true],
+  ["params_k", "params K", "Parameters in deploy form", (t) => number(t.params_k, 1), true],
+  ["peak_memory_mib", "MiB", "Peak memory of a forward pass", (t) => number(t.peak_memory_mib, 1), true],
+  ["front_probability", "P(front)", "How often it is on the front of other seeds, photographs and rounds", (t) => number(t.front_probability, 2), false],
+  ["study", "study", "Study and trial", (t) => `${t.study} #${t.trial}`, true],
+];
+
+/** Show trials in `table`; returns what redraws it. */
+export class TrialTable {
+  constructor(table, more, { onSort, onOpen, onCompare, runLink }) {
+    Object.assign(this, { table, more, onSort, onOpen, onCompare, runLink, shown: 0, trials: [] });
+    new IntersectionObserver((entries) => entries[0].isIntersecting && this.grow()).observe(more);
+    table.tBodies[0].addEventListener("keydown", (event) => this.steer(event));
+    table.tBodies[0].addEventListener("click", (event) => {
+      const row = event.target.closest("tr");
+      if (row && !event.target.closest("a, input, label")) this.onOpen(row.dataset.id);
+    });
+  }
+
+  draw(trials, { sort, compare, open, devices }) {
+    Object.assign(this, { trials: sorted(trials, sort), compare, open, columns: COLUMNS.filter(([key]) => trials.some((trial) => known(trial[key]))) });
+    if (devices > 1) this.columns = [...this.columns, ["profile", "device profile", "What it was timed on", (t) => t.profile, true]];
+    this.table.caption.textContent = `${trials.length} trials, ${trials.filter((t) => t.front).length} of them on a front`;
+    this.table.setAttribute("aria-rowcount", String(trials.length + 1));
+    this.table.tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, hidden("compare")), ...this.columns.map((column) => this.head(column, sort)), make("th", { scope: "col" }, hidden("run"))));
+    this.table.tBodies[0].replaceChildren();
+    this.shown = 0;
+    this.grow();
+  }
+
+  grow() {
+    const next = this.trials.slice(this.shown, this.shown + CHUNK);
+    this.table.tBodies[0].append(...next.map((trial, i) => this.row(trial, this.shown + i)));
+    this.shown += next.length;
+    const left = this.trials.length - this.shown;
+    this.more.textContent = left ? `${left} more below` : "";
+    // What is observed may stay in view: ask again.
+    if (left && next.length && this.more.getBoundingClientRect().top < innerHeight) requestAnimationFrame(() => this.grow());
+  }
+
+  head([key, heading, said, , least], [by, descending]) {
+    const order = key === by ? (descending ? "descending" : "ascending") : "none";
+    const flip = () => this.onSort([key, key === by ? !descending : !least]);
+    const button = make("button", { type: "button", title: said, onclick: flip }, heading, make("span", { "aria-hidden": "true" }, { ascending: " ▲", descending: " ▼", none: "" }[order]));
+    return make("th", { scope: "col", "aria-sort": order, "data-key": key }, button);
+  }
+
+  row(trial, index) {
+    const box = make("input", { type: "checkbox", "aria-label": `Compare trial ${trial.trial} of ${trial.study}`, tabindex: -1, onchange: () => this.onCompare(trial.id) });
+    box.checked = this.compare.includes(trial.id);
+    const link = trial.run_id ? make("a", { href: this.runLink(trial), tabindex: -1, title: "The run in MLflow" }, "run") : "";
+    const cells = this.columns.map(([key, , , text]) => make("td", { class: key === "architecture" || key === "study" ? "text" : "figure" }, text(trial)));
+    const looks = [trial.front && "front", !trial.done && "unfinished", trial.beyond && "beyond", trial.id === this.open && "open"];
+    return make("tr", { "data-id": trial.id, tabindex: index ? -1 : 0, "aria-rowindex": index + 2, class: looks.filter(Boolean).join(" ") }, make("td", {}, box), ...cells, make("td", {}, link));
+  }
+
+  steer(event) {
+    const row = event.target.closest("tr");
+    if (event.target !== row) return;
+    const body = this.table.tBodies[0].rows;
+    const index = [...body].indexOf(row);
+    const to = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: body.length - 1, PageDown: index + 10, PageUp: index - 10 }[event.key];
+    if (to !== undefined) {
+      const next = body[Math.min(Math.max(to, 0), body.length - 1)];
+      row.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    } else if (event.key === "Enter") this.onOpen(row.dataset.id);
+    else if (event.key === " ") this.onCompare(row.dataset.id);
+    else return;
+    event.preventDefault();
+  }
+
+  focus(id) {
+    this.table.querySelector(`tr[data-id="${CSS.escape(id)}"]`)?.focus();
+  }
+}
+
+/** Sort by a column; what has no value comes last either way. */
+function sorted(trials, [key, descending]) {
+  const sign = descending ? -1 : 1;
+  const compared = (a, b) => (a < b ? -sign : a > b ? sign : 0);
+  return trials.toSorted((a, b) => known(b[key]) - known(a[key]) || compared(a[key], b[key]) || compared(a.trial, b.trial));
+}
+
+function known(value) {
+  return value !== null && value !== undefined;
+}
+
+function architecture(trial) {
+  const notes = [trial.design, trial.done ? "" : `${trial.state.replaceAll("_", " ")}: ${trial.reason}`, trial.latency_flags.replaceAll(",", ", ")].filter(Boolean);
+  return make("div", { title: trial.architecture }, strip(trial.positions), notes.length ? make("small", {}, notes.join(", ")) : null);
+}
+
+function interval(trial) {
+  const text = `${number(trial.latency_ms_low, 2)} to ${number(trial.latency_ms_high, 2)}`;
+  return make("div", {}, number(trial.latency_ms, 2), trial.latency_ms === null ? null : make("small", {}, text));
+}
+
+function hidden(text) {
+  return make("span", { class: "hidden" }, text);
+}
