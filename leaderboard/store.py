@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
 from filelock import FileLock
@@ -26,7 +27,7 @@ import pandas as pd
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.confidence import CONFIDENCE
@@ -94,6 +95,7 @@ class Store(Results):
             "srnas.study": study.name,
             "srnas.record": study.model_dump_json(),
             MLFLOW_RUN_NAME: study.name,
+            MLFLOW_RUN_NOTE: _page_link(study),
             **device_tags(study),
             **process_tags(),
         }
@@ -134,6 +136,7 @@ class Store(Results):
             "srnas.state": trial.state,
             "srnas.error": trial.reason,
             "srnas.latency_flags": ",".join(trial.latency.flags) if trial.latency else "",
+            MLFLOW_RUN_NOTE: _page_link(study, trial.number),
             MLFLOW_PARENT_RUN_ID: parent,
             **device_tags(study),
             **process_tags(),
@@ -284,6 +287,12 @@ class Store(Results):
         """Mark a study's run as running again, in this process."""
         self.client.update_run(parent, "RUNNING")
         self.client.log_batch(parent, tags=[RunTag(key, value) for key, value in process_tags().items()])
+
+
+def _page_link(study: StudyRecord, number: int | None = None) -> str:
+    """Return the description of a run: a link to the leaderboard page on the same server."""
+    query = urlencode({"study": study.name} | ({} if number is None else {"open": f"{study.name}:{number}"}))
+    return f"[Leaderboard](/leaderboard/?{query}) (on a server that `srnas ui` starts)"
 
 
 def _create_sqlite(workspace: Path) -> str:

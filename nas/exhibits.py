@@ -19,6 +19,7 @@ from srnas.search_space.checkpoints import load_network
 WEIGHTS, SHOWN = "weights", "shown"
 _PLACES = "places.json"
 _CROPS = 2
+_CROP_SIDE = 128
 _ROUNDS = 8
 
 
@@ -52,7 +53,7 @@ def _draw_crops(judge: Judge, network: Network, paths: Sequence[Path]) -> None:
         network,
         judge.validation[:_CROPS],
         judge.device,
-        lambda pair, sr, scores: save_png(draw_sheet(pair, sr, scale, "this network", scores), next(names)),
+        lambda pair, sr, scores: save_png(draw_sheet(pair, sr, scale, "this network", scores, _CROP_SIDE), next(names)),
     )
 
 

@@ -16,12 +16,14 @@ from srnas.nas.pairs import Pair
 # Error of Y at which the colours of the error map end.
 ERROR_RANGE = 32
 # Sides of a panel: a larger photograph is cut, a smaller one enlarged by a whole factor.
-_LARGEST, _SMALLEST = 512, 400
+LARGEST, _SMALLEST = 512, 400
 _MARGIN, _GAP, _TITLE, _CAPTION, _BAR = 24, 16, 52, 44, 14
 _INK, _DIM, _MARK, _PAPER = "#1c2430", "#5f6b76", "#d1495b", "white"
 
 
-def draw_sheet(pair: Pair, sr: Image, scale: int, label: str, scores: ImageScores) -> PillowImage.Image:
+def draw_sheet(
+    pair: Pair, sr: Image, scale: int, label: str, scores: ImageScores, largest: int = LARGEST
+) -> PillowImage.Image:
     """Return the sheet of one photograph.
 
     Args:
@@ -30,10 +32,11 @@ def draw_sheet(pair: Pair, sr: Image, scale: int, label: str, scores: ImageScore
         scale: Upscaling factor.
         label: What the network is called.
         scores: Of the whole photograph.
+        largest: Side of a panel in pixels of the photograph: a larger photograph is cut.
     """
     bicubic = imresize(pair.lr, scale).astype(np.uint8, copy=False)
     error = np.abs(luma(sr, pair.gray) - luma(pair.hr, pair.gray))
-    top, left, height, width = _most_telling(np.abs(luma(bicubic, pair.gray) - luma(pair.hr, pair.gray)))
+    top, left, height, width = _most_telling(np.abs(luma(bicubic, pair.gray) - luma(pair.hr, pair.gray)), largest)
     images = (bicubic, sr, pair.hr, _coloured(error))
     panels = [_enlarged(image[top : top + height, left : left + width]) for image in images]
     captions = [
@@ -50,9 +53,9 @@ def draw_sheet(pair: Pair, sr: Image, scale: int, label: str, scores: ImageScore
     return _arranged(panels, captions, said)
 
 
-def _most_telling(error: NDArray[np.float64]) -> tuple[int, int, int, int]:
+def _most_telling(error: NDArray[np.float64], largest: int) -> tuple[int, int, int, int]:
     """Return top, left, height and width of the window in which bicubic upscaling errs most."""
-    height, width = (min(side, _LARGEST) for side in error.shape)
+    height, width = (min(side, largest) for side in error.shape)
     summed = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     sums = summed[height:, width:] - summed[:-height, width:] - summed[height:, :-width] + summed[:-height, :-width]
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)
@@ -75,7 +78,7 @@ def _enlarged(image: Image) -> PillowImage.Image:
 def _overview(image: Image, box: tuple[int, int, int, int], height: int) -> PillowImage.Image:
     """Return the whole photograph within the panel's size, with the cut framed."""
     panel = PillowImage.fromarray(image)
-    factor = min(height / panel.height, _LARGEST / panel.width)
+    factor = min(height / panel.height, LARGEST / panel.width)
     panel = panel.resize((max(1, round(panel.width * factor)), max(1, round(panel.height * factor))))
     frame = [round(edge * factor) for edge in box]
     frame[2:] = [min(edge, side) - 1 for edge, side in zip(frame[2:], panel.size, strict=True)]

@@ -4,6 +4,7 @@ import { make, strip } from "./elements.js";
 import { number } from "./trials.js";
 
 const CHUNK = 60;
+const TEXTS = ["architecture", "study", "profile"];
 
 // [key, heading, what it says, how a cell is written, whether its least value is best]
 const COLUMNS = [
@@ -58,14 +59,14 @@ export class TrialTable {
     const order = key === by ? (descending ? "descending" : "ascending") : "none";
     const flip = () => this.onSort([key, key === by ? !descending : !least]);
     const button = make("button", { type: "button", title: said, onclick: flip }, heading, make("span", { "aria-hidden": "true" }, { ascending: " ▲", descending: " ▼", none: "" }[order]));
-    return make("th", { scope: "col", "aria-sort": order, "data-key": key }, button);
+    return make("th", { scope: "col", class: TEXTS.includes(key) ? "" : "figure", "aria-sort": order, "data-key": key }, button);
   }
 
   row(trial, index) {
     const box = make("input", { type: "checkbox", "aria-label": `Compare trial ${trial.trial} of ${trial.study}`, tabindex: -1, onchange: () => this.onCompare(trial.id) });
     box.checked = this.compare.includes(trial.id);
     const link = trial.run_id ? make("a", { href: this.runLink(trial), tabindex: -1, title: "The run in MLflow" }, "run") : "";
-    const cells = this.columns.map(([key, , , text]) => make("td", { class: key === "architecture" || key === "study" ? "text" : "figure" }, text(trial)));
+    const cells = this.columns.map(([key, , , text]) => make("td", { class: TEXTS.includes(key) ? "text" : "figure" }, text(trial)));
     const looks = [trial.front && "front", !trial.done && "unfinished", trial.beyond && "beyond", trial.id === this.open && "open"];
     return make("tr", { "data-id": trial.id, tabindex: index ? -1 : 0, "aria-rowindex": index + 2, class: looks.filter(Boolean).join(" ") }, make("td", {}, box), ...cells, make("td", {}, link));
   }

@@ -1,11 +1,14 @@
 """``srnas ui``: MLflow's server on the workspace, with the leaderboard page in it."""
 
+import contextlib
 import ipaddress
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +28,8 @@ def ui(
     workspace: Workspace = DEFAULT_WORKSPACE,
 ) -> None:
     """Serve the leaderboard and MLflow's own pages until Ctrl-C."""
+    from rich.console import Console
+
     from srnas.leaderboard import Store
     from srnas.search_space import InputError
 
@@ -46,14 +51,28 @@ def ui(
     if auth:
         settings |= _auth_settings(store.workspace)
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"http://{shown}:{port}/leaderboard/ (Ctrl-C stops it)", err=True)
     server = subprocess.Popen(command, env={**os.environ, **settings}, start_new_session=True)
     try:
+        with Console(stderr=True).status("starting"):
+            started = _wait(server, host, port)
+        if started:
+            typer.echo(f"http://{shown}:{port}/leaderboard/ (Ctrl-C stops it)", err=True)
         raise typer.Exit(server.wait())
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
         typer.echo("stopped", err=True)
+
+
+def _wait(server: "subprocess.Popen[bytes]", host: str, port: int) -> bool:
+    """Return whether the server answers; it has ended if not."""
+    # Every address is reached by the loopback's.
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    while server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((near, port), timeout=1):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,464 @@
+"""The leaderboard page in a real browser, against a real MLflow server."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from handmade import study, trial
+
+from srnas.leaderboard import Sizes, Store, rank, write_page
+from srnas.search_space import Architecture, Position
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SCREENSHOTS = Path("test-output/screenshots")
+HOSTILE = '<img src=x onerror=document.title="owned">'
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
+
+
+def architecture(*trunks):
+    return Architecture(scale=2, channels=6, positions=tuple(Position(trunk=trunk) for trunk in trunks)).to_dict()
+
+
+def made(number, psnr, latency_ms, *trunks, **fields):
+    """Return a trial of so much PSNR and latency."""
+    rounds = (latency_ms, 1.02 * latency_ms, 1.05 * latency_ms)
+    images = (psnr - 0.1 * (number % 3), psnr + 0.1 * (number % 3))
+    macs = 1_000_000 * len(trunks) + number
+    sizes = Sizes(input_shape=(1, 3, 8, 8), params=1000, macs=macs, other_ops=0, activations=1)
+    one = trial(number, images, rounds, images="ab", ended_ms=1_000_000 + 60_000 * number)
+    return one.model_copy(update={"architecture": architecture(*trunks), "sizes": sizes, **fields})
+
+
+def fill(store, record, trials):
+    parent = store.open_study(record)
+    for one in trials:
+        store.write_trial(parent, record, one.model_copy(update={"study": record.name}))
+    return parent
+
+
+ALPHA = [
+    made(0, 31.0, 1.0, "conv", design="plain-small"),
+    made(1, 32.0, 2.0, "conv", "conv"),
+    made(2, 31.5, 3.0, "dw", "conv"),
+    made(3, 33.0, 5.0, "conv", "conv", "conv"),
+    made(4, 32.5, 8.0, "dw", "dw"),
+    trial(5, 0.0, state="over_budget").model_copy(update={"reason": "latency_ms=20 > 10", "latency": None}),
+]
+BETA = [made(0, 32.2, 1.8, "dw"), made(1, 31.1, 4.0, "conv")]
+
+
+def store_of(folder):
+    store = Store(folder)
+    slow = replace(study().device, name="Slow CPU")
+    records = {
+        "alpha": study(),
+        "beta": study(),
+        "elsewhere": study().model_copy(update={"device": slow}),
+        "larger": study().model_copy(update={"scale": 4}),
+        HOSTILE: study().model_copy(update={"scale": 3, "validation": HOSTILE}),
+    }
+    records = {name: record.model_copy(update={"name": name}) for name, record in records.items()}
+    for name in ("larger", HOSTILE):
+        fill(store, records[name], [made(0, 31.0, 1.0, "conv"), made(1, 30.0, 2.0, "conv", state="failed")])
+    for run_id in store.rows(records[HOSTILE])["run_id"]:
+        for tag in ("design", "error", "key", "architecture", "latency_flags", "protocol"):
+            store.client.set_tag(run_id, f"srnas.{tag}", HOSTILE)
+    # In the order in which studies are offered: the newest is shown first.
+    parents = {
+        name: fill(store, records[name], trials)
+        for name, trials in (("elsewhere", [made(0, 30.9, 9.0, "conv")]), ("beta", BETA), ("alpha", ALPHA))
+    }
+    store.close_study(parents["alpha"], {}, ())
+    return store, records, parents
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(folder, *options, **variables):
+    """Run ``srnas ui`` until the block ends; yields the address."""
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-c", "from srnas.nas.cli import main; main()", "ui"]
+    command += ["--port", str(port), "--workspace", str(folder), *options]
+    with (folder / "ui.log").open("wb") as log:
+        server = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **variables})
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{address}/health", timeout=5).close()
+                break
+            assert server.poll() is None, (folder / "ui.log").read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, _migrated):
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    folder = tmp_path_factory.mktemp("page") / "runs"
+    folder.mkdir()
+    shutil.copy(_migrated, folder / "mlflow.db")
+    filled = store_of(folder)
+    with serving(folder) as address:
+        yield address, *filled
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        # The sandbox of a browser needs a user other than root.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser, served, request):
+    """Return a function that opens the page; afterwards nothing may have gone wrong in it or left the host."""
+    address, contexts, troubles, asked = served[0], [], [], []
+
+    def show(query="", url=None, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda sent: asked.append(sent.url))
+        page.goto(url or f"{address}/leaderboard/{query}")
+        page.wait_for_selector("html[data-ready]")
+        page.wait_for_selector("#front .main-svg")
+        return page
+
+    yield show
+    for context in contexts:
+        for page in context.pages:
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
+        context.close()
+    assert troubles == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:", "file:"))] == []
+
+
+def column(page, key):
+    """Return the texts of a column of the table."""
+    index = page.evaluate("key => document.querySelector(`th[data-key=${key}]`).cellIndex", key)
+    return [row.locator("td").nth(index).inner_text() for row in page.locator("#trials tbody tr").all()]
+
+
+def trials_shown(page):
+    return column(page, "study")
+
+
+def test_the_newest_study_is_shown_with_those_of_its_scope(show, served):
+    _, store, records, _ = served
+    page = show()
+    assert page.input_value("#task") == "x2"
+    assert "alpha (6)" in page.inner_text("#studies")
+    assert "beta (2, running)" in page.inner_text("#studies")
+    assert "elsewhere" not in page.inner_text("#studies")
+    # What the table calls the front is what the ranking in Python calls so.
+    both = store.rows_of([records["alpha"], records["beta"]])
+    ranked = rank(records["alpha"], both).rows
+    expected = [f"{row['study']} #{row['trial']}" for _, row in ranked.iterrows() if row["state"] == "complete"]
+    assert trials_shown(page) == expected
+    front = page.locator("#trials tr.front")
+    assert front.count() == int(ranked["front"].sum()) == 3
+    assert column(page, "rank") == [str(i) for i in range(1, 8)]
+    assert column(page, "latency_stable_ms")[:2] == ["1.00", "1.80"]
+    assert page.locator("#trials tr.front .strip").first.get_attribute("aria-label") == "conv"
+
+
+def test_a_row_leads_to_its_run_in_mlflow_and_back(show, served):
+    address, store, _, _ = served
+    page = show()
+    link = page.locator("#trials tbody tr").first.get_by_role("link", name="run")
+    run_id = link.get_attribute("href").rpartition("/")[2]
+    link.click()
+    page.wait_for_url("**/runs/**")
+    back = store.client.get_run(run_id).data.tags["mlflow.note.content"]
+    assert back.startswith("[Leaderboard](/leaderboard/?study=alpha&open=alpha%3A0)")
+    assert page.url.startswith(address)
+    page.goto("about:blank")
+
+
+def test_columns_sort(show):
+    page = show()
+    page.click("th[data-key=psnr_y_db] button")
+    found = [float(text) for text in column(page, "psnr_y_db")]
+    assert found == sorted(found, reverse=True)
+    assert page.get_attribute("th[data-key=psnr_y_db]", "aria-sort") == "descending"
+    page.click("th[data-key=psnr_y_db] button")
+    assert [float(text) for text in column(page, "psnr_y_db")] == found[::-1]
+    assert "sort=psnr_y_db" in page.url
+
+
+def test_trials_are_filtered(show):
+    page = show()
+    page.fill("#find", "dw alpha")
+    assert trials_shown(page) == ["alpha #4", "alpha #2"]
+    page.fill("#find", "")
+    page.fill("#least", "32.1")
+    assert set(trials_shown(page)) == {"alpha #3", "alpha #4", "beta #0"}
+    page.fill("#least", "")
+    page.check("#unfinished")
+    assert "over budget: latency_ms=20 > 10" in page.inner_text("#trials")
+    assert page.locator("#trials tbody tr").count() == 8
+
+
+def test_a_trial_is_opened_from_the_table_and_from_the_chart(show):
+    page = show()
+    page.click("#trials tr[data-id='alpha:3']")
+    panel = page.locator("#panel")
+    panel.get_by_text("Learning curve").or_(panel.get_by_text("Photographs")).first.wait_for()
+    text = panel.inner_text()
+    assert "alpha, trial 3" in text
+    assert "p02  conv" in text
+    assert "tail: pixelshuffle, x2" in text
+    assert "srnas export" in text
+    assert "srnas train" in text
+    page.keyboard.press("Escape")
+    assert panel.is_hidden()
+    page.locator("#front .scatterlayer .trace:nth-child(2) .point").first.click(force=True)
+    panel.get_by_text("alpha, trial 0").wait_for()
+    assert "open=alpha%3A0" in page.url
+
+
+def test_a_command_is_copied(show):
+    page = show("?open=alpha:3", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy: srnas export").click()
+    page.get_by_text("copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("srnas export ")
+    assert copied in page.inner_text("#panel")
+
+
+def test_device_profiles_are_not_mixed_unless_overlaid(show):
+    page = show()
+    assert not any(text.startswith("elsewhere") for text in trials_shown(page))
+    page.get_by_label("Slow CPU").check()
+    expect(page.locator("#trials")).to_contain_text("Slow CPU")
+    assert column(page, "rank").count("1") == 2  # Each profile has a front of its own.
+    page.locator("#devices label").filter(has_not_text="Slow CPU").locator("input").uncheck()
+    expect(page.locator("#trials")).not_to_contain_text("alpha")
+    assert trials_shown(page) == ["elsewhere #0"]
+    assert "device=" in page.url
+
+
+def test_studies_are_overlaid_with_fronts_of_their_own(show):
+    page = show()
+    page.check("#split")
+    assert column(page, "rank").count("1") == 2
+    page.locator("#studies").get_by_label("beta").uncheck()
+    expect(page.locator("#trials")).not_to_contain_text("beta")
+    assert {text.split()[0] for text in trials_shown(page)} == {"alpha"}
+    page.click("#growth summary")
+    page.wait_for_selector("#curve .main-svg")
+    assert "study=alpha" in page.url
+
+
+def test_another_task_is_another_scope(show):
+    page = show()
+    page.select_option("#task", "x4")
+    page.get_by_text("larger #0").wait_for()
+    assert trials_shown(page) == ["larger #0"]
+
+
+def test_the_budget_is_dragged(show):
+    page = show()
+    handle = page.locator("#handle")
+    start, area = handle.bounding_box(), page.locator("#front").bounding_box()
+    y = start["y"] + 40
+    page.mouse.move(start["x"] + start["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] / 2, y, steps=5)
+    page.mouse.up()
+    budget = float(page.input_value("#budget"))
+    assert 1 < budget < 8
+    assert max(float(text) for text in column(page, "latency_stable_ms")) <= budget
+    before = float(handle.get_attribute("aria-valuenow"))
+    assert math.isclose(before, budget, rel_tol=1e-3)
+    handle.press("ArrowLeft")
+    assert float(handle.get_attribute("aria-valuenow")) < before
+    handle.press("Delete")
+    assert page.input_value("#budget") == ""
+
+
+def test_architectures_are_compared(show):
+    page = show()
+    page.get_by_label("Compare trial 1 of alpha").check()
+    assert page.locator("#compare").is_disabled()
+    page.get_by_label("Compare trial 3 of alpha").check()
+    page.click("#compare")
+    panel = page.locator("#panel")
+    panel.get_by_text("the first is better by").wait_for()
+    text = panel.inner_text()
+    assert "alpha #1" in text
+    assert "alpha #3" in text
+    # Photographs differ by -0.1 and +0.1 of 1 dB: mean -1, standard error 0.1.
+    assert "-1.000 ± 0.100" in text
+    assert "srnas leaderboard compare 1 3 --study alpha" in text
+
+
+def test_a_link_holds_the_state(show):
+    page = show("?study=alpha&sort=macs_g&budget=4&find=conv&open=alpha:1&split&compare=alpha:1&compare=alpha:2")
+    assert trials_shown(page) == ["alpha #0", "alpha #1", "alpha #2"]
+    assert page.input_value("#budget") == "4"
+    assert page.get_attribute("th[data-key=macs_g]", "aria-sort") == "ascending"
+    assert page.is_checked("#split")
+    page.get_by_text("alpha, trial 1").wait_for()
+    assert page.get_by_label("Compare trial 2 of alpha").is_checked()
+    url = page.url
+    again = show(url=url)
+    assert again.url == url
+
+
+def test_a_running_study_is_followed(show, served):
+    _, store, records, parents = served
+    page = show("?study=beta")
+    page.get_by_text("Live: beta running").wait_for()
+    assert len(trials_shown(page)) == 2
+    store.write_trial(parents["beta"], records["beta"], made(2, 34.0, 6.0, "conv").model_copy(update={"study": "beta"}))
+    page.get_by_text("beta #2").wait_for(timeout=10_000)
+    assert page.locator("#trials tr.front").count() == 2
+
+
+def test_the_keyboard_suffices(show):
+    page = show()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+    page.keyboard.type("alpha")
+    page.locator("#trials tbody tr").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    assert page.inner_text("#compare") == "Compare 2"
+    chosen = page.evaluate("document.activeElement.dataset.id")
+    page.keyboard.press("Enter")
+    page.get_by_text(f"alpha, trial {chosen.partition(':')[2]}").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.id") == chosen
+    page.focus("th[data-key=macs_g] button")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("th[data-key=macs_g]", "aria-sort") == "ascending"
+    assert page.evaluate("document.activeElement.closest('th').dataset.key") == "macs_g"
+
+
+def test_a_narrow_screen(show):
+    page = show("?open=alpha:1", viewport={"width": 360, "height": 740})
+    page.get_by_text("What to do with it").wait_for()
+    assert page.locator("#panel").bounding_box()["width"] <= 360
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_dark_mode(show):
+    page = show(color_scheme="dark")
+    paper, ink = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
+    brightness = [sum(int(part) for part in colour[4:-1].split(",")) for colour in (paper, ink)]
+    assert brightness[0] < 150 < 600 < brightness[1]
+    assert page.locator("#front .xtick text").first.evaluate("e => getComputedStyle(e).fill") == ink
+
+
+def test_text_of_a_study_stays_text(show):
+    page = show()
+    page.select_option("#task", "x3")
+    page.check("#unfinished")
+    page.get_by_text("#1").first.wait_for()
+    page.click("#trials tbody tr >> nth=0")
+    page.get_by_text("What to do with it").wait_for()
+    assert HOSTILE in page.inner_text("#panel")
+    assert HOSTILE in page.inner_text("#trials")
+    page.hover("#front .scatterlayer .point", force=True)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() == "srnas leaderboard"
+
+
+def test_one_file_needs_no_server(show, served, tmp_path):
+    _, store, records, _ = served
+    board = rank(records["alpha"], store.rows(records["alpha"]))
+    record = json.loads(made(3, 33.0, 5.0, "conv", "conv", "conv").model_dump_json())
+    write_page([board], tmp_path / "board.html", {"alpha:3": {"trial": record, "places": None, "crops": []}})
+    page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:3", offline=True)
+    page.get_by_text("p02  conv").wait_for()
+    assert trials_shown(page)[0] == "alpha #0"
+    assert page.get_by_role("link", name="run", exact=True).count() == 0
+
+
+def ask(url, **headers):
+    """Return status and headers of an answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code, error.headers
+
+
+@pytest.mark.parametrize("path", ["", "page.js", "api/studies", "api/trials?study=alpha"])
+def test_routes_keep_to_their_host(served, path):
+    url = f"{served[0]}/leaderboard/{path}"
+    status, headers = ask(url, Origin="https://evil.example")
+    assert status == 200
+    assert "Access-Control-Allow-Origin" not in headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert ask(url, Host="evil.example")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "leaderboard/../pyproject.toml",
+        "leaderboard/..%2f..%2fmlflow.db",
+        "leaderboard/%2e%2e/app.py",
+        "leaderboard/app.py",
+        "get-artifact?run_uuid={run}&path=../../../mlflow.db",
+        "get-artifact?run_uuid={run}&path=/etc/passwd",
+        "get-artifact?run_uuid=../..&path=mlflow.db",
+    ],
+)
+def test_paths_stay_within_the_store(served, path):
+    address, store, records, _ = served
+    run = store.rows(records["alpha"])["run_id"].iloc[0]
+    status, _ = ask(f"{address}/{path.format(run=run)}")
+    assert status in (400, 404)
+
+
+def test_asking_for_no_study_gives_none(served):
+    with urllib.request.urlopen(f"{served[0]}/leaderboard/api/trials?study=nobody%27%20or%201%3D1") as answer:
+        assert json.load(answer)["rows"] == []
+
+
+def test_what_a_page_is_told_of_a_trial_is_what_was_written(served):
+    with urllib.request.urlopen(f"{served[0]}/leaderboard/api/trials?study=alpha") as answer:
+        found = json.load(answer)
+    rows = [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+    assert [row["psnr_y_db"] for row in rows] == [31.0, 32.0, 31.5, 33.0, 32.5, None]
+    assert rows[5]["latency_ms"] is None
+    counts, _, volumes = zip(*found["curves"]["alpha"], strict=True)
+    # Trials 0, 1 and 3 are the front; of them the third is slower than the reference of e ms.
+    assert counts == (0, 1, 2, 6)
+    assert volumes == pytest.approx((0.0, 1.0, 2 - math.log(2), 2 - math.log(2)))
