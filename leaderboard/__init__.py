@@ -19,6 +19,7 @@ from srnas.leaderboard.ranking import Board, rank, rank_records
 from srnas.leaderboard.record import Quality, Replicate, Rung, Sizes, State, StudyRecord, TrialRecord
 from srnas.leaderboard.store import Store, StoreLostError, answering
 from srnas.leaderboard.table import board_markdown, board_summary, board_table
+from srnas.leaderboard.terminal import front_chart
 
 __all__ = [
     "Board",
@@ -42,6 +43,7 @@ __all__ = [
     "board_table",
     "confidence_rows",
     "duel",
+    "front_chart",
     "front_probability",
     "hypervolume",
     "hypervolume_curve",

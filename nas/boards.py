@@ -1,6 +1,6 @@
 """Ranked boards of studies, and their figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from srnas.leaderboard import (
@@ -61,6 +61,19 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
     return rank(found, store.rows(found))
 
 
+def load_boards(workspace: Path, names: Sequence[str] | None = None) -> list[Board]:
+    """Return the ranked trials of the studies named, or of all, newest first.
+
+    Raises:
+        InputError: If the workspace or one of the studies does not exist.
+    """
+    if names:
+        return [load_board(workspace, name) for name in names]
+    load_board(workspace)
+    store = Store(workspace)
+    return [rank(study, store.rows(study)) for study in store.studies()]
+
+
 def load_pick(
     workspace: Path, budget_ms: float, confidence: float, study: str | None = None, device: str | None = None
 ) -> tuple[Board, Pick]:
@@ -111,6 +124,22 @@ def _loader(workspace: Path, board: Board) -> Callable[[int], tuple[TrialRecord,
         return store.trial(runs[number]), [one.quality for one in replicates if one.number == number]
 
     return load
+
+
+def write_leaderboard(workspace: Path, boards: Sequence[Board], path: Path) -> None:
+    """Write the page with these boards as one file; of members of a front it holds all that their panel shows.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    store = Store(workspace)
+    details = {
+        f"{row['study']}:{row['trial']}": store.details(str(row["run_id"]))
+        for board in boards
+        for _, row in board.front.iterrows()
+    }
+    with writing(path) as aside:
+        write_page(boards, aside, details)
 
 
 def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:

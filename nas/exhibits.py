@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srnas.leaderboard import TrialRecord
+from srnas.leaderboard.reading import PLACES
 from srnas.nas.assessment import assess
 from srnas.nas.judging import Judge
 from srnas.nas.output import save_png, writing
@@ -15,9 +16,6 @@ from srnas.profiling.profiles import Subject
 from srnas.search_space import Network
 from srnas.search_space.checkpoints import load_network
 
-# Among the artifacts of a trial.
-WEIGHTS, SHOWN = "weights", "shown"
-_PLACES = "places.json"
 _CROPS = 2
 _CROP_SIDE = 128
 _ROUNDS = 8
@@ -35,7 +33,7 @@ def exhibits(judge: Judge, records: Sequence[TrialRecord], folder: Path) -> dict
     fresh: dict[int, Network] = {}
     for record in records:
         own, weights = folder / f"{record.number:04d}", judge.cache.weights(record.genotype.key)
-        names = [_PLACES, *(f"{pair.name.replace('/', '-')}.png" for pair in judge.validation[:_CROPS])]
+        names = [PLACES, *(f"{pair.name.replace('/', '-')}.png" for pair in judge.validation[:_CROPS])]
         found[record.number] = [own / name for name in names]
         if weights.is_file() and not all(path.is_file() for path in found[record.number]):
             fresh[record.number] = load_network(record.genotype, weights).deploy()

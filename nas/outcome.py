@@ -17,10 +17,11 @@ from srnas.leaderboard import (
     rank_records,
     write_curve,
 )
+from srnas.leaderboard.reading import SHOWN
 from srnas.nas.accountability import Account, accounts_of
 from srnas.nas.boards import write_figures
 from srnas.nas.candidates import TimedOutError
-from srnas.nas.exhibits import SHOWN, WEIGHTS, exhibits
+from srnas.nas.exhibits import exhibits
 from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.publishing import Publisher
@@ -120,7 +121,7 @@ def conclude(search: Search, publisher: Publisher, judge: Judge, *, exhausted: b
     weights = {record.number: judge.cache.weights(record.genotype.key) for record in members}
     metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
     metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
-    kept = {n: {WEIGHTS: [weights[n]] if weights[n].is_file() else [], SHOWN: shown[n]} for n in front}
+    kept = {n: {"weights": [weights[n]] if weights[n].is_file() else [], SHOWN: shown[n]} for n in front}
     publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], kept, board)
     return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
 

@@ -44,6 +44,8 @@ def leaderboard(
     min_psnr: Annotated[float | None, typer.Option(help="Leave out what has less PSNR-Y in dB.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Write the front as PNG and HTML into this folder.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page with this study as one file.")] = None,
+    chart: Annotated[bool | None, typer.Option(help="Draw the front \\[default: in a terminal].")] = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -54,11 +56,14 @@ def leaderboard(
         return
     from rich.console import Console
 
-    from srnas.leaderboard import board_markdown, board_summary, board_table
-    from srnas.nas.boards import load_board, write_figures
+    from srnas.leaderboard import board_markdown, board_summary, board_table, front_chart
+    from srnas.nas.boards import load_board, write_figures, write_leaderboard
 
     whole = load_board(workspace, study, device, task)
-    written = write_figures(whole, figures) if figures else ()
+    written = list(write_figures(whole, figures)) if figures else []
+    if html:
+        write_leaderboard(workspace, [whole], html)
+        written.append(html)
     board = whole.selected(sort=sort, max_latency_ms=max_latency_ms, min_psnr_y_db=min_psnr)
     if as_json:
         print_json(board.records())
@@ -71,12 +76,27 @@ def leaderboard(
         typer.echo(board_markdown(board, limit=limit))
         return
     console = Console()
+    if chart or (chart is None and console.is_terminal):
+        console.print(front_chart(board, width=console.width), markup=False, highlight=False)
     console.print(board_table(board, width=console.width, limit=limit))
     if limit and (left := len(board.rows) - len(board.front) - limit) > 0:
         console.print(f"{left} more trials with --all.")
     console.print(board_summary(whole))
     for path in written:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+
+
+@app.command("export")
+def export(
+    html: Annotated[Path, typer.Option(help="File to write: the page, which needs neither server nor network.")],
+    study: Annotated[list[str] | None, typer.Option(help="Name of a study; may be repeated \\[default: all].")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the leaderboard page as one file, for mail or a report."""
+    from srnas.nas.boards import load_boards, write_leaderboard
+
+    write_leaderboard(workspace, load_boards(workspace, study), html)
+    typer.echo(f"page    {html}")
 
 
 @app.command("compare")
