@@ -22,8 +22,11 @@ _EMBEDDED_HELD_OUT = ("astronaut", "china")
 
 
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+# A small file may claim to be a huge image: beyond this, where Pillow warns, it is refused unread.
+MAX_MEGAPIXELS = 89
+_BOMBS = (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning)
 # What Pillow raises for a damaged file.
-_BROKEN = (UnidentifiedImageError, PillowImage.DecompressionBombError, OSError, SyntaxError, TypeError, ValueError)
+_BROKEN = (UnidentifiedImageError, *_BOMBS, OSError, SyntaxError, TypeError, ValueError)
 
 
 Kept = TypeVar("Kept")
@@ -100,7 +103,7 @@ def embedded_photos(part: Literal["train", "held-out"]) -> PhotoSet:
 
 
 def load_folder(folder: Path) -> PhotoSet:
-    """Decode every image below ``folder``: PNG, JPEG, WebP, BMP and TIFF.
+    """Decode every image below ``folder``: PNG, JPEG, WebP, BMP and TIFF of at most 89 megapixels.
 
     Gray and CMYK images become RGB, 16-bit ones 8-bit, a transparent one is laid on black; each conversion is noted.
 
@@ -177,6 +180,11 @@ def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
     """Return the photograph and notes on its conversion, or what is wrong with the file."""
     try:
         with PillowImage.open(path) as opened:
+            megapixels = opened.width * opened.height / 1e6
+            if megapixels > MAX_MEGAPIXELS:
+                return (
+                    f"'{name}' does not (it has {megapixels:.0f} megapixels, and at most {MAX_MEGAPIXELS} are decoded)"
+                )
             pages = getattr(opened, "n_frames", 1)
             deep = ";16" in str(opened.tile)
             opened.load()

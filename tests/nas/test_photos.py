@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -181,6 +184,17 @@ def test_broken_files_are_named_together(tmp_path):
     for name in "abcde":
         (tmp_path / f"{name}.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"'a\.png'.*'b\.png'.*'c\.png'.* and 2 more; repair or remove"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("side", [9_450, 11_000, 60_000])
+def test_a_file_that_claims_to_be_huge_is_refused_unread(tmp_path, side):
+    """A few kilobytes of zeros that say they are an image of 89.3, 121 or 3600 megapixels."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1_000_000))), (b"IEND", b""))
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    with pytest.raises(InputError, match="'bomb.png' does not"):
         load_folder(tmp_path)
 
 
