@@ -282,5 +282,6 @@ refresh().then(() => {
   tell();
   showPanel();
   document.documentElement.dataset.ready = "";
+  performance.mark("ready");
 }, fail);
 if (!EMBEDDED) setTimeout(poll, POLL_MS);
