@@ -85,7 +85,7 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.
             session.publisher.close(search.records, killed=True)
         raise
-    return conclude(search, session.publisher, session.judge.cache, exhausted=standing is Standing.EXHAUSTED)
+    return conclude(search, session.publisher, exhausted=standing is Standing.EXHAUSTED)
 
 
 def join(workspace: Path, study: str, observer: Observer, **changes: Any) -> Standing:

@@ -31,6 +31,8 @@ from srnas.nas.training import DivergedError
 
 # A candidate so close below the front is trained again with the members of the front.
 _NEAR_DB = 0.03
+# How the names of a study's figures and report go on after its own.
+FILE_ENDS = (".png", ".html", "-hypervolume.png", "-predictors.json")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ class Outcome:
         ]
         return min(counts, default=0)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the study's run keeps: size and hypervolume of the front, Kendall's tau of each predictor."""
+        sizes = {"front_size": float(len(self.board.front)), "hypervolume": self.board.hypervolume}
+        return sizes | {f"kendall_tau.{found.name}": found.tau for found in self.accounts}
+
+    def weights(self, workspace: Path) -> dict[int, Path]:
+        """Return where the weights of the front's members are in a workspace, by trial."""
+        front = set(self.board.front["trial"]) if len(self.board.rows) else set()
+        cache = workspace / "cache"
+        return {
+            record.number: ResultCache(cache, record.protocol).weights(record.genotype.key)
+            for record in self.records
+            if record.number in front
+        }
+
 
 def summarise(study: optuna.Study) -> Outcome:
     """Return what a study holds; nothing is run or written."""
@@ -104,23 +122,28 @@ def replicate(search: Search, judge: Judge, seeds: int) -> None:
             )
 
 
-def conclude(search: Search, publisher: Publisher, cache: ResultCache, *, exhausted: bool) -> Outcome:
+def conclude(search: Search, publisher: Publisher, *, exhausted: bool) -> Outcome:
     """Write figures, report and weights of a study, and return its outcome."""
     outcome = _outcome(search.study_record, search.records, search.replicates)
-    board, folder = outcome.board, publisher.workspace / "figures"
-    figures = [*write_figures(board, folder), folder / f"{outcome.name}-hypervolume.png"]
-    with writing(figures[-1]) as aside:
-        write_curve({outcome.name: hypervolume_curve(board.study, outcome.records)}, aside)
-    report = folder / f"{outcome.name}-predictors.json"
+    files, weights = write_files(outcome, publisher.workspace), outcome.weights(publisher.workspace)
+    publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, weights, outcome.board)
+    return replace(outcome, figures=files[:-1], exhausted=exhausted, unwritten=publisher.lost, anew=True)
+
+
+def write_files(outcome: Outcome, workspace: Path) -> tuple[Path, ...]:
+    """Write the figures of a study, and last the report of its predictors, to the workspace.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    folder = workspace / "figures"
+    curve, report = (folder / f"{outcome.name}{end}" for end in FILE_ENDS[2:])
+    figures = write_figures(outcome.board, folder)
+    with writing(curve) as aside:
+        write_curve({outcome.name: hypervolume_curve(outcome.board.study, outcome.records)}, aside)
     with writing(report) as aside:
         aside.write_text(json.dumps([asdict(found) for found in outcome.accounts], indent=2), encoding="utf-8")
-    front = [int(number) for number in board.front["trial"]] if len(board.rows) else []
-    keys = {record.number: record.genotype.key for record in outcome.records}
-    metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
-    metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
-    weights = {number: cache.weights(keys[number]) for number in front}
-    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], weights, board)
-    return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
+    return (*figures, curve, report)
 
 
 def _outcome(study: StudyRecord, records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Outcome:

@@ -49,6 +49,7 @@ OPTIONS = {
         "--study --device --task --sort --max-latency-ms --min-psnr --all --figures --workspace --json --csv --markdown"
     ),
     "leaderboard compare": "--study --device --workspace --json",
+    "leaderboard resync": "--study --storage --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
