@@ -86,7 +86,7 @@ def resync(
     for row, outcome in contents:
         on_study(row.study, row.trials)
         if outcome is None or row.workers:
-            why = f"{row.workers} workers are alive, which write it" if row.workers else "it has not started yet"
+            why = "its workers are alive and write it" if row.workers else "it has not started yet"
             done.append(Resynced(row.study, row.trials, skipped=why))
         else:
             with _answered():

@@ -139,6 +139,8 @@ def resync(
     console = Console()
     console.print(_resynced(done))
     for one in done:
+        if one.skipped:
+            console.print(escape(f"'{one.study}' is left: {one.skipped}"))
         if one.strays:
             numbers = ", ".join(f"#{number}" for number in one.strays)
             console.print(escape(f"'{one.study}': runs of trials that are not in the study are left: {numbers}"))
@@ -162,11 +164,8 @@ def _resynced(done: "list[Resynced]") -> "Table":
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for one in done:
-        if one.skipped:
-            table.add_row(escape(f"{one.study}: {one.skipped}"), str(one.trials), *[""] * (len(heads) - 1))
-        else:
-            counts = (one.present, one.written, one.replicates, one.confidence, one.weights, one.files)
-            table.add_row(escape(one.study), str(one.trials), *map(str, counts))
+        counts = (one.present, one.written, one.replicates, one.confidence, one.weights, one.files)
+        table.add_row(escape(one.study), str(one.trials), *(() if one.skipped else map(str, counts)))
     return table
 
 

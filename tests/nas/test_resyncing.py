@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
+import optuna
 import pytest
+from optuna.exceptions import ExperimentalWarning
 
 from srnas.leaderboard import Store
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.outcome import FILE_ENDS
-from srnas.nas.stored import stored_records
+from srnas.nas.storage import open_storage, storage_url
+from srnas.nas.stored import owner, stored_records, stored_study
 
 NAME = "small-x2"
 NOTHING = {"partial": 0, "written": 0, "replicates": 0, "confidence": 0, "weights": 0, "files": 0}
@@ -109,6 +113,25 @@ def test_runs_of_trials_that_are_not_in_the_study_are_left_and_said(run, searche
     code, out, _ = run("leaderboard", "resync", "--workspace", searched)
     assert code == 0
     assert "runs of trials that are not in the study are left: #77" in out
+
+
+def test_a_study_that_is_not_started_or_still_worked_on_is_skipped(run, searched):
+    opened = stored_study(storage_url(searched, NAME), NAME)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Heartbeat of storage")
+        opened.ask().set_user_attr("owner", owner())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.create_study(
+            storage=open_storage(storage_url(searched, "bare")), study_name="bare", directions=["maximize", "minimize"]
+        )
+    code, out, _ = run("leaderboard", "resync", "--workspace", searched, "--json")
+    assert code == 0
+    assert [(row["study"], row["skipped"]) for row in json.loads(out)] == [
+        ("bare", "it has not started yet"),
+        (NAME, "its workers are alive and write it"),
+    ]
+    assert "it has not started yet" in " ".join(run("leaderboard", "resync", "--workspace", searched)[1].split())
 
 
 def test_what_cannot_be_resynced(run, searched, tmp_path):
