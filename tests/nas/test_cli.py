@@ -76,6 +76,10 @@ OPTIONS = {
         "--space --scale --size --calibrate --validate --device --runtime --dtype --memory-format --threads "
         "--workspace --json"
     ),
+    "ntire": (
+        "--study --year --baseline --baseline-runtime-ms --baseline-gflops --baseline-params-m --min-psnr --images "
+        "--scale --size --device --threads --max-time-s --workspace --json --csv"
+    ),
     "blocks": "--channels --size --svg --workspace --json",
     "networks": "--scale --json",
     "space list": "--json",
