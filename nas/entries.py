@@ -86,7 +86,7 @@ def find_entries(request: RefereeRequest) -> list[Entry]:
     named = [_entry(name, scale, request) for name in dict.fromkeys(request.names)]
     entries = list({entry.label: entry for entry in (*named, *front)}.values())
     if not entries:
-        raise InputError("at least one network must be given, but got none; name some, or a --study with a front.")
+        raise InputError("at least one network must be given, but got none; name some, or a --study.")
     scales = sorted({entry.architecture.scale for entry in entries})
     if len(scales) > 1:
         by_scale = "; ".join(
@@ -114,6 +114,8 @@ def _entry(name: str, scale: int, request: RefereeRequest) -> Entry:
 def _front(workspace: Path, study: str) -> list[Entry]:
     _, _, records = stored_records(workspace, study)
     finished = [record for record in records if record.point]
+    if not finished:
+        raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
     kept = non_dominated([record.point for record in finished if record.point])
     return [
         Entry(f"{study}#{r.number}", r.genotype, r.quality.mean_psnr_y_db if r.quality else None, r.validation)

@@ -1,7 +1,7 @@
 """MLflow from the files of the studies: what is missing there is written, what is half there is replaced."""
 
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,29 +103,20 @@ def _contents(workspace: Path, name: str | None, storage: str | None) -> list[tu
         raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     if name is not None and name not in known:
         raise unknown_name("study", name, sorted(known))
-    found = []
-    for each in sorted(known) if name is None else [name]:
-        with _readable(each, files.get(each)):
-            found.append(_content(studies[each]))
-    return found
+    return [_content(each, studies.get(each), files.get(each)) for each in (sorted(known) if name is None else [name])]
 
 
-def _content(study: optuna.Study) -> tuple[StudyRow, Outcome | None]:
-    return study_row(study), summarise(study) if "study" in study.user_attrs else None
+def _content(name: str, study: optuna.Study | None, file: Path | None) -> tuple[StudyRow, Outcome | None]:
+    with contextlib.suppress(StorageInternalError, SQLAlchemyError, ValidationError):
+        if study is not None:
+            return study_row(study), summarise(study) if "study" in study.user_attrs else None
+    raise InputError(
+        f"'{file or name}' must hold study '{name}', but it cannot be read: it is damaged, renamed, or was never "
+        "finished; put a copy in its place or remove it, or name another study by --study."
+    )
 
 
-@contextmanager
-def _readable(name: str, file: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, StorageInternalError, SQLAlchemyError, ValidationError):
-        raise InputError(
-            f"'{file or name}' must hold study '{name}', but it cannot be read: it is damaged, renamed, or was never "
-            "finished; put a copy in its place or remove it, or name another study by --study."
-        ) from None
-
-
-@contextmanager
+@contextlib.contextmanager
 def _answered() -> Iterator[None]:
     try:
         yield

@@ -96,11 +96,14 @@ def test_a_study_whose_own_run_is_lost_gets_its_trials_below_the_new_one(searche
     store = Store(searched)
     ran, study = parent(store)
     replicates = len(store.replicates(study))
+    stored_study(storage_url(searched, NAME), NAME).set_user_attr("total", 9)
     store.client.delete_run(ran.info.run_id)
     assert resync()["partial"] == 3 + replicates
     now, _ = parent(store)
     runs = [store.client.get_run(run_id) for run_id in store.rows(study)["run_id"]]
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {now.info.run_id}
+    # The study is paused: more trials are asked for.
+    assert now.info.status == "KILLED"
     assert resync()["written"] == 0
 
 
