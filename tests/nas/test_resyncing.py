@@ -61,6 +61,9 @@ def test_a_lost_or_damaged_file_is_made_anew(run, searched, resync, tmp_path, le
         (moved / "mlflow.db").write_bytes(left)
     was, study = parent(Store(searched))
     replicates, before = len(Store(searched).replicates(study)), rows(run, searched)
+    if not left:
+        code, _, err = run("leaderboard", "--workspace", moved)
+        assert (code, "mlflow.db' must exist, but it does not; run 'srnas leaderboard resync'" in err) == (2, True)
     row = resync(moved)
     assert (row["trials"], row["present"], row["written"], row["replicates"]) == (3, 0, 3, replicates)
     assert (row["files"], row["weights"]) == (4, sum(one["front"] for one in before))
