@@ -17,6 +17,7 @@ from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
 from srnas.leaderboard.ranking import Board, rank, rank_records
 from srnas.leaderboard.record import Quality, Replicate, Rung, Sizes, State, StudyRecord, TrialRecord
+from srnas.leaderboard.repair import RepairStore, set_damaged_aside
 from srnas.leaderboard.store import Store, StoreLostError, answering
 from srnas.leaderboard.table import board_markdown, board_summary, board_table
 from srnas.leaderboard.terminal import front_chart
@@ -28,6 +29,7 @@ __all__ = [
     "Duel",
     "Pick",
     "Quality",
+    "RepairStore",
     "Replicate",
     "Rung",
     "SeedSpread",
@@ -58,6 +60,7 @@ __all__ = [
     "rank_records",
     "reconciliations",
     "seed_spread",
+    "set_damaged_aside",
     "sizes_table",
     "write_cost_curves",
     "write_curve",

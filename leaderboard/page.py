@@ -136,11 +136,12 @@ def _one_file(data: Mapping[str, Any]) -> str:
     plotly = static_file("plotly.min.js").decode().replace("</script", r"<\/script")
     replaced = {
         '<link rel="stylesheet" href="page.css">': f"<style>\n{style}</style>",
-        '<script async src="plotly.min.js" id="plotly"></script>': (
+        '<link rel="preload" href="plotly.min.js" as="script">': "",
+        '<script type="module" src="page.js"></script>': (
             f'<script type="application/json" id="data">{_as_json(data)}</script>\n<script>{plotly}</script>\n'
-            f'<script type="importmap">{json.dumps({"imports": imports})}</script>'
+            f'<script type="importmap">{json.dumps({"imports": imports})}</script>\n'
+            f'<script type="module">\n{_named(script)}</script>'
         ),
-        '<script type="module" src="page.js"></script>': f'<script type="module">\n{_named(script)}</script>',
     }
     for given, text in replaced.items():
         page = page.replace(given, text)

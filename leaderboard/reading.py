@@ -20,7 +20,7 @@ from sqlalchemy.orm import aliased
 
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
-from srnas.leaderboard.runs import FoundRun, run_row
+from srnas.leaderboard.runs import ROW_TAGS, FoundRun, run_row
 
 # Among the artifacts of a member of a front.
 SHOWN, PLACES = "shown", "places.json"
@@ -76,7 +76,8 @@ class Results:
     def rows_of(self, studies: Sequence[StudyRecord]) -> pd.DataFrame:
         """Return the rows of the trials of several studies, by study and number."""
         experiments = self.experiments({study.experiment for study in studies})
-        rows = [run_row(run) for run in self._find(experiments, "trial", [study.name for study in studies])]
+        names = [study.name for study in studies]
+        rows = [run_row(run) for run in self._find(experiments, "trial", names, keys=ROW_TAGS)]
         if not rows:
             return pd.DataFrame()
         frame = pd.DataFrame(rows).sort_values(["study", "trial"], ignore_index=True).astype({"num_seeds": "Int64"})

@@ -118,11 +118,26 @@ def as_metrics(values: Mapping[str, float], timestamp_ms: int | None = None) -> 
     return [Metric(key, float(value), now, 0) for key, value in values.items() if math.isfinite(value)]
 
 
+# By name of a row's text the tag that holds it.
+_TEXTS = {
+    "study": "srnas.study",
+    "state": "srnas.state",
+    "reason": "srnas.error",
+    "key": "srnas.key",
+    "architecture": "srnas.architecture",
+    "design": "srnas.design",
+    "validation": "srnas.validation",
+    "latency_flags": "srnas.latency_flags",
+    "protocol": "srnas.protocol",
+}
+_TRIAL = "srnas.trial"
+ROW_TAGS = (*_TEXTS.values(), _TRIAL)
+
+
 def run_row(run: FoundRun) -> dict[str, Any]:
     """Return a trial's run as a row of a board."""
-    tags, metrics = run.tags, run.metrics
-    validation = tags["srnas.validation"]
-    texts = {"state": "state", "reason": "error", "key": "key", "architecture": "architecture", "design": "design"}
+    metrics, texts = run.metrics, {name: run.tags[tag] for name, tag in _TEXTS.items()}
+    validation = texts["validation"]
     numbers = {
         "psnr_y_db": f"psnr_y_db.{validation}",
         "ssim_y": f"ssim_y.{validation}",
@@ -133,14 +148,11 @@ def run_row(run: FoundRun) -> dict[str, Any]:
     }
     others = ("params_k", "macs_g", "activations_m", "peak_memory_mib", "train_s", *CONFIDENCE)
     return {
-        "study": tags["srnas.study"],
-        "trial": int(tags["srnas.trial"]),
-        **{name: tags[f"srnas.{tag}"] for name, tag in texts.items()},
-        "validation": validation,
+        "study": texts.pop("study"),
+        "trial": int(run.tags[_TRIAL]),
+        **texts,
         **{name: metrics.get(key, math.nan) for name, key in numbers.items()},
-        "latency_flags": tags["srnas.latency_flags"],
         **{name: metrics.get(name, math.nan) for name in others},
-        "protocol": tags["srnas.protocol"],
         "ended_ms": run.ended_ms,
         "run_id": run.run_id,
     }

@@ -37,11 +37,11 @@ from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
 from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, trial_metrics, trial_params
 from srnas.search_space import InputError
 
-_STORE_FILE = "mlflow.db"
+STORE_FILE = "mlflow.db"
 _PARAM_LENGTH = 6000
 _STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "stopped": "FINISHED"}
 # What a trial's run ends as once everything is in it.
-_WHOLE = ("FINISHED", "FAILED")
+WHOLE = ("FINISHED", "FAILED")
 
 
 class StoreLostError(RuntimeError):
@@ -81,15 +81,14 @@ class Store(Results):
     @staticmethod
     def exists(workspace: Path) -> bool:
         """Return whether there is anything to read: a tracking server, or the workspace's own file."""
-        return "MLFLOW_TRACKING_URI" in os.environ or (workspace / _STORE_FILE).is_file()
+        return "MLFLOW_TRACKING_URI" in os.environ or (workspace / STORE_FILE).is_file()
 
     def open_study(self, study: StudyRecord) -> str:
         """Return the id of the study's parent run, made if missing; end the runs of dead processes."""
         experiment = self._experiment(study.experiment)
         self._close_dead(experiment)
-        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'study'"
-        for run in self.client.search_runs([experiment], filters, max_results=1):
-            return str(run.info.run_id)
+        if found := self.find_study(study):
+            return found
         tags = {
             "srnas.role": "study",
             "srnas.study": study.name,
@@ -105,11 +104,17 @@ class Store(Results):
         self.client.log_batch(run.info.run_id, as_metrics(metrics), params)
         return str(run.info.run_id)
 
+    def find_study(self, study: StudyRecord) -> str | None:
+        """Return the id of the study's parent run, if there is one."""
+        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'study'"
+        runs = self.client.search_runs([self._experiment(study.experiment)], filters, max_results=1)
+        return next((str(run.info.run_id) for run in runs), None)
+
     def written_trials(self, study: StudyRecord) -> set[int]:
         """Return the numbers of the study's trials that have a finished run."""
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
         runs = self._search(self._experiment(study.experiment), filters)
-        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status in _WHOLE}
+        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status in WHOLE}
 
     def write_trial(self, parent: str, study: StudyRecord, trial: TrialRecord) -> str | None:
         """Write one finished trial as a child of ``parent``, in one batch.
@@ -121,7 +126,7 @@ class Store(Results):
         experiment = self._experiment(study.experiment)
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.trial` = '{trial.number}'"
         for run in self._search(experiment, f"{filters} and tags.`srnas.role` = 'trial'"):
-            if run.info.status in _WHOLE:
+            if run.info.status in WHOLE:
                 return None
             self.client.delete_run(run.info.run_id)
         tags = {
@@ -155,13 +160,13 @@ class Store(Results):
         self.client.set_terminated(run_id, _STATUS.get(trial.state, "FAILED"), trial.ended_ms)
         return run_id
 
-    def write_replicate(self, parent: str, study: StudyRecord, replicate: Replicate) -> None:
-        """Write a network that was trained again with another seed, unless it is there."""
+    def write_replicate(self, parent: str, study: StudyRecord, replicate: Replicate) -> bool:
+        """Write a network that was trained again with another seed, unless it is there; return whether it was not."""
         experiment = self._experiment(study.experiment)
         name = f"{study.name}-{replicate.number:04d}-seed{replicate.seed}"
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'replicate'"
         if any(run.info.run_name == name for run in self._search(experiment, filters)):
-            return
+            return False
         tags = {
             "srnas.role": "replicate",
             "srnas.study": study.name,
@@ -179,13 +184,18 @@ class Store(Results):
         self.client.log_batch(run.info.run_id, as_metrics(values))
         self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
         self.client.set_terminated(run.info.run_id)
+        return True
 
-    def write_confidence(self, board: Board) -> None:
+    def write_confidence(self, board: Board) -> int:
         """Write what is known of the doubt of the trials that may be on the front, in place of what was written.
 
         Args:
             board: Ranked with :func:`confidence_rows`.
+
+        Returns:
+            For how many trials that was not there yet.
         """
+        written = 0
         wanted = {row["trial"]: row for row in board.records()}
         for before in self.rows(board.study).to_dict("records"):
             row = wanted.get(before["trial"], {})
@@ -197,6 +207,8 @@ class Store(Results):
                 time_ms = int(time.time() * 1000)
                 metrics = [Metric(name, float(value), time_ms, 0) for name, value in values.items()]
                 self.client.log_batch(str(before["run_id"]), metrics)
+                written += 1
+        return written
 
     def log_progress(self, parent: str, step: int, metrics: Mapping[str, float], ended_ms: int) -> None:
         """Append to the study's curves, at the time when a trial ended."""
@@ -218,8 +230,13 @@ class Store(Results):
         for run in self._search(self._experiment(study.experiment), f"tags.`srnas.study` = '{study.name}'"):
             self.client.delete_run(run.info.run_id)
 
-    def add_files(self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]]) -> None:
-        """Log files of trials, by trial number and folder among the artifacts; what is there already stays."""
+    def add_files(self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]]) -> int:
+        """Log files of trials, by trial number and folder among the artifacts, that are not there yet.
+
+        Returns:
+            How many trials lacked any.
+        """
+        added = set()
         for number, folders in files.items():
             filters = (
                 f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial' "
@@ -231,6 +248,8 @@ class Store(Results):
                     for path in paths:
                         if path.name not in there:
                             self.client.log_artifact(run.info.run_id, str(path), folder)
+                            added.add(number)
+        return len(added)
 
     def write_profiles(
         self, title: str, rows: Sequence[Mapping[str, Any]], files: Mapping[str, str], figures: Iterable[Path]
@@ -269,7 +288,7 @@ class Store(Results):
 
     def _experiment(self, name: str) -> str:
         local = "MLFLOW_TRACKING_URI" not in os.environ
-        with FileLock(self.workspace / f"{_STORE_FILE}.lock"):
+        with FileLock(self.workspace / f"{STORE_FILE}.lock"):
             found = self.client.get_experiment_by_name(name)
             if found is not None:
                 return str(found.experiment_id)
@@ -297,10 +316,10 @@ def _page_link(study: StudyRecord, number: int | None = None) -> str:
 
 def _create_sqlite(workspace: Path) -> str:
     """Return the URI of the workspace's store; a missing one is migrated aside and renamed into place."""
-    path = workspace / _STORE_FILE
+    path = workspace / STORE_FILE
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-        with FileLock(workspace / f"{_STORE_FILE}.lock"):
+        with FileLock(workspace / f"{STORE_FILE}.lock"):
             if not path.exists():
                 aside = path.with_suffix(".creating")
                 aside.unlink(missing_ok=True)

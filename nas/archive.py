@@ -45,10 +45,15 @@ class StudyRow:
 
 def list_studies(workspace: Path, storage: str | None = None) -> list[StudyRow]:
     """Return the studies of a workspace, or of a storage, by name."""
-    return [_row(study) for study in _studies(workspace, storage)]
+    return [study_row(study) for study in find_studies(workspace, storage)]
 
 
-def _studies(workspace: Path, storage: str | None) -> list[optuna.Study]:
+def find_studies(workspace: Path, storage: str | None = None) -> list[optuna.Study]:
+    """Return the studies of a workspace that can be read, or those of a storage, by name.
+
+    Raises:
+        InputError: If the storage does not exist or does not answer.
+    """
     if storage is None:
         files = sorted((workspace / "studies").glob("*.db"))
         return [study for file in files if (study := stored_study(storage_url(workspace, file.stem), file.stem))]
@@ -63,7 +68,8 @@ def _studies(workspace: Path, storage: str | None) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=opened) for name in names]
 
 
-def _row(study: optuna.Study) -> StudyRow:
+def study_row(study: optuna.Study) -> StudyRow:
+    """Return what is said of a study in a list."""
     records = read_records(study)
     points = [record.point for record in records if record.point]
     attributes = study.user_attrs
@@ -100,7 +106,7 @@ def remove_study(workspace: Path, name: str, storage: str | None = None) -> None
         InputError: If there is no such study, or workers are alive.
     """
     study, url = _existing(workspace, name, storage), storage_url(workspace, name, storage)
-    row = _row(study)
+    row = study_row(study)
     if row.workers:
         raise InputError(f"no worker of study '{name}' must be alive, but {row.workers} are; stop them first.")
     if "study" in study.user_attrs and Store.exists(workspace):

@@ -35,6 +35,8 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
     """
     if not workspace.is_dir():
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if not Store.exists(workspace) and any((workspace / "studies").glob("*.db")):
+        raise InputError(f"'{workspace / 'mlflow.db'}' must exist, but it does not; run 'srnas leaderboard resync'.")
     if not Store.exists(workspace):
         raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     store = Store(workspace)

@@ -20,8 +20,9 @@ from srnas.leaderboard import (
 from srnas.leaderboard.reading import SHOWN
 from srnas.nas.accountability import Account, accounts_of
 from srnas.nas.boards import write_figures
+from srnas.nas.cache import ResultCache
 from srnas.nas.candidates import TimedOutError
-from srnas.nas.exhibits import exhibits
+from srnas.nas.exhibits import exhibits_folder, make_exhibits
 from srnas.nas.judging import Judge
 from srnas.nas.output import writing
 from srnas.nas.publishing import Publisher
@@ -32,6 +33,8 @@ from srnas.nas.training import DivergedError
 
 # A candidate so close below the front is trained again with the members of the front.
 _NEAR_DB = 0.03
+# How the names of a study's figures and report go on after its own.
+FILE_ENDS = (".png", ".html", "-hypervolume.png", "-predictors.json")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,30 @@ class Outcome:
         ]
         return min(counts, default=0)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the study's run keeps: size and hypervolume of the front, Kendall's tau of each predictor."""
+        sizes = {"front_size": float(len(self.board.front)), "hypervolume": self.board.hypervolume}
+        return sizes | {f"kendall_tau.{found.name}": found.tau for found in self.accounts}
+
+    @property
+    def members(self) -> list[TrialRecord]:
+        """The trials on the front."""
+        front = set(self.board.front["trial"]) if len(self.board.rows) else set()
+        return [record for record in self.records if record.number in front]
+
+    def member_files(self, workspace: Path) -> dict[int, dict[str, list[Path]]]:
+        """Return what a workspace keeps of the members, by trial and folder among its artifacts."""
+        found = {}
+        for record in self.members:
+            weights = ResultCache(workspace / "cache", record.protocol).weights(record.genotype.key)
+            shown = exhibits_folder(workspace, record)
+            found[record.number] = {
+                "weights": [weights] if weights.is_file() else [],
+                SHOWN: sorted(shown.iterdir()) if shown.is_dir() else [],
+            }
+        return found
+
 
 def summarise(study: optuna.Study) -> Outcome:
     """Return what a study holds; nothing is run or written."""
@@ -108,22 +135,27 @@ def replicate(search: Search, judge: Judge, seeds: int) -> None:
 def conclude(search: Search, publisher: Publisher, judge: Judge, *, exhausted: bool) -> Outcome:
     """Write figures, report, and files of the members of the front, and return the outcome of a study."""
     outcome = _outcome(search.study_record, search.records, search.replicates)
-    board, folder = outcome.board, publisher.workspace / "figures"
-    figures = [*write_figures(board, folder), folder / f"{outcome.name}-hypervolume.png"]
-    with writing(figures[-1]) as aside:
-        write_curve({outcome.name: hypervolume_curve(board.study, outcome.records)}, aside)
-    report = folder / f"{outcome.name}-predictors.json"
+    files = write_files(outcome, publisher.workspace)
+    make_exhibits(judge, outcome.members, publisher.workspace)
+    shown = outcome.member_files(publisher.workspace)
+    publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, shown, outcome.board)
+    return replace(outcome, figures=files[:-1], exhausted=exhausted, unwritten=publisher.lost, anew=True)
+
+
+def write_files(outcome: Outcome, workspace: Path) -> tuple[Path, ...]:
+    """Write the figures of a study, and last the report of its predictors, to the workspace.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    folder = workspace / "figures"
+    curve, report = (folder / f"{outcome.name}{end}" for end in FILE_ENDS[2:])
+    figures = write_figures(outcome.board, folder)
+    with writing(curve) as aside:
+        write_curve({outcome.name: hypervolume_curve(outcome.board.study, outcome.records)}, aside)
     with writing(report) as aside:
         aside.write_text(json.dumps([asdict(found) for found in outcome.accounts], indent=2), encoding="utf-8")
-    front = [int(number) for number in board.front["trial"]] if len(board.rows) else []
-    members = [record for record in outcome.records if record.number in front]
-    shown = exhibits(judge, members, folder / outcome.name)
-    weights = {record.number: judge.cache.weights(record.genotype.key) for record in members}
-    metrics = {"front_size": float(len(front)), "hypervolume": board.hypervolume}
-    metrics |= {f"kendall_tau.{found.name}": found.tau for found in outcome.accounts}
-    kept = {n: {"weights": [weights[n]] if weights[n].is_file() else [], SHOWN: shown[n]} for n in front}
-    publisher.close(outcome.records, outcome.replicates, metrics, [*figures, report], kept, board)
-    return replace(outcome, figures=tuple(figures), exhausted=exhausted, unwritten=publisher.lost, anew=True)
+    return (*figures, curve, report)
 
 
 def _outcome(study: StudyRecord, records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Outcome:

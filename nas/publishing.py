@@ -1,8 +1,10 @@
 """Keeps MLflow what the study is: what a lost write left out is written as soon as MLflow answers again."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from optuna.exceptions import StorageInternalError
 
@@ -13,6 +15,86 @@ from srnas.nas.storage import critical
 _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 # From so many trials on, one question about all is faster than one about each.
 _MANY = 20
+
+
+class Rest(NamedTuple):
+    """How many replicates, trials' doubts and trials' files were written."""
+
+    replicates: int
+    confidence: int
+    members: int
+
+
+@contextlib.contextmanager
+def in_turn(url: str, name: str) -> Iterator[None]:
+    """Let this process alone write a study to MLflow.
+
+    Raises:
+        StoreLostError: If MLflow does not answer.
+        StorageInternalError: If the study's storage does not.
+    """
+    for variable, value in _HTTP.items():
+        os.environ.setdefault(variable, value)
+    with answering(), critical(url, f"{name}.mlflow"):
+        yield
+
+
+def write_trials(
+    store: Store,
+    parent: str,
+    study: StudyRecord,
+    records: Sequence[TrialRecord],
+    known: set[int],
+    on_trial: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the trials that MLflow lacks.
+
+    Args:
+        store: Where to.
+        parent: Run of the study.
+        study: The study.
+        records: All of it.
+        known: Numbers of trials that are there for sure; those that are there now are added.
+        on_trial: Called for each that is there now.
+
+    Returns:
+        How many were written.
+    """
+    missing = [record for record in records if record.number not in known]
+    if len(missing) > _MANY:
+        known |= store.written_trials(study)
+    written = 0
+    for record in missing:
+        if record.number not in known and store.write_trial(parent, study, record):
+            step, metrics = _progress(study, record, records)
+            store.log_progress(parent, step, metrics, record.ended_ms)
+            written += 1
+        known.add(record.number)
+        on_trial()
+    return written
+
+
+def write_rest(
+    store: Store,
+    parent: str,
+    study: StudyRecord,
+    replicates: Sequence[Replicate],
+    board: Board | None,
+    trial_files: Mapping[int, Mapping[str, Sequence[Path]]],
+) -> Rest:
+    """Write what MLflow lacks beside the trials."""
+    return Rest(
+        sum(store.write_replicate(parent, study, replicate) for replicate in replicates),
+        store.write_confidence(board) if board is not None else 0,
+        store.add_files(study, trial_files),
+    )
+
+
+def _progress(study: StudyRecord, record: TrialRecord, records: Sequence[TrialRecord]) -> tuple[int, dict[str, float]]:
+    """Return how many trials had ended when this one had, and their hypervolume."""
+    before = [r for r in records if (r.ended_ms, r.number) <= (record.ended_ms, record.number)]
+    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
+    return len(before), {"hypervolume": hypervolume([r.point for r in before if r.point], reference)}
 
 
 class Publisher:
@@ -67,31 +149,18 @@ class Publisher:
 
         def write(store: Store) -> None:
             self._write_trials(store, records)
-            for replicate in replicates:
-                store.write_replicate(self._parent, self.study, replicate)
-            if board is not None:
-                store.write_confidence(board)
-            store.add_files(self.study, trial_files or {})
+            write_rest(store, self._parent, self.study, replicates, board, trial_files or {})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 
         self._in_turn(write)
 
     def _write_trials(self, store: Store, records: Sequence[TrialRecord]) -> None:
-        missing = [record for record in records if record.number not in self._written]
-        if len(missing) > _MANY:
-            self._written |= store.written_trials(self.study)
-        for record in missing:
-            if record.number not in self._written and store.write_trial(self._parent, self.study, record):
-                step, metrics = self._progress(record, records)
-                store.log_progress(self._parent, step, metrics, record.ended_ms)
-            self._written.add(record.number)
+        write_trials(store, self._parent, self.study, records, self._written)
 
     def _in_turn(self, write: Callable[[Store], None]) -> None:
         """Let this worker alone write; if MLflow does not answer, say so once."""
-        for name, value in _HTTP.items():
-            os.environ.setdefault(name, value)
         try:
-            with answering(), critical(self.url, f"{self.study.name}.mlflow"):
+            with in_turn(self.url, self.study.name):
                 write(self._open())
         except (StoreLostError, StorageInternalError) as error:
             if not self.lost:
@@ -109,9 +178,3 @@ class Publisher:
             store.reopen(self._parent)
             self._store = store
         return self._store
-
-    def _progress(self, record: TrialRecord, records: Sequence[TrialRecord]) -> tuple[int, dict[str, float]]:
-        """Return how many trials had ended when this one had, and their hypervolume."""
-        before = [r for r in records if (r.ended_ms, r.number) <= (record.ended_ms, record.number)]
-        reference = (self.study.reference_psnr_y_db, self.study.reference_latency_ms)
-        return len(before), {"hypervolume": hypervolume([r.point for r in before if r.point], reference)}

@@ -16,6 +16,7 @@ let workspace = "";
 let studies = new Map();
 const trials = new Map();
 const curves = new Map();
+let drawTable = () => {};
 let drawCharts = () => {};
 
 function readState() {
@@ -115,7 +116,8 @@ function draw() {
   const blocks = [...new Set(known.flatMap((trial) => trial.positions.flat()))].sort();
   colourBlocks(blocks);
   $("legend").replaceChildren(...blocks.map((block) => make("span", {}, swatch(block), ` ${block}`)));
-  table.draw(listed, { sort: state.sort, compare: state.compare, open: state.open, devices: state.devices.length });
+  drawTable = () => table.draw(listed, { sort: state.sort, compare: state.compare, open: state.open, devices: state.devices.length });
+  drawTable();
   $("compare").disabled = state.compare.length < 2;
   $("compare").textContent = state.compare.length < 2 ? "Compare (tick two to four)" : `Compare ${state.compare.length}`;
   $("clear").hidden = !state.compare.length;
@@ -240,7 +242,9 @@ async function poll() {
 
 const table = new TrialTable($("trials"), $("more"), {
   onSort: (sort) => {
-    update({ sort });
+    state.sort = sort;
+    drawTable();
+    writeState();
     document.querySelector(`th[data-key="${sort[0]}"] button`)?.focus();
   },
   onOpen: open,
@@ -275,13 +279,13 @@ addEventListener("keydown", (event) => {
 if (EMBEDDED) $("mlflow").hidden = true;
 else $("mlflow").href = "../";
 
-// The table does not wait for the charts' script.
-$("plotly")?.addEventListener("load", () => drawCharts());
 refresh().then(() => {
   draw();
   tell();
   showPanel();
   document.documentElement.dataset.ready = "";
   performance.mark("ready");
+  // The table does not wait for the charts' script.
+  if (!window.Plotly) document.head.append(make("script", { src: "plotly.min.js", onload: () => drawCharts() }));
 }, fail);
 if (!EMBEDDED) setTimeout(poll, POLL_MS);

@@ -14,6 +14,7 @@ from srnas.nas.cli import (
     evaluate,
     export,
     networks,
+    ntire,
     pick,
     profile,
     replay,
@@ -65,6 +66,7 @@ app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
 profile.app.command("compare")(compare.compare)
 profile.app.command("table")(table.table)
+app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)
 app.command("blocks")(blocks.blocks)

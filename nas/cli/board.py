@@ -1,19 +1,24 @@
-"""``srnas leaderboard``: the ranked trials of a study, and two of them beside each other."""
+"""``srnas leaderboard``: the ranked trials of a study, two of them beside each other, and MLflow put in order."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Workspace, print_csv, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Storage, Workspace, count_bar, print_csv, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from srnas.leaderboard import Contender
+    from srnas.nas.resyncing import Resynced
 
-app = typer.Typer(help="Show the ranked trials of a study, or compare two of them.", invoke_without_command=True)
+app = typer.Typer(
+    help="Show the ranked trials of a study, compare two, or write again what MLflow lost.",
+    invoke_without_command=True,
+)
 
 Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")]
 Device = Annotated[str | None, typer.Option(help="Part of the name of a device profile; retimed studies count too.")]
@@ -122,6 +127,66 @@ def compare(
     console = Console()
     console.print(_beside(one, found.rival))
     console.print(escape(f"A against B: {said_of(found)}"))
+
+
+@app.command("resync")
+def resync(
+    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: all of them].")] = None,
+    storage: Storage = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Write to MLflow what it lacks of the studies; a lost or damaged mlflow.db is made anew from their files."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    said = Console(stderr=True)
+    with count_bar(said) as bars:
+        task = bars.add_task("loading", total=None)
+        from srnas.nas.resyncing import resync as run
+
+        done = run(
+            workspace,
+            study,
+            storage,
+            on_note=lambda text: said.print(escape(text), style="dim", highlight=False),
+            on_study=lambda name, trials: bars.reset(task, description=escape(name), total=trials),
+            on_trial=lambda: bars.advance(task),
+        )
+    if as_json:
+        print_json([asdict(one) for one in done])
+        return
+    console = Console()
+    console.print(_resynced(done))
+    for one in done:
+        if one.skipped:
+            console.print(escape(f"'{one.study}' is left: {one.skipped}"))
+        if one.strays:
+            numbers = ", ".join(f"#{number}" for number in one.strays)
+            console.print(escape(f"'{one.study}': runs of trials that are not in the study are left: {numbers}"))
+
+
+def _resynced(done: "list[Resynced]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title="MLflow beside the studies",
+        caption=(
+            "there: trials whose run was there, whole. Written just now: trials, replicates with other seeds, trials' "
+            "columns of doubt, files of members of the front, figures and reports."
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("study", overflow="fold")
+    heads = ("trials", "there", "written", "seeds", "doubt", "members", "files")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in done:
+        counts = (one.present, one.written, one.replicates, one.confidence, one.members, one.files)
+        table.add_row(escape(one.study), str(one.trials), *(() if one.skipped else map(str, counts)))
+    return table
 
 
 def _beside(one: "Contender", other: "Contender") -> "Table":

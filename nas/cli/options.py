@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from srnas.profiling import Target
+    from srnas.profiling import LatencyProtocol, Target
 
 Workspace = Annotated[
     Path, typer.Option("--workspace", envvar="SRNAS_WORKSPACE", help="Folder of studies, results and figures.")
@@ -43,7 +44,14 @@ NetworkSize = Annotated[
     typer.Option("--size", help="WxH of the low-resolution input \\[default: that of a 1280x720 output]."),
 ]
 
+MaxTime = Annotated[
+    float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
+]
+
 DEFAULT_WORKSPACE = Path("srnas-runs")
+
+# Twelve rounds of a network that takes minutes.
+_PATIENCE_S = 3600.0
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
@@ -74,6 +82,13 @@ def make_target(device: str, runtime: str, dtype: str, memory_format: str, threa
     target = Target(resolve_device(device), runtime, dtype, memory_format, resolve_threads(threads))
     find_runtime(target)
     return target
+
+
+def patient_protocol(target: "Target", max_time_s: float) -> "LatencyProtocol":
+    """Return the rules for the device of a target, with so much time once there are enough rounds."""
+    from srnas.profiling import default_protocol
+
+    return replace(default_protocol(target), max_time_s=max_time_s, give_up_s=_PATIENCE_S)
 
 
 def count_bar(said: "Console") -> "Progress":

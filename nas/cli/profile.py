@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from srnas.nas.cli.options import (
     Device,
     Dtype,
     Json,
+    MaxTime,
     MemoryFormat,
     NetworkScale,
     NetworkSize,
@@ -22,6 +22,7 @@ from srnas.nas.cli.options import (
     Workspace,
     make_target,
     parse_size,
+    patient_protocol,
     print_csv,
     print_json,
 )
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Count and time blocks and networks.", no_args_is_help=True)
 
 Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; 'srnas blocks' lists them.")]
-MaxTime = Annotated[
-    float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
-]
 
 
 @app.command("block")
@@ -148,10 +146,6 @@ def _block_subjects(names: list[str], channels: list[int], size: tuple[int, int]
     return found
 
 
-# Twelve rounds of a network that takes minutes.
-_PATIENCE_S = 3600.0
-
-
 class _Show:
     """Runs profiles with a bar of their rounds, and reports them all.
 
@@ -177,7 +171,7 @@ class _Show:
         """Profile subjects side by side."""
         from rich.markup import escape
 
-        from srnas.profiling import default_protocol, measure_roofline, profile
+        from srnas.profiling import measure_roofline, profile
 
         if target not in self._rooflines:
             self._rooflines[target] = measure_roofline(target)
@@ -185,7 +179,7 @@ class _Show:
         found = profile(
             subjects,
             target,
-            protocol=replace(default_protocol(target), max_time_s=max_time_s, give_up_s=_PATIENCE_S),
+            protocol=patient_protocol(target, max_time_s),
             cold=cold,
             roofline=self._rooflines[target],
             on_stage=lambda text: self.bars.update(self._task, description=escape(text)),

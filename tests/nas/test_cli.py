@@ -46,9 +46,12 @@ OPTIONS = {
     "studies import": "--storage --workspace",
     "replay": "--sampler --rungs --seeds --cost --space --figures --storage --workspace --json",
     "leaderboard": (
-        "--study --device --task --sort --max-latency-ms --min-psnr --all --figures --workspace --json --csv --markdown"
+        "--study --device --task --sort --max-latency-ms --min-psnr --all --figures --html --chart "
+        "--workspace --json --csv --markdown"
     ),
+    "leaderboard export": "--html --study --workspace",
     "leaderboard compare": "--study --device --workspace --json",
+    "leaderboard resync": "--study --storage --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
@@ -75,11 +78,15 @@ OPTIONS = {
         "--space --scale --size --calibrate --validate --device --runtime --dtype --memory-format --threads "
         "--workspace --json"
     ),
+    "ntire": (
+        "--study --year --baseline --baseline-runtime-ms --baseline-gflops --baseline-params-m --min-psnr --images "
+        "--scale --size --device --threads --max-time-s --workspace --json --csv"
+    ),
     "blocks": "--channels --size --svg --workspace --json",
     "networks": "--scale --json",
     "space list": "--json",
     "space show": "--scale --json",
-    "ui": "--port --workspace",
+    "ui": "--port --host --auth --workspace",
 }
 
 

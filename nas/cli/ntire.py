@@ -1,0 +1,199 @@
+"""``srnas ntire``: networks as the NTIRE challenge on efficient super-resolution would rank them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Csv,
+    Device,
+    Json,
+    MaxTime,
+    Threads,
+    Workspace,
+    count_bar,
+    make_target,
+    parse_size,
+    patient_protocol,
+    print_csv,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from srnas.nas.refereeing import Judged, Verdict
+
+
+def ntire(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NETWORK...", help="Networks as in 'srnas profile network'.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Rank the front of this study as well.")] = None,
+    year: Annotated[int, typer.Option(help="Whose rule: 2024, 2025 or 2026.")] = 2026,
+    baseline: Annotated[
+        str | None, typer.Option(help="Network that all are divided by \\[default: the nearest published design].")
+    ] = None,
+    baseline_runtime_ms: Annotated[
+        float | None, typer.Option(help="In its place: runtime of the challenge's own baseline on this device.")
+    ] = None,
+    baseline_gflops: Annotated[float | None, typer.Option(help="Its FLOPs \\[default: as published].")] = None,
+    baseline_params_m: Annotated[float | None, typer.Option(help="Its parameters \\[default: as published].")] = None,
+    min_psnr: Annotated[float | None, typer.Option(help="Less PSNR-Y in dB, or none known, gets no rank.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images that are timed in the challenge's way.")] = 10,
+    scale: Annotated[
+        int | None, typer.Option(help="Of published networks \\[default: that of the study, else 4].")
+    ] = None,
+    size: Annotated[str, typer.Option(help="WxH of the low-resolution input.")] = "256x256",
+    device: Device = "auto",
+    threads: Threads = 1,
+    max_time_s: MaxTime = 10.0,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Score and rank networks by the rule of the NTIRE efficient super-resolution challenge.
+
+    Runtime is taken twice: by interleaved rounds after warm-up, as everywhere here, and in the challenge's own way:
+    without warm-up, the mean with the first image in it. Both scores and ranks are printed.
+    """
+    from rich.console import Console
+
+    with count_bar(Console(stderr=True)) as bars:
+        task = bars.add_task("loading", total=None)
+        from srnas.nas.entries import Given, RefereeRequest
+        from srnas.nas.refereeing import referee, to_row
+
+        target = make_target(device, "eager", "float32", "nchw", threads)
+        request = RefereeRequest(
+            names=names or (),
+            study=study,
+            workspace=workspace,
+            scale=scale,
+            size=parse_size(size, "--size"),
+            year=year,
+            baseline=baseline,
+            given=Given(baseline_runtime_ms, baseline_gflops, baseline_params_m),
+            min_psnr_y_db=min_psnr,
+            images=images,
+            target=target,
+            protocol=patient_protocol(target, max_time_s),
+        )
+        verdict = referee(
+            request,
+            on_stage=lambda text, total: bars.reset(task, description=text, total=total),
+            on_done=lambda number: bars.update(task, completed=number),
+        )
+    rows = [to_row(one, verdict) for one in verdict.judged]
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        print_csv(rows)
+    else:
+        _print(Console(), verdict)
+
+
+def _print(console: "Console", verdict: "Verdict") -> None:
+    console.print(_table(verdict))
+    for text in _notes(verdict):
+        console.print(text, highlight=False, markup=False)
+
+
+def _table(verdict: "Verdict") -> "Table":
+    from rich.table import Table
+
+    rule, (height, width) = verdict.rule, verdict.size
+    table = Table(
+        title=f"NTIRE {rule.year} efficient super-resolution, x{verdict.scale}, input {width}x{height}",
+        caption=(
+            f"score = {rule.runtime:g} exp(2 ms / ms of the baseline) + {rule.flops:g} of FLOPs + {rule.params:g} of "
+            "parameters likewise; lower is better. ms: the fastest of interleaved rounds, which is scored; below, the "
+            "median and its 95 % interval. official: no warm-up, mean over the images with the first in it; below, the "
+            "first."
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("network", overflow="fold", min_width=12)
+    for head in ("size", "ms", "score\nand rank", "official\nms", "official\nscore\nand rank"):
+        table.add_column(head, justify="right", overflow="fold")
+    for one in verdict.judged:
+        table.add_row(*_cells(one, verdict), style="bold" if one in verdict.moved else "")
+    return table
+
+
+def _cells(one: "Judged", verdict: "Verdict") -> list[str]:
+    from rich.markup import escape
+
+    from srnas.leaderboard.profile_table import digits
+
+    entry, found, latency = one.entry, one.measured, one.measured.latency
+    psnr = [] if entry.psnr_y_db is None else [f"{entry.psnr_y_db:.2f} dB"]
+    gate = {"below": ["PSNR below"], "unknown": ["PSNR unknown"]}.get(one.gate, [])
+    about = [*psnr, *gate, *(["baseline"] if entry.label == verdict.baseline else [])]
+    return [
+        escape(entry.label) + "".join(f"\n[dim]{text}[/]" for text in about),
+        f"{digits(found.flops_g)} G\n{found.params_m:.3f} M",
+        f"{digits(latency.stable_ms)}\n[dim]{digits(latency.latency_ms)}\n{_short(latency.low_ms)}-{_short(latency.high_ms)}[/]",
+        _ranked(one.score.final, one.rank),
+        f"{digits(found.timing.mean_ms)}\n[dim]{digits(found.timing.first_ms)}[/]",
+        _ranked(one.official.final, one.official_rank),
+    ]
+
+
+def _short(value_ms: float) -> str:
+    return f"{value_ms:.3g}" if value_ms < 1000 else f"{value_ms:,.0f}"
+
+
+def _ranked(final: float, rank: int | None) -> str:
+    return f"{final:.4g}" + (f"\n#{rank}" if rank else "")
+
+
+def _notes(verdict: "Verdict") -> "list[str]":
+    from srnas.profiling.ntire import NUM_VALID_IMAGES, SCALE, SIDE
+
+    rule, figures = verdict.rule, verdict.baseline_figures
+    own = verdict.baseline in {one.entry.label for one in verdict.judged}
+    images = len(verdict.judged[0].measured.timing.images_ms)
+    notes = [
+        f"Device: {verdict.device}; the challenge's: {rule.gpu}.",
+        (
+            f"Baseline: {verdict.baseline}. The challenge's own, {rule.baseline}, is not built here: scores are "
+            "comparable among the networks of this table only."
+            if own
+            else f"Baseline: {verdict.baseline}: {figures.runtime_ms:g} ms for both ways to measure, "
+            f"{figures.flops_g:g} G, {figures.params_m:g} M."
+        ),
+        f"Official: each network in a fresh process, {images} random images of one size; the challenge times "
+        f"{NUM_VALID_IMAGES} photographs of many sizes, so that its first weighs less.",
+        "FLOPs as fvcore counts them: a multiply-accumulate is one; parameters of the deploy form.",
+    ]
+    if (verdict.scale, *verdict.size) != (SCALE, SIDE, SIDE):
+        notes.append(f"The challenge scores x{SCALE} networks at {SIDE}x{SIDE}.")
+    flagged: dict[str, list[str]] = {}
+    for one in verdict.judged:
+        flagged.setdefault(", ".join(one.measured.latency.flags), []).append(one.entry.label)
+    notes += [f"Rounds are {flags}: {', '.join(labels)}." for flags, labels in flagged.items() if flags]
+    return [*notes, _said_of_psnr(verdict), _said_of_ranks(verdict)]
+
+
+def _said_of_ranks(verdict: "Verdict") -> str:
+    if all(one.rank is None for one in verdict.judged):
+        return "No network has a rank."
+    moved = ", ".join(f"{one.entry.label} #{one.rank}, officially #{one.official_rank}" for one in verdict.moved)
+    return f"The ranks differ: {moved}." if moved else "Both ways to measure give the same ranks."
+
+
+def _said_of_psnr(verdict: "Verdict") -> str:
+    from srnas.profiling.ntire import MIN_PSNR_TEST_DB, MIN_PSNR_VALID_DB
+
+    asked = (
+        f"The challenge asks for {MIN_PSNR_VALID_DB:.2f} dB in RGB on DIV2K_LSDIR_valid and {MIN_PSNR_TEST_DB:.2f} dB "
+        "on its test set"
+    )
+    sets = ", ".join(sorted({f"'{one.entry.psnr_set}'" for one in verdict.judged if one.entry.psnr_set}))
+    known = f"PSNR-Y here is that of {sets}, as a study trained the network" if sets else "no PSNR is known here"
+    gate = "" if verdict.min_psnr_y_db is None else f" Less than {verdict.min_psnr_y_db:g} dB, or none, has no rank."
+    return f"{asked}; {known}.{gate}"
