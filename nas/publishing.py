@@ -15,6 +15,12 @@ _HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 _MANY = 20
 
 
+def ask_briefly() -> None:
+    """Let MLflow's client give up soon, unless the user has said when it shall."""
+    for name, value in _HTTP.items():
+        os.environ.setdefault(name, value)
+
+
 class Publisher:
     """Writes the records of a study to MLflow, each once, whichever of its workers has it.
 
@@ -88,8 +94,7 @@ class Publisher:
 
     def _in_turn(self, write: Callable[[Store], None]) -> None:
         """Let this worker alone write; if MLflow does not answer, say so once."""
-        for name, value in _HTTP.items():
-            os.environ.setdefault(name, value)
+        ask_briefly()
         try:
             with answering(), critical(self.url, f"{self.study.name}.mlflow"):
                 write(self._open())
