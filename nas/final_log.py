@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from srnas.leaderboard import FinalRecord, FinalResult, FinalRun, Point, Store, StoreLostError, answering
-from srnas.nas.publishing import ask_briefly
 
 
 class FinalLog:
@@ -58,7 +57,6 @@ class FinalLog:
         self._try(lambda run: run.fail(reason, killed=killed))
 
     def _try(self, write: Callable[[FinalRun], None]) -> bool:
-        ask_briefly()
         try:
             with answering():
                 if self._run is None:

@@ -16,6 +16,7 @@ from srnas.nas.evaluation import evaluate_bicubic
 from srnas.nas.final_files import FinalFolder
 from srnas.nas.pairs import Pair, make_pairs
 from srnas.nas.photos import embedded_photos, load_folder
+from srnas.nas.publishing import ask_briefly
 from srnas.nas.sources import find_architecture, find_judged
 from srnas.nas.team import Team
 from srnas.nas.training import TrainingConfig, build_seeded
@@ -106,6 +107,7 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     Raises:
         InputError: If anything that was given cannot be used.
     """
+    ask_briefly()
     architecture = find_architecture(request.network, request.scale, request.workspace)
     if request.scale not in (None, architecture.scale):
         raise InputError(f"--scale must be {architecture.scale}, that of {architecture}, but got {request.scale}.")

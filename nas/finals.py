@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from srnas.leaderboard import FinalResult, Quality
@@ -145,15 +146,19 @@ class _FinalTraining:
             if isinstance(error, (DivergedError, LeaderFailedError)):
                 self.team.await_leader()
             if isinstance(error, DivergedError):
-                raise InputError(
-                    f"a training must stay finite, but {error}; lower --learning-rate, or give --precision float32."
-                ) from None
+                raise self._diverged(error) from None
             if is_memory(error):
                 raise InputError(
                     f"a training step and a validation must fit into the memory of {self.plan.device}, but they do "
                     "not; lower --batch or --patch, or give smaller photographs to validate on."
                 ) from None
             raise
+
+    def _diverged(self, error: DivergedError) -> InputError:
+        if not self.team.leads:
+            return LeaderFailedError(str(error))
+        advice = "" if self.plan.dtype == torch.float32 else ", or give --precision float32"
+        return InputError(f"a training must stay finite, but {error}; lower --learning-rate{advice}.")
 
     def _begin(self) -> None:
         """Open folder and run, and say where the training starts."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srnas.leaderboard import FinalResult, Store, TrialRecord
+from srnas.leaderboard import FinalResult, Store, StoreLostError, TrialRecord, answering
 from srnas.nas.boards import load_board
 from srnas.nas.cache import ResultCache
 from srnas.nas.final_files import find_final
@@ -165,11 +165,15 @@ def find_trained(workspace: Path, key: str) -> tuple[str, int]:
 
 
 def find_judged(workspace: Path, key: str) -> tuple[str, int] | None:
-    """Return study and number of the newest trial of an architecture, trained or not, if there is one."""
+    """Return study and number of the newest trial of an architecture, trained or not, if one can be found."""
     if not Store.exists(workspace):
         return None
     store = Store(workspace)
-    return _newest(store, store.judged(key))
+    try:
+        with answering():
+            return _newest(store, store.judged(key))
+    except StoreLostError:
+        return None
 
 
 def _newest(store: Store, rows: list[dict[str, Any]]) -> tuple[str, int] | None:
@@ -186,12 +190,18 @@ def find_architecture(name: str, scale: int | None, workspace: Path) -> Architec
         workspace: Where keys are looked up.
 
     Raises:
-        InputError: If there is no such network, or its scale is not given.
+        InputError: If there is no such network, its scale is not given, or MLflow does not answer.
     """
     if name in PUBLISHED or Path(name).is_file() or name.endswith(".json"):
         return _of_network(name, scale)[0]
     if KEY.fullmatch(name):
-        found = Store(workspace).architecture(name) if Store.exists(workspace) else None
+        try:
+            with answering():
+                found = Store(workspace).architecture(name) if Store.exists(workspace) else None
+        except StoreLostError as error:
+            raise InputError(
+                f"MLflow must answer to look up key {name}, but got {error}; give the file of the architecture."
+            ) from None
         if found is None:
             raise InputError(
                 f"workspace '{workspace}' must hold architecture {name}, but it does not; "

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from srnas.nas.final_plan import FinalRequest
     from srnas.nas.finals import Final
     from srnas.nas.team import Team
 
@@ -58,7 +59,6 @@ def train(
     with said.status("loading"):
         from srnas.nas.final_plan import FinalRequest
         from srnas.nas.finals import train_final
-        from srnas.nas.observer import Observer
         from srnas.nas.output import check_folder
         from srnas.nas.progress import FinalProgress
         from srnas.nas.team import Team
@@ -87,18 +87,30 @@ def train(
             with FinalProgress(said) as progress:
                 final = train_final(request, progress, team)
         else:
-            final = train_final(request, Observer(), team)
+            _follow(request, team)
+            return
     except KeyboardInterrupt:
         _say_interrupted(said, team)
         raise
-    if final is None:
-        return
+    assert final is not None
     if out is not None:
         final.folder.copy_to(out)
     if as_json:
         typer.echo(json.dumps(_plain(final), indent=2, allow_nan=False))
         return
     _report(Console(), final, workspace)
+
+
+def _follow(request: "FinalRequest", team: "Team") -> None:
+    """Train in a process that does not lead: what the first says is not said again."""
+    from srnas.nas.finals import train_final
+    from srnas.nas.observer import Observer
+    from srnas.nas.team import LeaderFailedError
+
+    try:
+        train_final(request, Observer(), team)
+    except LeaderFailedError:
+        raise typer.Exit(2) from None
 
 
 def _say_interrupted(said: "Console", team: "Team") -> None:
