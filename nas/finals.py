@@ -141,7 +141,9 @@ class _FinalTraining:
         except Exception as error:
             if self.team.lost(error):
                 self._fail("another process of the training ended")
-                raise LeaderFailedError("all processes must go on, but one ended; its message says why.") from None
+                raise LeaderFailedError(
+                    "all processes must go on, but one ended; mend what it said and run the same command again."
+                ) from None
             self._fail(str(error) or type(error).__name__)
             if isinstance(error, (DivergedError, LeaderFailedError)):
                 self.team.await_leader()
