@@ -42,15 +42,17 @@ class FinalRun:
     Args:
         store: Where it is written.
         record: Of the training.
+        trained: Whether it has come to its end; if it has not, a finished run is that of an earlier training.
     """
 
-    def __init__(self, store: Store, record: FinalRecord) -> None:
+    def __init__(self, store: Store, record: FinalRecord, *, trained: bool) -> None:
         self.client = store.client
         experiment = store._experiment(record.experiment)
         store._close_dead(experiment)
         key = record.genotype.key
         filters = f"tags.`srnas.protocol` = '{record.protocol}' and tags.`srnas.role` = 'final'"
-        runs = [run for run in store._search(experiment, filters) if run.data.tags.get("srnas.key") == key]
+        same = [run for run in store._search(experiment, filters) if run.data.tags.get("srnas.key") == key]
+        runs = [run for run in same if trained or run.info.status != "FINISHED"]
         run = runs[0] if runs else self._make(experiment, record)
         self.run_id = str(run.info.run_id)
         self.finished = run.info.status == "FINISHED"

@@ -17,15 +17,23 @@ class FinalLog:
         record: Of the training.
         notes: Saved with the training: points that MLflow has not taken yet are kept there.
         on_note: Told when MLflow does not answer, and when it does again.
+        trained: Whether the training has come to its end before.
     """
 
     def __init__(
-        self, workspace: Path, record: FinalRecord, notes: dict[str, Any], on_note: Callable[[str], None]
+        self,
+        workspace: Path,
+        record: FinalRecord,
+        notes: dict[str, Any],
+        on_note: Callable[[str], None],
+        *,
+        trained: bool = False,
     ) -> None:
         self.workspace = workspace
         self.record = record
         self.notes = notes
         self.on_note = on_note
+        self.trained = trained
         self.lost = ""
         self._run: FinalRun | None = None
 
@@ -60,7 +68,7 @@ class FinalLog:
         try:
             with answering():
                 if self._run is None:
-                    self._run = FinalRun(Store(self.workspace), self.record)
+                    self._run = FinalRun(Store(self.workspace), self.record, trained=self.trained)
                 write(self._run)
         except StoreLostError as error:
             if not self.lost:

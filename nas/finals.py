@@ -73,7 +73,7 @@ def train_final(request: FinalRequest, observer: Observer, team: Team) -> Final 
 
 
 def _found(plan: FinalPlan, done: FinalResult, observer: Observer) -> Final:
-    log = FinalLog(plan.request.workspace, done.record, {}, observer.on_note)
+    log = FinalLog(plan.request.workspace, done.record, {}, observer.on_note, trained=True)
     if log.finish(done, (plan.folder.weights,)):
         plan.folder.training.unlink(missing_ok=True)
     missing = [name for name in plan.sets if name not in done.quality]

@@ -93,7 +93,7 @@ def load_key(workspace: Path, key: str) -> Source:
     Raises:
         InputError: If neither did.
     """
-    found = find_final(workspace, key)
+    found = find_final(workspace, key) if KEY.fullmatch(key) else None
     if found is None:
         study, number = find_trained(workspace, key)
         return load_source(SourceRequest(trial=number, study=study, workspace=workspace))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -85,7 +86,10 @@ class Team:
             torch.cuda.set_device(device)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
         try:
-            yield
+            with warnings.catch_warnings():
+                # Of 1x1 kernels, for which the layouts that differ are one.
+                warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+                yield
         finally:
             distributed.destroy_process_group()
 

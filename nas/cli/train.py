@@ -153,6 +153,7 @@ def _report(console: "Console", final: "Final", workspace: Path) -> None:
         f"export   srnas export {final.result.record.genotype.key} --workspace {workspace}",
         f"judge    srnas evaluate {files} --data FOLDER",
         f"use      srnas upscale PHOTO {files}",
+        f"MLflow   srnas ui --workspace {workspace}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if final.unwritten:

@@ -1,6 +1,7 @@
 """Trainings on the long schedule: what they leave, how they go on, how they end."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -77,6 +78,9 @@ def test_what_was_trained_is_not_trained_again(final_request):
     assert other.anew
     assert not equal(first, weights(other))
     assert len(runs(final_request.workspace)[1]) == 2
+    shutil.rmtree(other.folder.path)
+    other = train_final(replace(final_request, seed=1), Observer(), Team())
+    assert [run.info.status for run in runs(final_request.workspace)[1]] == ["FINISHED"] * 3
     # The newest is the one that is shipped.
     assert load_key(final_request.workspace, TINY.key).checkpoint == other.folder.weights
 
