@@ -125,25 +125,40 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     for note in (*photos.notes, *said, *shared_with(train, sets)):
         on_note(note)
     data = f"{photos.name}@{photos.fingerprint} ({len(photos.photos)} photographs)"
-    schedule = {f"training.{name}": value for name, value in config.model_dump(exclude={"rungs"}).items()}
-    depends = {**schedule, "data": data, "precision": precision, "checkpoint": _digest(request.checkpoint)}
-    beside = {
-        "validate_every": config.rung_iterations[0],
-        "validation": ", ".join(f"{name} ({len(pairs)} photographs)" for name, pairs in sets.items()),
-        "device": str(device),
-        "processes": team.size,
-    }
-    judged = find_judged(request.workspace, architecture.key)
-    record = FinalRecord(
-        architecture=architecture.to_dict(),
-        protocol=hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:12],
-        config=depends | beside,
-        bicubic={n: quality_of(evaluate_bicubic(pairs, scale)) for n, pairs in sets.items()} if team.leads else {},
-        **({"study": judged[0], "trial": judged[1]} if judged else {}),
-    )
+    record = _record(request, architecture, config, sets, data=data, precision=precision)
+    # What only the first process writes, only it computes.
+    if team.leads:
+        bicubic = {name: quality_of(evaluate_bicubic(pairs, scale)) for name, pairs in sets.items()}
+        beside = {"device": str(device), "processes": team.size}
+        record = record.model_copy(update={"bicubic": bicubic, "config": record.config | beside})
     folder = FinalFolder.of(request.workspace, record)
     dtype = PRECISIONS[precision]
     return FinalPlan(request, architecture, network, config, device, dtype, threads, train, sets, record, folder)
+
+
+def _record(
+    request: FinalRequest,
+    architecture: Architecture,
+    config: TrainingConfig,
+    sets: dict[str, tuple[Pair, ...]],
+    **depends: str,
+) -> FinalRecord:
+    """Return the record of a training, whose weights depend on ``depends`` beside the schedule."""
+    schedule = {f"training.{name}": value for name, value in config.model_dump(exclude={"rungs"}).items()}
+    protocol = {**schedule, **depends, "checkpoint": _digest(request.checkpoint)}
+    validation = {
+        "validate_every": config.rung_iterations[0],
+        "validation": ", ".join(f"{name} ({len(pairs)} photographs)" for name, pairs in sets.items()),
+    }
+    study, trial = find_judged(request.workspace, architecture.key) or ("", None)
+    return FinalRecord(
+        architecture=architecture.to_dict(),
+        protocol=hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12],
+        config=protocol | validation,
+        bicubic={},
+        study=study,
+        trial=trial,
+    )
 
 
 def _schedule(request: FinalRequest, architecture: Architecture) -> TrainingConfig:
