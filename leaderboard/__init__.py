@@ -10,13 +10,24 @@ from srnas.leaderboard.confidence import (
 )
 from srnas.leaderboard.curve import CurvePoint, hypervolume_curve, write_cost_curves, write_curve
 from srnas.leaderboard.figure import write_png
+from srnas.leaderboard.finals import FinalRun, Point
 from srnas.leaderboard.front import hypervolume, non_dominated
 from srnas.leaderboard.page import write_page
 from srnas.leaderboard.picking import Contender, Duel, Pick, duel, pick
 from srnas.leaderboard.profile_figure import profile_figures
 from srnas.leaderboard.profile_table import latency_table, places_table, reconciliations, sizes_table
 from srnas.leaderboard.ranking import Board, rank, rank_records
-from srnas.leaderboard.record import Quality, Replicate, Rung, Sizes, State, StudyRecord, TrialRecord
+from srnas.leaderboard.record import (
+    FinalRecord,
+    FinalResult,
+    Quality,
+    Replicate,
+    Rung,
+    Sizes,
+    State,
+    StudyRecord,
+    TrialRecord,
+)
 from srnas.leaderboard.repair import RepairStore, set_damaged_aside
 from srnas.leaderboard.store import Store, StoreLostError, answering
 from srnas.leaderboard.table import board_markdown, board_summary, board_table
@@ -27,7 +38,11 @@ __all__ = [
     "Contender",
     "CurvePoint",
     "Duel",
+    "FinalRecord",
+    "FinalResult",
+    "FinalRun",
     "Pick",
+    "Point",
     "Quality",
     "RepairStore",
     "Replicate",

@@ -94,7 +94,11 @@ class Results:
 
     def trained(self, key: str) -> list[dict[str, Any]]:
         """Return the rows of trials that trained or retimed an architecture, newest first, with their ``profile``."""
-        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial' and tags.`srnas.state` = 'complete'"
+        return [row for row in self.judged(key) if row["state"] == "complete"]
+
+    def judged(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows of trials of an architecture, newest first, with their ``profile``."""
+        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial'"
         runs = [FoundRun.of(run) for experiment in self.experiments() for run in self._search(experiment, filters)]
         runs.sort(key=lambda run: run.ended_ms or 0, reverse=True)
         names = ("srnas.device", "srnas.dtype", "srnas.runtime")

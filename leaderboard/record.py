@@ -177,3 +177,47 @@ class Replicate(_Record):
     seed: int
     quality: Quality
     train_s: float
+
+
+class FinalRecord(_Record):
+    """A training of a chosen architecture on the long schedule, before it starts.
+
+    Attributes:
+        architecture: The architecture as plain data.
+        protocol: Hash of everything that the weights depend on.
+        config: Schedule, data, seed, precision, by name.
+        bicubic: Scores of bicubic upscaling, by name of the set.
+        study: Name of the newest study that judged the architecture, if one did.
+        trial: Its number there.
+    """
+
+    architecture: dict[str, Any]
+    protocol: str
+    config: dict[str, Any]
+    bicubic: dict[str, Quality]
+    study: str = ""
+    trial: int | None = None
+
+    @property
+    def genotype(self) -> Architecture:
+        """The architecture as a value."""
+        return Architecture.from_dict(self.architecture)
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that holds the training."""
+        return f"sr-x{self.genotype.scale}/final"
+
+
+class FinalResult(_Record):
+    """What a training on the long schedule gave.
+
+    Attributes:
+        record: Of the training.
+        quality: Of the network, by name of the validation set.
+        train_s: Seconds spent in training steps.
+    """
+
+    record: FinalRecord
+    quality: dict[str, Quality]
+    train_s: float

@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param, Run
 
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
+from srnas.search_space import Architecture
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,13 @@ def trial_metrics(trial: TrialRecord) -> dict[str, float]:
 
 def trial_params(study: StudyRecord, trial: TrialRecord) -> list[Param]:
     """Return the architecture by position, and the schedule."""
-    genotype = trial.genotype
-    params = {
+    schedule = {key: value for key, value in study.config.items() if key.startswith("training.")}
+    return as_params(architecture_params(trial.genotype) | schedule)
+
+
+def architecture_params(genotype: Architecture) -> dict[str, Any]:
+    """Return an architecture by position."""
+    return {
         "scale": genotype.scale,
         "channels": genotype.channels,
         "end": genotype.end,
@@ -107,8 +113,11 @@ def trial_params(study: StudyRecord, trial: TrialRecord) -> list[Param]:
         "global_skip": genotype.global_skip,
         "depth": len(genotype.positions),
         **{f"p{depth:02d}": position for depth, position in enumerate(genotype.positions)},
-        **{key: value for key, value in study.config.items() if key.startswith("training.")},
     }
+
+
+def as_params(params: Mapping[str, Any]) -> list[Param]:
+    """Return values as MLflow holds them."""
     return [Param(key, str(value)) for key, value in params.items()]
 
 

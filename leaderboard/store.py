@@ -74,6 +74,8 @@ class Store(Results):
     def __init__(self, workspace: Path) -> None:
         for name in ("alembic", "mlflow"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # It prints the trace of every error that it raises.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         self.workspace = workspace.resolve()
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or _create_sqlite(self.workspace)
         super().__init__(MlflowClient(tracking_uri=self.uri))

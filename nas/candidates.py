@@ -117,7 +117,7 @@ class CandidateTraining:
             saved.unlink(missing_ok=True)
             raise
         if "quality" not in found:  # It was saved after the last step.
-            found["quality"] = _quality(evaluate(network, self.validation, self.settings.scale, self.device))
+            found["quality"] = quality_of(evaluate(network, self.validation, self.settings.scale, self.device))
         found["spared"] = notes.get("spared", False)
         result = TrainedResult(rungs=_rungs(notes), quality=found["quality"], train_s=train_s)
         self.cache.save(architecture.key, result, network)
@@ -137,7 +137,7 @@ class CandidateTraining:
         found["rungs"] = _rungs(notes)
         self.observer.on_rung(rung)
         if last:
-            found["quality"] = _quality(scores)
+            found["quality"] = quality_of(scores)
         elif gate:
             decision = gate(rung, found["latency"].stable_ms)
             notes["spared"] = found["spared"] = notes.get("spared", False) or decision.spared
@@ -160,7 +160,8 @@ def _rungs(notes: Mapping[str, Any]) -> tuple[Rung, ...]:
     return tuple(Rung(**rung) for rung in notes["rungs"])
 
 
-def _quality(scores: Scores) -> Quality:
+def quality_of(scores: Scores) -> Quality:
+    """Return scores as they are recorded."""
     return Quality(
         images=scores.names,
         psnr_y_db=scores.psnr_y_db,

@@ -70,6 +70,14 @@ def model_card(
 
 
 def _training(source: Source, study: StudyRecord | None) -> str:
+    if source.final is not None:
+        config = source.final.record.config
+        return (
+            f"{config['training.iterations']:,} iterations on `{config['data']}` in batches of "
+            f"{config['training.batch']} patches of {config['training.patch']} LR pixels, {config['precision']}, seed "
+            f"{config['training.seed']}; "
+            "the weights are the moving average after the last."
+        )
     if study is None or source.trial is None:
         return f"Weights: `{source.checkpoint.name}`. Its training is not known here."
     iterations, photographs = (study.config.get(name, "?") for name in ("training.iterations", "train"))
@@ -80,16 +88,27 @@ def _training(source: Source, study: StudyRecord | None) -> str:
 
 
 def _quality(source: Source, study: StudyRecord | None) -> list[str]:
-    if study is None or source.trial is None or source.trial.quality is None:
+    rows = []
+    if source.final is not None:
+        for name, scores in source.final.quality.items():
+            bicubic = source.final.record.bicubic[name]
+            rows += [
+                _row(f"{name}, {len(scores.images)} photographs", scores.mean_psnr_y_db, scores.mean_ssim_y),
+                _row("bicubic on the same", bicubic.mean_psnr_y_db, bicubic.mean_ssim_y),
+            ]
+    elif study is not None and source.trial is not None and source.trial.quality is not None:
+        scores = source.trial.quality
+        rows += [
+            _row(f"{study.validation}, {len(scores.images)} photographs", scores.mean_psnr_y_db, scores.mean_ssim_y),
+            _row("bicubic on the same", study.bicubic_psnr_y_db, study.bicubic_ssim_y),
+        ]
+    if not rows:
         return ["Not measured here: `srnas evaluate` does."]
-    quality = source.trial.quality
-    return [
-        "| | PSNR-Y dB | SSIM-Y |",
-        "| --- | ---: | ---: |",
-        f"| {study.validation}, {len(quality.images)} photographs | {quality.mean_psnr_y_db:.3f} | "
-        f"{quality.mean_ssim_y:.4f} |",
-        f"| bicubic on the same | {study.bicubic_psnr_y_db:.3f} | {study.bicubic_ssim_y:.4f} |",
-    ]
+    return ["| | PSNR-Y dB | SSIM-Y |", "| --- | ---: | ---: |", *rows]
+
+
+def _row(what: str, psnr_y_db: float, ssim_y: float) -> str:
+    return f"| {what} | {psnr_y_db:.3f} | {ssim_y:.4f} |"
 
 
 def _latency(source: Source, timed: Sequence[Mapping[str, Any]]) -> list[str]:

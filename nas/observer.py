@@ -1,5 +1,7 @@
 """What a search tells whoever watches it."""
 
+from collections.abc import Mapping
+
 from srnas.leaderboard import Rung, TrialRecord
 from srnas.nas.training import Progress
 from srnas.search_space import Architecture
@@ -28,3 +30,6 @@ class Observer:
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:
         """A candidate was judged."""
+
+    def on_validation(self, iteration: int, psnr_y_db: Mapping[str, float]) -> None:
+        """A training on the long schedule was validated on sets."""

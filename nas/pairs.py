@@ -23,6 +23,7 @@ Progress = Callable[[float], None]
 
 # SSIM's window must fit into what is left of a photograph.
 _SSIM_WINDOW = 11
+_WHOLE = slice(None)
 # Where LR images lie beside a folder ``HR``; the first that holds images is taken.
 _LR_FOLDERS = ("lr_bicubic/x{0}", "lr/x{0}", "lr_bicubicx{0}", "lrx{0}", "x{0}", "lr_bicubic", "lr")
 
@@ -199,11 +200,14 @@ class PatchSampler:
         self._lr = _flat([pair.lr for pair in pairs]).to(device)
         self._hr = _flat([pair.hr for pair in pairs]).to(device)
 
-    def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``lr (B, 3, P, P)`` and ``hr (B, 3, sP, sP)``, float in 0 to 1, channels last in memory."""
+    def draw(self, batch: int, generator: torch.Generator, share: slice = _WHOLE) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``lr (B, 3, P, P)`` and ``hr (B, 3, sP, sP)``, float in 0 to 1, channels last in memory.
+
+        Of a batch that several processes draw from equal generators, only ``share`` is cut.
+        """
         positions = torch.randint(self._positions[-1], (batch,), generator=generator).tolist()
         symmetries = torch.randint(8, (batch,), generator=generator).tolist()
-        patches = list(zip(positions, symmetries, strict=True))
+        patches = list(zip(positions, symmetries, strict=True))[share]
         # Python integers: operations on tensors of a few elements would cost more than the gather.
         walks = [[self._walk(*patch, scale) for patch in patches] for scale in (1, self.scale)]
         lr, hr = torch.tensor(walks).to(self.device)

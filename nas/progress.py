@@ -1,6 +1,8 @@
-"""A search as a person watches it: one line per candidate, bars for the study and the training."""
+"""Searches and trainings as a person watches them: a line per candidate or validation, and bars."""
 
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,15 +14,14 @@ from srnas.nas.observer import Observer
 from srnas.search_space import Architecture
 
 
-class SearchProgress(Observer):
-    """Shows a search on ``console``; use as a context manager.
+class _Bars(Observer):
+    """Bars on ``console``; use as a context manager.
 
     Args:
         console: Usually of the standard error stream.
-        trials: The study's total, if it is known.
     """
 
-    def __init__(self, console: Console, trials: int | None) -> None:
+    def __init__(self, console: Console) -> None:
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -31,11 +32,8 @@ class SearchProgress(Observer):
             console=console,
             transient=True,
         )
-        self._study = self._bars.add_task("trials", total=trials, status="")
-        self._training = self._bars.add_task("training", total=None, status="", visible=False)
-        self._psnr = ""
 
-    def __enter__(self) -> "SearchProgress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -44,15 +42,59 @@ class SearchProgress(Observer):
         if self._bars.live.is_started:
             self._bars.stop()
 
+    def on_note(self, text: str) -> None:
+        """Print a line."""
+        self._bars.console.print(escape(text), style="dim", highlight=False)
+
+
+class FinalProgress(_Bars):
+    """Shows a training on the long schedule."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._training = self._bars.add_task("training", total=None, status="")
+        self._psnr = ""
+
+    def on_start(self, judged: int, iterations: int) -> None:
+        """Show where the training goes on."""
+        self._bars.start()
+        self._bars.update(self._training, completed=judged, total=iterations)
+
+    def on_stage(self, stage: str) -> None:
+        """Name the stage."""
+        self._bars.update(self._training, description=stage)
+
+    def on_step(self, progress: training.Progress) -> None:
+        """Move the bar."""
+        status = f"loss {progress.loss:.4f}, rate {progress.learning_rate:.2g}{self._psnr}"
+        self._bars.update(self._training, completed=progress.iteration, status=status)
+
+    def on_validation(self, iteration: int, psnr_y_db: Mapping[str, float]) -> None:
+        """Print a line, and keep the first set's PSNR beside the bar."""
+        scores = ", ".join(f"{name} {psnr:.3f} dB" for name, psnr in psnr_y_db.items())
+        self._psnr = f", {next(iter(psnr_y_db.values())):.2f} dB at {iteration:,}"
+        self._bars.console.print(escape(f"{iteration:>9,}  {scores}"), highlight=False, soft_wrap=True)
+
+
+class SearchProgress(_Bars):
+    """Shows a search.
+
+    Args:
+        console: Usually of the standard error stream.
+        trials: The study's total, if it is known.
+    """
+
+    def __init__(self, console: Console, trials: int | None) -> None:
+        super().__init__(console)
+        self._study = self._bars.add_task("trials", total=trials, status="")
+        self._training = self._bars.add_task("training", total=None, status="", visible=False)
+        self._psnr = ""
+
     def on_start(self, judged: int, iterations: int) -> None:
         """Show how much of the study is done."""
         self._bars.start()
         self._bars.update(self._study, completed=judged)
         self._bars.reset(self._training, total=iterations, visible=False)
-
-    def on_note(self, text: str) -> None:
-        """Print a line."""
-        self._bars.console.print(escape(text), style="dim", highlight=False)
 
     def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
         """Begin a candidate."""

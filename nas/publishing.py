@@ -33,8 +33,7 @@ def in_turn(url: str, name: str) -> Iterator[None]:
         StoreLostError: If MLflow does not answer.
         StorageInternalError: If the study's storage does not.
     """
-    for variable, value in _HTTP.items():
-        os.environ.setdefault(variable, value)
+    ask_briefly()
     with answering(), critical(url, f"{name}.mlflow"):
         yield
 
@@ -95,6 +94,12 @@ def _progress(study: StudyRecord, record: TrialRecord, records: Sequence[TrialRe
     before = [r for r in records if (r.ended_ms, r.number) <= (record.ended_ms, record.number)]
     reference = (study.reference_psnr_y_db, study.reference_latency_ms)
     return len(before), {"hypervolume": hypervolume([r.point for r in before if r.point], reference)}
+
+
+def ask_briefly() -> None:
+    """Let MLflow's client give up soon, unless the user has said when it shall."""
+    for name, value in _HTTP.items():
+        os.environ.setdefault(name, value)
 
 
 class Publisher:

@@ -91,6 +91,15 @@ def load_training(
     return notes
 
 
+def saved_iteration(path: Path) -> int:
+    """Return where the training of a file goes on, 0 without a usable file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return int(json.loads(file.metadata()["notes"])["iteration"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        return 0
+
+
 def _random_states() -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available() and torch.cuda.is_initialized():

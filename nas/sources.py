@@ -1,14 +1,17 @@
 """A trained network from what a user names: a published network, a file, or a trial of a study."""
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from srnas.leaderboard import Store, TrialRecord
+from srnas.leaderboard import FinalResult, Store, StoreLostError, TrialRecord, answering
 from srnas.nas.boards import load_board
 from srnas.nas.cache import ResultCache
+from srnas.nas.final_files import find_final
 from srnas.nas.stored import stored_records
-from srnas.search_space import Architecture, InputError, Network
+from srnas.search_space import Architecture, InputError, Network, unknown_name
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import PUBLISHED, published
 
@@ -47,6 +50,7 @@ class Source:
         checkpoint: Where its weights are from.
         study: The study that trained it, if one did.
         trial: Its record there.
+        final: The training on the long schedule that its weights are of, if they are of one.
     """
 
     network: Network
@@ -54,6 +58,7 @@ class Source:
     checkpoint: Path
     study: str = ""
     trial: TrialRecord | None = None
+    final: FinalResult | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -80,6 +85,25 @@ def load_source(request: SourceRequest) -> Source:
     if request.scale not in (None, architecture.scale):
         raise InputError(f"--scale must be {architecture.scale}, that of {label}, but got --scale {request.scale}.")
     return Source(load_network(architecture, checkpoint).deploy(), label, checkpoint, study, record)
+
+
+def load_key(workspace: Path, key: str) -> Source:
+    """Return the network of a key: as ``srnas train`` trained it last, else as the newest trial did.
+
+    Raises:
+        InputError: If neither did.
+    """
+    found = find_final(workspace, key) if KEY.fullmatch(key) else None
+    if found is None:
+        study, number = find_trained(workspace, key)
+        return load_source(SourceRequest(trial=number, study=study, workspace=workspace))
+    folder, final = found
+    record, trial = final.record, None
+    if record.trial is not None:
+        with contextlib.suppress(InputError):  # The study may be gone.
+            trial = _record(workspace, record.study, record.trial)
+    network = load_network(record.genotype, folder.weights).deploy()
+    return Source(network, key, folder.weights, record.study if trial else "", trial, final)
 
 
 def _check(request: SourceRequest) -> None:
@@ -131,14 +155,61 @@ def find_trained(workspace: Path, key: str) -> tuple[str, int]:
         )
     if Store.exists(workspace):
         store = Store(workspace)
-        own = {study.name for study in store.studies() if not study.retimed_from}
-        for row in store.trained(key):
-            if row["study"] in own:
-                return row["study"], row["trial"]
+        found = _newest(store, store.trained(key))
+        if found is not None:
+            return found
     raise InputError(
         f"workspace '{workspace}' must hold a trained network of key {key}, but it does not; "
         "'srnas leaderboard --json' lists the keys of a study."
     )
+
+
+def find_judged(workspace: Path, key: str) -> tuple[str, int] | None:
+    """Return study and number of the newest trial of an architecture, trained or not, if one can be found."""
+    if not Store.exists(workspace):
+        return None
+    store = Store(workspace)
+    try:
+        with answering():
+            return _newest(store, store.judged(key))
+    except StoreLostError:
+        return None
+
+
+def _newest(store: Store, rows: list[dict[str, Any]]) -> tuple[str, int] | None:
+    own = {study.name for study in store.studies() if not study.retimed_from}
+    return next(((row["study"], row["trial"]) for row in rows if row["study"] in own), None)
+
+
+def find_architecture(name: str, scale: int | None, workspace: Path) -> Architecture:
+    """Return the architecture of a published network, of a key in the workspace, or of a file of JSON.
+
+    Args:
+        name: Of the network, the key or the path.
+        scale: Upscaling factor of a published network.
+        workspace: Where keys are looked up.
+
+    Raises:
+        InputError: If there is no such network, its scale is not given, or MLflow does not answer.
+    """
+    if name in PUBLISHED or Path(name).is_file() or name.endswith(".json"):
+        return _of_network(name, scale)[0]
+    if KEY.fullmatch(name):
+        try:
+            with answering():
+                found = Store(workspace).architecture(name) if Store.exists(workspace) else None
+        except StoreLostError as error:
+            raise InputError(
+                f"MLflow must answer to look up key {name}, but got {error}; give the file of the architecture."
+            ) from None
+        if found is None:
+            raise InputError(
+                f"workspace '{workspace}' must hold architecture {name}, but it does not; "
+                "'srnas leaderboard --json' lists the keys of a study."
+            )
+        return Architecture.from_dict(found)
+    known = unknown_name("network", name, PUBLISHED)
+    raise InputError(f"{known} Or give an architecture's key of 12 digits, or its file.")
 
 
 def _of_trial(request: SourceRequest, number: int) -> tuple[str, TrialRecord, Path]:

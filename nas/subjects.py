@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from srnas.leaderboard import Store
-from srnas.nas.sources import KEY, read_architecture
+from srnas.nas.sources import find_architecture
 from srnas.profiling import InputShape, Target, profiles, resolve_device, resolve_threads
 from srnas.profiling.device import DTYPES, MEMORY_FORMATS
 from srnas.profiling.runtimes import RUNTIMES
-from srnas.search_space import PUBLISHED, Architecture, InputError, published, unknown_name
+from srnas.search_space import Architecture, InputError, unknown_name
 
 _THREADS = re.compile(r"(\d+)threads?")
 # What fuses operators over positions, so that parts timed by themselves say nothing of the whole.
@@ -48,24 +47,7 @@ def find_subject(text: str, scale: int, workspace: Path, target: Target) -> Subj
     name, _, words = text.partition("@")
     for word in filter(None, words.split(",")):
         target = _apply(word, target)
-    return Subject(text, _architecture(name, scale, workspace), target)
-
-
-def _architecture(name: str, scale: int, workspace: Path) -> Architecture:
-    if name in PUBLISHED:
-        return published(name, scale)
-    if Path(name).is_file() or name.endswith(".json"):
-        return read_architecture(Path(name))
-    if KEY.fullmatch(name):
-        found = Store(workspace).architecture(name) if Store.exists(workspace) else None
-        if found is None:
-            raise InputError(
-                f"workspace '{workspace}' must hold architecture {name}, but it does not; "
-                "'srnas leaderboard --json' lists the keys of a study."
-            )
-        return Architecture.from_dict(found)
-    known = unknown_name("network", name, PUBLISHED)
-    raise InputError(f"{known} Or give an architecture's key of 12 digits, or its file.")
+    return Subject(text, find_architecture(name, scale, workspace), target)
 
 
 def _apply(word: str, target: Target) -> Target:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srnas.nas.pairs import PatchSampler
 from srnas.nas.resuming import load_training, save_training
+from srnas.nas.team import Team
 from srnas.search_space import Architecture, InputError, Network
 
 # How often the loss is read back (and checked): every read waits for the device.
 _REPORT_EVERY = 10
 # A killed training loses at most about so much.
 _SAVE_EVERY_S = 120.0
+_ALONE = Team()
 
 
 class DivergedError(ArithmeticError):
@@ -78,11 +81,12 @@ class TrainingConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is: steps done, the mean L1 loss since the last report, and the time spent in steps."""
+    """Where a training is: steps done, the mean L1 loss since the last report, the time spent in steps, the rate."""
 
     iteration: int
     loss: float
     train_s: float
+    learning_rate: float
 
 
 def build_seeded(architecture: Architecture, seed: int) -> Network:
@@ -103,11 +107,12 @@ def train(
     saved: Path | None = None,
     notes: dict[str, Any] | None = None,
     chunks: int = 1,
+    dtype: torch.dtype | None = None,
+    team: Team = _ALONE,
 ) -> tuple[nn.Module, float]:
     """Train ``network`` in place and return its moving average in eval mode, and the seconds spent in steps.
 
-    On CUDA the forward pass runs in bfloat16 autocast. On a CPU equal seeds and threads give equal weights, also of a
-    training that was interrupted.
+    On a CPU equal seeds and threads give equal weights, also of a training that was interrupted.
 
     Args:
         network: Freshly built.
@@ -120,6 +125,8 @@ def train(
         notes: JSON that is saved with it, and filled with what was saved.
         chunks: A step goes through the network in so many parts: less memory for the same step, but for
             the statistics of a batch norm.
+        dtype: Of the autocast of the forward pass; by default bfloat16 on CUDA, and float32, which is none, elsewhere.
+        team: The processes that share every batch; only the first calls ``on_rung`` and saves.
 
     Raises:
         DivergedError: If the loss is not finite.
@@ -135,7 +142,8 @@ def train(
     state = ({"network": network, "average": average}, optimizer, generator)
     notes = {} if notes is None else notes
     notes |= (load_training(saved, *state) if saved else None) or {}
-    rungs = config.rung_iterations
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    runner, share, rungs = team.wrap(network), team.share(config.batch), frozenset(config.rung_iterations)
     losses: list[torch.Tensor] = []
     train_s, started = notes.get("train_s", 0.0), time.perf_counter()
     saved_s = time.monotonic()
@@ -143,38 +151,40 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * config.rate(iteration - 1)
         optimizer.zero_grad()
-        losses.append(_backward(network, *patches.draw(config.batch, generator), chunks))
+        losses.append(_backward(runner, *patches.draw(config.batch, generator, share), chunks, dtype))
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm, foreach=True)
         optimizer.step()
         average.update_parameters(network)
         if iteration % _REPORT_EVERY == 0 or iteration == config.iterations or iteration in rungs:
-            mean_loss = _mean_loss(losses, iteration)
+            mean_loss = _mean_loss(losses, iteration, team)
             losses.clear()
             train_s += time.perf_counter() - started
-            on_step(Progress(iteration, mean_loss, train_s))
+            on_step(Progress(iteration, mean_loss, train_s, group["lr"]))
             if iteration in rungs:
-                on_rung(iteration, average.module)
-            if saved and (iteration in rungs or time.monotonic() - saved_s > _SAVE_EVERY_S):
+                team.lead(partial(on_rung, iteration, average.module))
+            if saved and (iteration in rungs or team.agreed(time.monotonic() - saved_s > _SAVE_EVERY_S)):
                 notes |= {"iteration": iteration, "train_s": train_s}
-                save_training(saved, *state, notes)
+                team.lead(partial(save_training, saved, *state, notes))
                 saved_s = time.monotonic()
             started = time.perf_counter()
     return average.module, train_s
 
 
-def _backward(network: nn.Module, lr: torch.Tensor, hr: torch.Tensor, chunks: int) -> torch.Tensor:
+def _backward(
+    network: nn.Module, lr: torch.Tensor, hr: torch.Tensor, chunks: int, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Add the gradients of a batch, and return its loss."""
     losses = []
     for lr_part, hr_part in zip(lr.chunk(chunks), hr.chunk(chunks), strict=True):
-        with torch.autocast(lr.device.type, torch.bfloat16, enabled=lr.device.type == "cuda"):
+        with torch.autocast(lr.device.type, dtype, enabled=dtype != torch.float32):
             loss = F.l1_loss(network(lr_part), hr_part) * (len(lr_part) / len(lr))
         loss.backward()
         losses.append(loss.detach())
     return torch.stack(losses).sum()
 
 
-def _mean_loss(losses: Sequence[torch.Tensor], iteration: int) -> float:
-    mean = float(torch.stack(list(losses)).mean())
+def _mean_loss(losses: Sequence[torch.Tensor], iteration: int, team: Team) -> float:
+    mean = float(team.mean(torch.stack(list(losses)).mean()))
     if not math.isfinite(mean):
         raise DivergedError(f"the loss is {mean} after {iteration} iterations")
     return mean

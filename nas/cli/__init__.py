@@ -23,6 +23,7 @@ from srnas.nas.cli import (
     space,
     studies,
     table,
+    train,
     ui,
     upscale,
     worker,
@@ -60,6 +61,7 @@ app.command("worker")(worker.worker)
 app.add_typer(studies.app, name="studies")
 app.add_typer(board.app, name="leaderboard")
 app.command("pick")(pick.pick)
+app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("upscale")(upscale.upscale)

@@ -32,7 +32,8 @@ def export(
 ) -> None:
     """Write a trained network as a file, with a model card beside it.
 
-    The file is run on three inputs and compared with eager; what differs by more than 1e-3 in float32 is not kept.
+    Of a key the weights are those that 'srnas train' trained last, else those of its newest trial. The file is run on
+    three inputs and compared with eager; what differs by more than 1e-3 in float32 is not kept.
     """
     from rich.console import Console
 
@@ -40,14 +41,15 @@ def export(
         from srnas.nas.exporting import export as run
         from srnas.nas.exporting import suffix_of
         from srnas.nas.output import check_new, writing
-        from srnas.nas.sources import SourceRequest, find_trained, load_source
+        from srnas.nas.sources import SourceRequest, load_key, load_source
         from srnas.search_space import InputError
 
         if key is not None:
             if network is not None or trial is not None or study is not None:
                 raise InputError(f"a key names a trained network by itself, but got '{key}' and options that do.")
-            study, trial = find_trained(workspace, key)
-        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+            source = load_key(workspace, key)
+        else:
+            source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
         path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
         card = path.with_suffix(".md")
         if not overwrite:

@@ -53,6 +53,10 @@ OPTIONS = {
     "leaderboard compare": "--study --device --workspace --json",
     "leaderboard resync": "--study --storage --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
+    "train": (
+        "--iterations --data --val --scale --batch --patch --learning-rate --validate-every --checkpoint --seed "
+        "--device --precision --threads --out --workspace --json"
+    ),
     "evaluate": (
         "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
         "--json"

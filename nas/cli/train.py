@@ -1,0 +1,193 @@
+"""``srnas train``: a chosen architecture on the long schedule, to ship it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace
+from srnas.nas.cli.sources import Scale
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from srnas.nas.final_plan import FinalRequest
+    from srnas.nas.finals import Final
+    from srnas.nas.team import Team
+
+
+def train(
+    network: Annotated[
+        str, typer.Argument(metavar="KEY|NAME|FILE", help="Key of a study's architecture, published network, or JSON.")
+    ],
+    iterations: Annotated[int, typer.Option(help="Training steps.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
+    val: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FOLDER", help="Photographs to validate on, repeatable \\[default: embedded]."),
+    ] = None,
+    scale: Scale = None,
+    batch: Annotated[int, typer.Option(help="Patches per training step, over all processes.")] = 32,
+    patch: Annotated[int, typer.Option(help="Training patch in low-resolution pixels.")] = 48,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Iterations between validations \\[default: a twentieth of all].")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights to start from: .safetensors, or a file of torch.save.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of weights and patches.")] = 0,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of training steps: float32, bfloat16, or auto (bfloat16 on CUDA).")
+    ] = "auto",
+    threads: Threads = 1,
+    out: Annotated[Path | None, typer.Option(help="Write architecture and weights to this folder as well.")] = None,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Train a chosen architecture on the long schedule, to ship it.
+
+    The same command again goes on where it was killed. On several GPUs: torchrun --nproc-per-node N --no-python srnas
+    train KEY and the same options.
+    """
+    from rich.console import Console
+
+    said = Console(stderr=True)
+    with said.status("loading"):
+        from srnas.nas.final_plan import FinalRequest
+        from srnas.nas.finals import train_final
+        from srnas.nas.output import check_folder
+        from srnas.nas.progress import FinalProgress
+        from srnas.nas.team import Team
+    request = FinalRequest(
+        network=network,
+        iterations=iterations,
+        workspace=workspace,
+        scale=scale,
+        data=data,
+        validation=tuple(val or ()),
+        batch=batch,
+        patch=patch,
+        learning_rate=learning_rate,
+        validate_every=validate_every,
+        checkpoint=checkpoint,
+        seed=seed,
+        device=device,
+        precision=precision,
+        threads=threads,
+    )
+    team = Team.of_environment()
+    if out is not None:
+        check_folder(out, [data] if data else [])
+    try:
+        if team.leads:
+            with FinalProgress(said) as progress:
+                final = train_final(request, progress, team)
+        else:
+            _follow(request, team)
+            return
+    except KeyboardInterrupt:
+        _say_interrupted(said, team)
+        raise
+    assert final is not None
+    if out is not None:
+        final.folder.copy_to(out)
+    if as_json:
+        typer.echo(json.dumps(_plain(final), indent=2, allow_nan=False))
+        return
+    _report(Console(), final, workspace)
+
+
+def _follow(request: "FinalRequest", team: "Team") -> None:
+    """Train in a process that does not lead: what the first says is not said again."""
+    from srnas.nas.finals import train_final
+    from srnas.nas.observer import Observer
+    from srnas.nas.team import LeaderFailedError
+
+    try:
+        train_final(request, Observer(), team)
+    except LeaderFailedError:
+        raise typer.Exit(2) from None
+
+
+def _say_interrupted(said: "Console", team: "Team") -> None:
+    if team.leads:
+        said.print("Interrupted. Run the same command again to go on from where the training was saved.")
+
+
+def _plain(final: "Final") -> dict[str, Any]:
+    record = final.result.record
+    return {
+        "architecture_key": record.genotype.key,
+        "architecture": record.architecture,
+        "protocol": record.protocol,
+        **record.config,
+        "sets": {
+            name: {
+                "images": len(scores.images),
+                "psnr_y_db": scores.mean_psnr_y_db,
+                "ssim_y": scores.mean_ssim_y,
+                "bicubic_psnr_y_db": record.bicubic[name].mean_psnr_y_db,
+                "bicubic_ssim_y": record.bicubic[name].mean_ssim_y,
+            }
+            for name, scores in final.result.quality.items()
+        },
+        "train_s": final.result.train_s,
+        "trained_anew": final.anew,
+        "architecture_file": str(final.folder.architecture),
+        "weights_file": str(final.folder.weights),
+    }
+
+
+def _report(console: "Console", final: "Final", workspace: Path) -> None:
+    folder = final.folder
+    console.print(_table(final))
+    if not final.anew:
+        console.print("It was trained before; nothing was run.")
+    files = f"--network {folder.architecture} --checkpoint {folder.weights}"
+    for line in (
+        f"weights  {folder.weights}",
+        f"export   srnas export {final.result.record.genotype.key} --workspace {workspace}",
+        f"judge    srnas evaluate {files} --data FOLDER",
+        f"use      srnas upscale PHOTO {files}",
+        f"MLflow   srnas ui --workspace {workspace}",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if final.unwritten:
+        console.print(
+            f"MLflow did not answer ({final.unwritten}): run the same command again when it does, and the outcome is "
+            "written.",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _table(final: "Final") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    record = final.result.record
+    table = Table(
+        title=f"{record.genotype.key}, x{record.genotype.scale}, {record.config['training.iterations']:,} iterations",
+        caption="PSNR in dB and SSIM of Y of the moving average after the last iteration.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("set", overflow="fold")
+    for heading in ("images", "PSNR-Y", "bicubic", "gain", "SSIM-Y", "of bicubic"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, scores in final.result.quality.items():
+        bicubic = record.bicubic[name]
+        table.add_row(
+            escape(name),
+            str(len(scores.images)),
+            f"{scores.mean_psnr_y_db:.3f}",
+            f"{bicubic.mean_psnr_y_db:.3f}",
+            f"{scores.mean_psnr_y_db - bicubic.mean_psnr_y_db:+.3f}",
+            f"{scores.mean_ssim_y:.4f}",
+            f"{bicubic.mean_ssim_y:.4f}",
+        )
+    return table
