@@ -22,6 +22,9 @@ def export(
     dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx) int8.")] = "float32",
     size: Annotated[str | None, typer.Option(help="WxH of the only input it takes \\[default: any size].")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the model card.")] = "",
+    register: Annotated[
+        str | None, typer.Option(help="Name in MLflow's model registry under which a version is made (onnx, any size).")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     network: NetworkName = None,
     scale: Scale = None,
@@ -50,6 +53,11 @@ def export(
             source = load_key(workspace, key)
         else:
             source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        if register is not None and (form, dtype, size) != ("onnx", "float32", None):
+            raise InputError(
+                f"--register needs --format onnx, float32 and any size, but got {form}, {dtype} and "
+                f"{size or 'any size'}; export those without it."
+            )
         path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
         card = path.with_suffix(".md")
         if not overwrite:
@@ -57,10 +65,27 @@ def export(
         checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
         with writing(card) as aside:
             aside.write_text(_card(source, form, dtype, checks, licence, workspace), encoding="utf-8")
+        version = _register(source, register, path, card, workspace) if register is not None else None
     for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
     typer.echo(f"file    {path}\ncard    {card}")
+    if version is not None:
+        typer.echo(f"model   models:/{register}/{version}")
+
+
+def _register(source: "Source", name: str, path: Path, card: Path, workspace: Path) -> int:
+    from srnas.leaderboard import Store, StoreLostError, answering
+    from srnas.leaderboard.registry import register
+    from srnas.profiling.runtimes.files import read_model
+    from srnas.search_space import InputError
+
+    try:
+        with answering():
+            text = card.read_text(encoding="utf-8")
+            return register(Store(workspace), name, read_model(path), source.architecture, text)
+    except StoreLostError as error:
+        raise InputError(f"MLflow must take model '{name}', but {error}; the file '{path}' is kept.") from None
 
 
 def _card(source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: Path) -> str:

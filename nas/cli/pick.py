@@ -58,7 +58,9 @@ def pick(
         console.print("No human design meets the budget.")
     name, number = board.study.retimed_from or board.study.name, found.chosen.trial.number
     console.print(
-        f"next    srnas upscale PHOTO --trial {number} --study {name} --workspace {workspace}\n"
+        f"next    srnas train {found.chosen.trial.genotype.key} --iterations 100000 --workspace {workspace}\n"
+        f"        srnas export {found.chosen.trial.genotype.key} --format onnx --workspace {workspace}\n"
+        f"        srnas upscale PHOTO --trial {number} --study {name} --workspace {workspace}\n"
         f"        srnas evaluate --data FOLDER --trial {number} --study {name} --workspace {workspace}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip

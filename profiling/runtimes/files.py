@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -77,6 +78,13 @@ def _write(
     else:
         tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         save_file(tensors, path, {ARCHITECTURE: network.architecture.to_json()})
+
+
+def read_model(path: Path) -> Any:
+    """Return the ``onnx.ModelProto`` of a file."""
+    import onnx
+
+    return onnx.load(str(path))
 
 
 def read_network(path: Path, form: str, dtype: str) -> Run:

@@ -62,7 +62,8 @@ OPTIONS = {
         "--json"
     ),
     "export": (
-        "--format --out --dtype --size --licence --overwrite --network --scale --checkpoint --trial --study --workspace"
+        "--format --out --dtype --size --licence --register --overwrite --network --scale --checkpoint --trial --study "
+        "--workspace"
     ),
     "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
     "retime": "--device --runtime --dtype --memory-format --threads --limit --workspace --json",
