@@ -18,6 +18,7 @@ from srnas.leaderboard import (
     write_png,
 )
 from srnas.nas.output import writing
+from srnas.nas.settings import check_study_name
 from srnas.search_space import InputError, unknown_name
 
 
@@ -148,8 +149,9 @@ def write_figures(board: Board, folder: Path) -> tuple[Path, ...]:
     """Write the front as PNG and HTML into ``folder``.
 
     Raises:
-        InputError: If they cannot be written.
+        InputError: If they cannot be written, or called after the study.
     """
+    check_study_name(board.study.name)
     png, page = folder / f"{board.study.name}.png", folder / f"{board.study.name}.html"
     with writing(png) as aside:
         write_png(board, aside)

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from srnas.nas.settings import check_study_name
 from srnas.search_space import InputError
 
 T = TypeVar("T")
@@ -36,10 +37,10 @@ def storage_url(workspace: Path, name: str, given: str | None = None) -> str:
     """Return the URL of a study's storage: the given one, or a SQLite file of the workspace.
 
     Raises:
-        InputError: If the given one is neither SQLite nor PostgreSQL.
+        InputError: If the given one is neither SQLite nor PostgreSQL, or a file cannot be called so.
     """
     if given is None:
-        return f"sqlite:///{(workspace / 'studies' / f'{name}.db').resolve()}"
+        return f"sqlite:///{(workspace / 'studies' / f'{check_study_name(name)}.db').resolve()}"
     try:
         url = make_url(given)
     except ArgumentError:

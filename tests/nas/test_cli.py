@@ -12,9 +12,11 @@ import urllib.request
 from importlib.metadata import version
 
 import pytest
+from handmade import study, trial
 from PIL import Image
 from typer.main import get_command
 
+from srnas.leaderboard import Store
 from srnas.nas.cli import app, main
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
@@ -364,3 +366,25 @@ def test_ui_serves_on_loopback(workspace):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+@pytest.mark.parametrize(
+    "command", [("replay",), ("studies", "rm", "--yes"), ("worker",), ("retime",), ("search", "--study")]
+)
+def test_a_study_lies_in_its_workspace(run, workspace, command):
+    outside = workspace.parent / "outside.db"
+    outside.write_bytes(b"not to be touched")
+    code, _, said = run(*command, "../../outside", "--workspace", workspace)
+    assert code == 2
+    assert "a study's name must be letters, digits, '.', '_' and '-'" in said
+    assert outside.read_bytes() == b"not to be touched"
+
+
+def test_figures_of_a_study_lie_where_they_are_wanted(run, workspace, tmp_path):
+    """Names come from MLflow, which others may write to."""
+    store, record = Store(workspace), study().model_copy(update={"name": "../outside"})
+    store.write_trial(store.open_study(record), record, trial(0, 31.0).model_copy(update={"study": record.name}))
+    code, _, said = run("leaderboard", "--figures", tmp_path / "figures", "--workspace", workspace)
+    assert code == 2
+    assert "a study's name must be" in said
+    assert not list(tmp_path.glob("outside*"))
