@@ -35,6 +35,8 @@ def ui(
 
     if not workspace.is_dir():
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if _answers(host, port):
+        raise InputError(f"port {port} must be free, but something answers there; give another --port.")
     if not _is_loopback(host) and not auth:
         typer.echo(
             f"warning: whoever reaches {host}:{port} can read, change and delete every result; --auth asks for a "
@@ -54,7 +56,8 @@ def ui(
     server = subprocess.Popen(command, env={**os.environ, **settings}, start_new_session=True)
     try:
         with Console(stderr=True).status("starting"):
-            started = _wait(server, host, port)
+            while not (started := _answers(host, port)) and server.poll() is None:
+                time.sleep(0.2)
         if started:
             typer.echo(f"http://{shown}:{port}/leaderboard/ (Ctrl-C stops it)", err=True)
         raise typer.Exit(server.wait())
@@ -64,14 +67,11 @@ def ui(
         typer.echo("stopped", err=True)
 
 
-def _wait(server: "subprocess.Popen[bytes]", host: str, port: int) -> bool:
-    """Return whether the server answers; it has ended if not."""
+def _answers(host: str, port: int) -> bool:
     # Every address is reached by the loopback's.
     near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    while server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((near, port), timeout=1):
-            return True
-        time.sleep(0.2)
+    with contextlib.suppress(OSError), socket.create_connection((near, port), timeout=1):
+        return True
     return False
 
 

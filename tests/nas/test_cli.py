@@ -1,14 +1,9 @@
 """The command: what it prints, its exit codes, and that bad input writes nothing."""
 
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from importlib.metadata import version
 
 import pytest
@@ -340,32 +335,6 @@ def test_a_bug_is_not_hidden(monkeypatch, run):
     monkeypatch.setattr(sys, "argv", ["srnas", "search"])
     with pytest.raises(ValueError, match="a bug"):
         main()
-
-
-@pytest.mark.slow
-def test_ui_serves_on_loopback(workspace):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = "from srnas.nas.cli import main; main()"
-    arguments = ["ui", "--workspace", str(workspace), "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                    assert answer.status == 200
-                    break
-            except OSError:
-                assert time.monotonic() < deadline
-                assert process.poll() is None
-                time.sleep(0.3)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""The page behind MLflow's own authentication, and what is said where it is not."""
+"""``srnas ui``: the page behind MLflow's own authentication, and what is said where it is not."""
 
 import base64
 import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -77,3 +78,11 @@ def test_serving_others_without_a_password_is_warned_of(run, workspace, monkeypa
     monkeypatch.setattr("subprocess.Popen", Ended)
     _, _, said = run("ui", "--host", "0.0.0.0", "--workspace", workspace)
     assert "warning: whoever reaches 0.0.0.0:5000 can read, change and delete every result; --auth" in said
+
+
+def test_a_port_in_use_is_said(run, workspace):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, said = run("ui", "--port", port, "--workspace", workspace)
+    assert code == 2
+    assert f"port {port} must be free, but something answers there; give another --port" in said
