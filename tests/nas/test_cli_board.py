@@ -1,8 +1,10 @@
 """What is read of a finished study on the command line: the leaderboard, two trials of it, and the pick."""
 
+import base64
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -64,3 +66,43 @@ def test_pick(run, searched):
     code, _, err = run(*given, 1e4, "--device", "abacus")
     assert code == 2
     assert "a device profile must contain 'abacus', but there are '" in err
+
+
+def embedded(page):
+    """Return the data of a page that is one file."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())[1])
+
+
+def test_the_page_as_one_file(run, searched, tmp_path):
+    rows = json.loads(run("leaderboard", "--workspace", searched, "--json")[1])
+    front = {f"small-x2:{row['trial']}" for row in rows if row["front"]}
+    for options in (("--html", tmp_path / "a.html"), ("export", "--html", tmp_path / "b.html")):
+        code, out, _ = run("leaderboard", *options, "--workspace", searched)
+        assert code == 0
+        assert str(options[-1]) in out
+        data = embedded(options[-1])
+        assert [study["name"] for study in data["studies"]] == ["small-x2"]
+        assert {row[data["columns"].index("key")] for row in data["rows"]} == {row["key"] for row in rows}
+        # A member of the front comes with all that its panel shows.
+        assert data["details"].keys() == front
+        for shown in data["details"].values():
+            assert shown["trial"]["quality"]["images"]
+            assert sum(place["latency_ms"] for place in shown["places"]) > 0
+            (crop,) = shown["crops"]
+            assert base64.b64decode(crop.partition(",")[2]).startswith(b"\x89PNG")
+    code, _, err = run(
+        "leaderboard", "export", "--html", tmp_path / "c.html", "--study", "none", "--workspace", searched
+    )
+    assert code == 2
+    assert "unknown study 'none'" in err
+    (tmp_path / "file").write_text("")
+    code, _, err = run("leaderboard", "export", "--html", tmp_path / "file" / "d.html", "--workspace", searched)
+    assert code == 2
+    assert "must be writable" in err
+
+
+def test_the_chart_is_drawn_where_it_is_wanted(run, searched):
+    given = ("leaderboard", "--workspace", searched)
+    assert "line: bicubic" in run(*given, "--chart")[1].partition("Study ")[0]
+    # What is printed here is no terminal.
+    assert "line: bicubic" not in run(*given)[1]
