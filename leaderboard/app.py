@@ -4,11 +4,12 @@ The routes are Flask's, behind MLflow's own checks of Host and Origin, and behin
 What the page shows of a single trial it asks of MLflow itself.
 """
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request
+from flask import Blueprint, Flask, Response, g, request
 from mlflow import MlflowClient
 from mlflow.environment_variables import _MLFLOW_SGI_NAME
 from mlflow.server import app as mlflow_app
@@ -89,14 +90,14 @@ def page_routes(readable: Callable[[str], bool]) -> Blueprint:
     def studies() -> Response:
         found = results()
         summaries = found.summaries()
-        known = [study_data(s.record, *summaries.get(s.record.name, ("", 0)), s) for s in visible(found)]
-        return jsonify({"studies": known, "workspace": os.environ.get(WORKSPACE_VARIABLE, "")})
+        known = [study_data(s.record, *summaries.get((s.task, s.record.name), ("", 0)), s) for s in visible(found)]
+        return _json({"studies": known, "workspace": os.environ.get(WORKSPACE_VARIABLE, "")})
 
     @routes.get("/api/trials")
     def trials() -> Response:
         found, names = results(), request.args.getlist("study")
-        chosen = [study.record for study in visible(found) if study.record.name in names]
-        return jsonify(trials_data(found.rows_of(chosen), chosen))
+        chosen = [study.record for study in visible(found) if f"{study.task}/{study.record.name}" in names]
+        return _json(trials_data(found.rows_of(chosen), chosen))
 
     @routes.after_request
     def protect(response: Response) -> Response:
@@ -106,6 +107,10 @@ def page_routes(readable: Callable[[str], bool]) -> Blueprint:
         return response
 
     return routes
+
+
+def _json(data: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(data, allow_nan=False), mimetype="application/json")
 
 
 def _static(name: str) -> Response:

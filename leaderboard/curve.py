@@ -1,10 +1,10 @@
 """How a front grew: the hypervolume over trials and over time, and its figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from srnas.leaderboard.front import Point, hypervolume
+from srnas.leaderboard.front import Point, hypervolume, non_dominated
 from srnas.leaderboard.record import StudyRecord, TrialRecord
 
 _COLOURS = ("#0b5fa5", "#d1495b", "#2e8b57", "#8a5fbf", "#c98a1b", "#5f6b76")
@@ -21,16 +21,29 @@ class CurvePoint(NamedTuple):
 
 def hypervolume_curve(study: StudyRecord, records: Sequence[TrialRecord]) -> list[CurvePoint]:
     """Return the hypervolume after each trial, in the order in which they ended; every state counts as a trial."""
-    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
+    ended = sorted((record.ended_ms, record.number, record.point) for record in records)
     started_ms = min((record.started_ms for record in records), default=0)
+    return growth(study, started_ms, [(ended_ms, point) for ended_ms, _, point in ended])
+
+
+def growth(study: StudyRecord, started_ms: float, ended: Iterable[tuple[float, Point | None]]) -> list[CurvePoint]:
+    """Return the hypervolume after each trial.
+
+    Args:
+        study: Whose reference point counts.
+        started_ms: Unix time in milliseconds at which the first trial started.
+        ended: When each trial ended, in that order, and its point if it is complete.
+    """
+    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
     curve: list[CurvePoint] = []
-    points: list[Point] = []
+    front: list[Point] = []
     volume = 0.0
-    for count, record in enumerate(sorted(records, key=lambda r: (r.ended_ms, r.number)), start=1):
-        if record.point:
-            points.append(record.point)
-            volume = hypervolume(points, reference)
-        curve.append(CurvePoint(count, (record.ended_ms - started_ms) / 1e3, volume))
+    for count, (ended_ms, point) in enumerate(ended, start=1):
+        if point is not None:
+            points = [*front, point]
+            front = [kept for kept, on_front in zip(points, non_dominated(points), strict=True) if on_front]
+            volume = hypervolume(front, reference)
+        curve.append(CurvePoint(count, (ended_ms - started_ms) / 1e3, volume))
     return curve
 
 

@@ -49,10 +49,7 @@ class FinalRun:
         self.client = store.client
         experiment = store._experiment(record.experiment)
         store._close_dead(experiment)
-        key = record.genotype.key
-        filters = f"tags.`srnas.protocol` = '{record.protocol}' and tags.`srnas.role` = 'final'"
-        same = [run for run in store._search(experiment, filters) if run.data.tags.get("srnas.key") == key]
-        runs = [run for run in same if trained or run.info.status != "FINISHED"]
+        runs = [run for run in _runs_of(store, record) if trained or run.info.status != "FINISHED"]
         run = runs[0] if runs else self._make(experiment, record)
         self.run_id = str(run.info.run_id)
         self.finished = run.info.status == "FINISHED"
@@ -116,6 +113,17 @@ class FinalRun:
         """End the run of a training that did not come to its end; it may still go on."""
         self._tag({"srnas.state": "killed" if killed else "failed", "srnas.error": reason})
         self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
+
+
+def find_final_run(store: Store, record: FinalRecord) -> str | None:
+    """Return the id of the run of a training, if there is one."""
+    return next((str(run.info.run_id) for run in _runs_of(store, record)), None)
+
+
+def _runs_of(store: Store, record: FinalRecord) -> list[Run]:
+    filters = f"tags.`srnas.protocol` = '{record.protocol}' and tags.`srnas.role` = 'final'"
+    found = store._search(store._experiment(record.experiment), filters)
+    return [run for run in found if run.data.tags.get("srnas.key") == record.genotype.key]
 
 
 def _scores(quality: dict[str, Quality]) -> dict[str, float]:

@@ -2,24 +2,27 @@
 
 import base64
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from srnas.leaderboard.front import hypervolume, non_dominated
+from srnas.leaderboard.curve import CurvePoint, growth
 from srnas.leaderboard.ranking import Board
 from srnas.leaderboard.reading import StoredStudy
 from srnas.leaderboard.record import StudyRecord
 
 # What the page reads of a trial.
 _COLUMNS = (
-    "study", "trial", "state", "reason", "key", "architecture", "design", "psnr_y_db", "ssim_y", "latency_stable_ms",
-    "latency_ms", "latency_ms_low", "latency_ms_high", "latency_flags", "params_k", "macs_g", "activations_m",
+    "task", "study", "trial", "state", "reason", "key", "architecture", "design", "psnr_y_db", "ssim_y",
+    "latency_stable_ms", "latency_ms", "latency_ms_low", "latency_ms_high", "latency_flags", "params_k", "macs_g",
+    "activations_m",
     "peak_memory_mib", "train_s", "psnr_se_db", "front_probability", "run_id",
 )  # fmt: skip
 _STATIC = files("srnas.leaderboard") / "web"
@@ -58,7 +61,7 @@ def study_data(study: StudyRecord, protocol: str, count: int, stored: StoredStud
     iterations = study.config.get("training.iterations", "?")
     return {
         "name": study.name,
-        "task": f"x{study.scale}",
+        "task": _task(study),
         "protocol": protocol,
         "protocol_said": f"{study.validation}, {iterations} iterations ({protocol})",
         "validation": study.validation,
@@ -76,29 +79,25 @@ def trials_data(rows: pd.DataFrame, studies: Sequence[StudyRecord]) -> dict[str,
     """Return trials as the page reads them: names of columns, a list per trial, and how each hypervolume grew."""
     kept = rows.reindex(columns=list(_COLUMNS)).astype(object)
     plain = kept.where(kept.notna(), None)
-    curves = {study.name: _curve(rows, study) for study in studies}
+    curves = {f"{_task(study)}/{study.name}": _curve(rows, study) for study in studies}
     return {"columns": list(_COLUMNS), "rows": plain.to_numpy().tolist(), "curves": curves}
 
 
-def _curve(rows: pd.DataFrame, study: StudyRecord) -> list[tuple[int, float, float]]:
-    """Return trials, seconds and hypervolume wherever it grew, and at the end."""
+def _curve(rows: pd.DataFrame, study: StudyRecord) -> list[CurvePoint]:
+    """Return the start, the points at which the hypervolume grew, and the last."""
     if rows.empty:
         return []
-    own = rows[rows["study"] == study.name].sort_values(["ended_ms", "trial"])
-    reference = (study.reference_psnr_y_db, study.reference_latency_ms)
-    start = (own["ended_ms"] - 1000 * own["train_s"].fillna(0)).min()
-    front: list[tuple[float, float]] = []
-    curve = [(0, 0.0, 0.0)]
-    values = own[["state", "psnr_y_db", "latency_stable_ms", "ended_ms"]].itertuples(index=False, name=None)
-    for count, (state, psnr, latency, ended_ms) in enumerate(values, start=1):
-        seconds = float(ended_ms - start) / 1e3
-        if state == "complete":
-            points = [*front, (psnr, latency)]
-            front = [point for point, kept in zip(points, non_dominated(points), strict=True) if kept]
-        volume = hypervolume(front, reference)
-        if volume > curve[-1][2] or count == len(own):
-            curve.append((count, seconds, volume))
-    return curve
+    own = rows[(rows["study"] == study.name) & (rows["task"] == _task(study))].sort_values(["ended_ms", "trial"])
+    points = zip(own["psnr_y_db"].where(own["state"] == "complete"), own["latency_stable_ms"], strict=True)
+    known = [point if all(map(math.isfinite, point)) else None for point in points]
+    curve = growth(study, float(own["started_ms"].min()), zip(own["ended_ms"].astype(float), known, strict=True))
+    whole = [CurvePoint(0, 0.0, 0.0), *curve]
+    grown = [point for was, point in pairwise(whole) if point.hypervolume > was.hypervolume or point is whole[-1]]
+    return [whole[0], *grown]
+
+
+def _task(study: StudyRecord) -> str:
+    return f"x{study.scale}"
 
 
 def write_page(boards: Sequence[Board], path: Path, details: Mapping[str, Mapping[str, Any]] | None = None) -> None:

@@ -104,6 +104,7 @@ def row_of(trial: TrialRecord) -> dict[str, Any]:
     """Return a trial as a row of a board."""
     sizes, latency, quality = trial.sizes, trial.latency, trial.quality
     return {
+        "task": f"x{trial.genotype.scale}",
         "study": trial.study,
         "trial": trial.number,
         "state": trial.state,
@@ -125,5 +126,6 @@ def row_of(trial: TrialRecord) -> dict[str, Any]:
         "peak_memory_mib": math.nan if trial.peak_memory_mib is None else trial.peak_memory_mib,
         "train_s": trial.train_s,
         "protocol": trial.protocol,
+        "started_ms": trial.started_ms,
         "ended_ms": trial.ended_ms,
     }

@@ -15,12 +15,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun, SqlTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import aliased
 
 from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
-from srnas.leaderboard.runs import ROW_TAGS, FoundRun, run_row
+from srnas.leaderboard.runs import ROW_TAGS, WHOLE, FoundRun, run_row
 
 # Among the artifacts of a member of a front.
 SHOWN, PLACES = "shown", "places.json"
@@ -44,6 +44,11 @@ class StoredStudy(NamedTuple):
     status: str
     started_ms: int
     ended_ms: int | None
+
+    @property
+    def task(self) -> str:
+        """Its upscaling, such as ``x2``."""
+        return f"x{self.record.scale}"
 
 
 class Results:
@@ -76,20 +81,25 @@ class Results:
     def rows_of(self, studies: Sequence[StudyRecord]) -> pd.DataFrame:
         """Return the rows of the trials of several studies, by study and number."""
         experiments = self.experiments({study.experiment for study in studies})
-        names = [study.name for study in studies]
-        rows = [run_row(run) for run in self._find(experiments, "trial", names, keys=ROW_TAGS)]
+        wanted = {(f"x{study.scale}", study.name) for study in studies}
+        rows = [
+            {"task": experiments[run.experiment_id], **run_row(run)}
+            for run in self._find(experiments, "trial", [name for _, name in wanted], keys=ROW_TAGS)
+        ]
+        rows = [row for row in rows if (row["task"], row["study"]) in wanted]
         if not rows:
             return pd.DataFrame()
         frame = pd.DataFrame(rows).sort_values(["study", "trial"], ignore_index=True).astype({"num_seeds": "Int64"})
         return frame.drop(columns=[name for name in CONFIDENCE if frame[name].isna().all()])
 
-    def summaries(self) -> dict[str, tuple[str, int]]:
-        """Return protocol and number of the written trials by name of their study."""
-        found: dict[str, tuple[str, int]] = {}
-        keys = ("srnas.study", "srnas.protocol")
-        for run in self._find(self.experiments(), "trial", metrics=False, keys=keys):
+    def summaries(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """Return protocol and number of the written trials by task and name of their study."""
+        found: dict[tuple[str, str], tuple[str, int]] = {}
+        experiments, keys = self.experiments(), ("srnas.study", "srnas.protocol")
+        for run in self._find(experiments, "trial", metrics=False, keys=keys):
             name, protocol = (run.tags[key] for key in keys)
-            found[name] = (protocol, found.get(name, ("", 0))[1] + 1)
+            study = experiments[run.experiment_id], name
+            found[study] = (protocol, found.get(study, ("", 0))[1] + 1)
         return found
 
     def trained(self, key: str) -> list[dict[str, Any]]:
@@ -142,10 +152,11 @@ class Results:
             path = self.client.download_artifacts(run_id, file, folder)
             return Path(path).read_text(encoding="utf-8")
 
-    def experiments(self, names: Iterable[str] | None = None) -> list[str]:
-        """Return the ids of the experiments that hold studies, or of those named."""
+    def experiments(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """Return the tasks of the experiments that hold studies, or of those named, by id."""
         found = self.client.search_experiments(filter_string="name LIKE 'sr-x%/search'")
-        return [e.experiment_id for e in found if names is None or e.name in names]
+        kept = (e for e in found if names is None or e.name in names)
+        return {str(e.experiment_id): e.name.removeprefix("sr-").removesuffix("/search") for e in kept}
 
     def _search(self, experiment: str, filters: str) -> list[Run]:
         runs: list[Run] = []
@@ -159,32 +170,42 @@ class Results:
 
     def _find(
         self,
-        experiments: Sequence[str],
+        experiments: Iterable[str],
         role: str,
         studies: Sequence[str] = (),
         *,
         metrics: bool = True,
         keys: Sequence[str] = (),
     ) -> Iterator[FoundRun]:
-        """Yield the runs of a role, of all studies or of those named; ``metrics`` and ``keys`` are what is needed."""
+        """Yield the runs of a role, of all studies or of those named; trials that are being written are left out.
+
+        Args:
+            experiments: Their ids.
+            role: ``study`` or ``trial``.
+            studies: Names.
+            metrics: Whether they are needed.
+            keys: The tags that are needed; a run without them is left out.
+        """
         store = self.client._tracking_client.store
         if isinstance(store, SqlAlchemyStore):
-            yield from _read_tables(store, experiments, role, studies, metrics, keys)
-            return
-        for experiment in experiments:
+            runs: Iterable[FoundRun] = _read_tables(store, experiments, role, studies, metrics, keys)
+        else:
             names = [f" and tags.`srnas.study` = '{name}'" for name in studies] or [""]
-            for name in names:
-                yield from map(FoundRun.of, self._search(experiment, f"tags.`srnas.role` = '{role}'{name}"))
+            filters = [f"tags.`srnas.role` = '{role}'{name}" for name in names]
+            runs = (FoundRun.of(run) for e in experiments for given in filters for run in self._search(e, given))
+        for run in runs:
+            if (role != "trial" or run.status in WHOLE) and run.tags.keys() >= set(keys):
+                yield run
 
 
 def _read_tables(
     store: SqlAlchemyStore,
-    experiments: Sequence[str],
+    experiments: Iterable[str],
     role: str,
     studies: Sequence[str],
     metrics: bool,
     keys: Sequence[str],
-) -> Iterator[FoundRun]:
+) -> Iterable[FoundRun]:
     marked = aliased(SqlTag)
     runs: Select[Any] = select(SqlRun.run_uuid).join(marked, marked.run_uuid == SqlRun.run_uuid)
     runs = runs.where(marked.key == "srnas.role", marked.value == role, SqlRun.lifecycle_stage == "active")
@@ -193,22 +214,23 @@ def _read_tables(
         named = aliased(SqlTag)
         runs = runs.join(named, named.run_uuid == SqlRun.run_uuid)
         runs = runs.where(named.key == "srnas.study", named.value.in_(studies))
+    infos = select(SqlRun.run_uuid, SqlRun.experiment_id, SqlRun.status, SqlRun.start_time, SqlRun.end_time)
     tags = select(SqlTag.run_uuid, SqlTag.key, SqlTag.value).where(SqlTag.run_uuid.in_(runs))
     tags = tags.where(SqlTag.key.in_(keys) if keys else SqlTag.key.like("srnas.%"))
-    values = select(SqlLatestMetric.run_uuid, SqlLatestMetric.key, SqlLatestMetric.value, SqlLatestMetric.is_nan)
-    infos = select(SqlRun.run_uuid, SqlRun.status, SqlRun.start_time, SqlRun.end_time)
-
-    def read(what: Select[Any]) -> Iterator[Row[Any]]:
-        yield from session.execute(what)
-
+    values = select(SqlLatestMetric.run_uuid, SqlLatestMetric.key, SqlLatestMetric.value)
+    values = values.where(SqlLatestMetric.run_uuid.in_(runs), ~SqlLatestMetric.is_nan)
     with store.ManagedSessionMaker() as session:
         found = {
-            i: FoundRun(i, status, start, end) for i, status, start, end in read(infos.where(SqlRun.run_uuid.in_(runs)))
+            run_id: FoundRun(run_id, str(experiment), status, started_ms, ended_ms)
+            for run_id, experiment, status, started_ms, ended_ms in session.execute(
+                infos.where(SqlRun.run_uuid.in_(runs))
+            )
         }
-        for run_id, key, value in read(tags):
-            found[run_id].tags[key] = value
-        if metrics:
-            for run_id, key, value, is_nan in read(values.where(SqlLatestMetric.run_uuid.in_(runs))):
-                if not is_nan:
-                    found[run_id].metrics[key] = value
-    yield from found.values()
+        # Another process may add runs between these questions.
+        for run_id, key, value in session.execute(tags):
+            if run_id in found:
+                found[run_id].tags[key] = value
+        for run_id, key, value in session.execute(values) if metrics else ():
+            if run_id in found:
+                found[run_id].metrics[key] = value
+    return found.values()

@@ -1,28 +1,33 @@
 """Networks in MLflow's model registry: ONNX models that take an image of any size, without a line of our code."""
 
 import tempfile
+import uuid
 import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlflow import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
+from srnas.leaderboard.finals import find_final_run
+from srnas.leaderboard.record import FinalRecord, TrialRecord
 from srnas.leaderboard.runs import process_tags
 from srnas.leaderboard.store import Store
 from srnas.search_space import Architecture
 
-_FOLDER = "model"
 _IMAGES = Schema([TensorSpec(np.dtype(np.float32), (1, 3, -1, -1))])
 # What a server of the model needs beside MLflow.
 _REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
 
 
-def register(store: Store, name: str, model: Any, architecture: Architecture, card: str) -> int:
-    """Make a version of a registered model, below the run that trained the network.
+def register(
+    store: Store, name: str, model: Any, architecture: Architecture, card: str, run_id: str | None = None
+) -> int:
+    """Make a version of a registered model.
 
     Input and output are float32 RGB in 0 to 1, ``(1, 3, H, W)`` and ``(1, 3, sH, sW)``.
 
@@ -32,6 +37,7 @@ def register(store: Store, name: str, model: Any, architecture: Architecture, ca
         model: The network, as ``onnx.ModelProto`` of free height and width.
         architecture: Of the network.
         card: What there is to say about it, in Markdown.
+        run_id: The run that trained the network, with which the model is kept; without one it gets a run of its own.
 
     Returns:
         The number of the version.
@@ -39,39 +45,36 @@ def register(store: Store, name: str, model: Any, architecture: Architecture, ca
     Raises:
         MlflowException: If MLflow refuses the name, or does not answer.
     """
-    run_id = _training_run(store, architecture.key) or _own_run(store, architecture)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, _FOLDER)
-        signature = ModelSignature(_IMAGES, _IMAGES)
-        needed = [f"{package}=={version(package)}" for package in _REQUIREMENTS]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Of MLflow's own type hints.
-            from mlflow.onnx import save_model
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of MLflow's own type hints.
+        from mlflow.onnx import save_model
 
-            save_model(model, path, signature=signature, pip_requirements=needed, save_as_external_data=False)
-        versions = _versions(store, name)
-        place = f"{_FOLDER}/{name}-{len(versions) + 1}"
+        needed = [f"{package}=={version(package)}" for package in _REQUIREMENTS]
+        signature, path = ModelSignature(_IMAGES, _IMAGES), Path(folder, "model")
+        save_model(model, path, signature=signature, pip_requirements=needed, save_as_external_data=False)
+        try:
+            store.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        run_id = run_id or _own_run(store, architecture)
+        # The files of a version are never written again.
+        place = f"model-{uuid.uuid4().hex[:12]}"
         store.client.log_artifacts(run_id, str(path), place)
     source = f"{store.client.get_run(run_id).info.artifact_uri}/{place}"
-    if not versions:
-        store.client.create_registered_model(name)
     tags = {"srnas.key": architecture.key}
     made = store.client.create_model_version(name, source, run_id, tags=tags, description=card)
     return int(made.version)
 
 
-def _versions(store: Store, name: str) -> list[Any]:
-    return list(store.client.search_model_versions(f"name = '{name}'"))
-
-
-def _training_run(store: Store, key: str) -> str | None:
-    """Return the newest run of a training on the long schedule, else of a trial that trained the architecture."""
-    found = store.client.search_experiments(filter_string="name LIKE 'sr-x%/final'")
-    for experiment in found:
-        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'final' and attributes.status = 'FINISHED'"
-        for run in store.client.search_runs([experiment.experiment_id], filters, max_results=1):
-            return str(run.info.run_id)
-    return next((row["run_id"] for row in store.trained(key)), None)
+def training_run(store: Store, final: FinalRecord | None, trial: TrialRecord | None) -> str | None:
+    """Return the run of a training on the long schedule, else that of a trial, if MLflow has it."""
+    if final is not None:
+        return find_final_run(store, final)
+    if trial is None:
+        return None
+    rows = store.trained(trial.genotype.key)
+    return next((row["run_id"] for row in rows if (row["study"], row["trial"]) == (trial.study, trial.number)), None)
 
 
 def _own_run(store: Store, architecture: Architecture) -> str:

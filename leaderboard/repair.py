@@ -10,7 +10,8 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from srnas.leaderboard.record import StudyRecord
-from srnas.leaderboard.store import STORE_FILE, WHOLE, Store
+from srnas.leaderboard.runs import WHOLE
+from srnas.leaderboard.store import STORE_FILE, Store
 
 # What SQLite keeps beside a file: applied to another one, it would damage that too.
 _COMPANIONS = ("-journal", "-wal", "-shm")

@@ -15,6 +15,9 @@ from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.record import SCHEMA, StudyRecord, TrialRecord
 from srnas.search_space import Architecture
 
+# What a trial's run ends as once everything is in it.
+WHOLE = ("FINISHED", "FAILED")
+
 
 @dataclass(frozen=True)
 class FoundRun:
@@ -22,6 +25,7 @@ class FoundRun:
 
     Attributes:
         run_id: Its id.
+        experiment_id: Of its experiment.
         status: MLflow's.
         started_ms: Unix time in milliseconds.
         ended_ms: Unix time in milliseconds; ``None`` while it runs.
@@ -30,6 +34,7 @@ class FoundRun:
     """
 
     run_id: str
+    experiment_id: str
     status: str
     started_ms: int
     ended_ms: int | None
@@ -41,7 +46,7 @@ class FoundRun:
         """Return what MLflow's search found."""
         info, data = run.info, run.data
         metrics = {key: value for key, value in data.metrics.items() if not math.isnan(value)}
-        return cls(info.run_id, info.status, info.start_time, info.end_time, data.tags, metrics)
+        return cls(info.run_id, info.experiment_id, info.status, info.start_time, info.end_time, data.tags, metrics)
 
 
 def device_tags(study: StudyRecord) -> dict[str, str]:
@@ -162,6 +167,7 @@ def run_row(run: FoundRun) -> dict[str, Any]:
         **texts,
         **{name: metrics.get(key, math.nan) for name, key in numbers.items()},
         **{name: metrics.get(name, math.nan) for name in others},
+        "started_ms": run.started_ms,
         "ended_ms": run.ended_ms,
         "run_id": run.run_id,
     }

@@ -34,14 +34,12 @@ from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.leaderboard.ranking import Board
 from srnas.leaderboard.reading import Results
 from srnas.leaderboard.record import Replicate, StudyRecord, TrialRecord
-from srnas.leaderboard.runs import as_metrics, device_tags, process_tags, trial_metrics, trial_params
+from srnas.leaderboard.runs import WHOLE, as_metrics, device_tags, process_tags, trial_metrics, trial_params
 from srnas.search_space import InputError
 
 STORE_FILE = "mlflow.db"
 _PARAM_LENGTH = 6000
 _STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "stopped": "FINISHED"}
-# What a trial's run ends as once everything is in it.
-WHOLE = ("FINISHED", "FAILED")
 
 
 class StoreLostError(RuntimeError):

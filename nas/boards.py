@@ -17,9 +17,18 @@ from srnas.leaderboard import (
     write_page,
     write_png,
 )
-from srnas.nas.output import writing
-from srnas.nas.settings import check_study_name
+from srnas.nas.output import check_study_name, writing
 from srnas.search_space import InputError, unknown_name
+
+
+def _open(workspace: Path) -> Store:
+    if not workspace.is_dir():
+        raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if not Store.exists(workspace) and any((workspace / "studies").glob("*.db")):
+        raise InputError(f"'{workspace / 'mlflow.db'}' must exist, but it does not; run 'srnas leaderboard resync'.")
+    if not Store.exists(workspace):
+        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
+    return Store(workspace)
 
 
 def load_board(workspace: Path, study: str | None = None, device: str | None = None, task: str | None = None) -> Board:
@@ -34,13 +43,7 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
     Raises:
         InputError: If the workspace or the study does not exist.
     """
-    if not workspace.is_dir():
-        raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
-    if not Store.exists(workspace) and any((workspace / "studies").glob("*.db")):
-        raise InputError(f"'{workspace / 'mlflow.db'}' must exist, but it does not; run 'srnas leaderboard resync'.")
-    if not Store.exists(workspace):
-        raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
-    store = Store(workspace)
+    store = _open(workspace)
     studies = store.studies()
     if task is not None:
         tasks = {f"x{s.scale}" for s in studies}
@@ -71,9 +74,8 @@ def load_boards(workspace: Path, names: Sequence[str] | None = None) -> list[Boa
         InputError: If the workspace or one of the studies does not exist.
     """
     if names:
-        return [load_board(workspace, name) for name in names]
-    load_board(workspace)
-    store = Store(workspace)
+        return [load_board(workspace, name) for name in dict.fromkeys(names)]
+    store = _open(workspace)
     return [rank(study, store.rows(study)) for study in store.studies()]
 
 

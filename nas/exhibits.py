@@ -24,8 +24,8 @@ _ROUNDS = 8
 
 
 def exhibits_folder(workspace: Path, record: TrialRecord) -> Path:
-    """Return where the files of a trial are kept."""
-    return workspace / "figures" / record.study / f"{record.number:04d}"
+    """Return where the files of a trial are kept: a later study of the same name has others."""
+    return workspace / "figures" / record.study / f"{record.number:04d}-{record.genotype.key}-{record.protocol}"
 
 
 def make_exhibits(judge: Judge, records: Sequence[TrialRecord], workspace: Path) -> None:

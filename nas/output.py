@@ -33,6 +33,17 @@ def output_names(names: Sequence[str], suffixes: Sequence[str] = (".png",)) -> d
     return {name: written[0] for name, written in files.items()}
 
 
+def check_study_name(name: str) -> str:
+    """Return the name of a study, if files that are called after it lie where they are put.
+
+    Raises:
+        InputError: If it leads elsewhere.
+    """
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise InputError(f"a study's name must not lead to another folder, but got '{name}'.")
+    return name
+
+
 def check_new(paths: Sequence[Path]) -> None:
     """Raise ``InputError`` if any of these files exists."""
     existing = [str(path) for path in paths if path.exists()]

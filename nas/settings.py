@@ -22,17 +22,6 @@ ENGINES = ("local", "ray")
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def check_study_name(name: str) -> str:
-    """Return the name of a study, if files may be called so.
-
-    Raises:
-        InputError: If it leads elsewhere, or holds anything but letters, digits, dot, dash and underscore.
-    """
-    if not _STUDY_NAME.fullmatch(name):
-        raise InputError(f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'.")
-    return name
-
-
 class Budgets(BaseModel):
     """Upper limits that a candidate must meet before it is trained; ``None`` is no limit.
 
@@ -107,7 +96,11 @@ class StudySettings(BaseModel):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        return check_study_name(name)
+        if not _STUDY_NAME.fullmatch(name):
+            raise InputError(
+                f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'."
+            )
+        return name
 
     def flat(self) -> dict[str, Any]:
         """Return the settings by dotted name."""

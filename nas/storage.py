@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from srnas.nas.settings import check_study_name
+from srnas.nas.output import check_study_name
 from srnas.search_space import InputError
 
 T = TypeVar("T")

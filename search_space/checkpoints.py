@@ -17,6 +17,8 @@ from srnas.search_space.published import PUBLISHED
 
 # Where training scripts put the weights inside a file; the moving average first.
 _WRAPPERS = ("params_ema", "params", "state_dict")
+# Name of a tensor of bytes: the architecture as JSON, in files that tell it.
+ARCHITECTURE = "srnas.architecture"
 _DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
 
 
@@ -45,6 +47,23 @@ class _Fit:
     @property
     def faults(self) -> int:
         return sum(map(len, self.problems.values()))
+
+
+def join_architecture(architecture: Architecture, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what a file holds that tells its architecture; :func:`split_architecture` takes it apart."""
+    told = torch.frombuffer(bytearray(architecture.to_json().encode()), dtype=torch.uint8)
+    return {ARCHITECTURE: told, **{name: tensor.contiguous() for name, tensor in tensors.items()}}
+
+
+def split_architecture(tensors: Mapping[str, torch.Tensor]) -> tuple[Architecture, dict[str, torch.Tensor]]:
+    """Return the architecture that a file tells, and its weights.
+
+    Raises:
+        InputError: If what is told is no architecture.
+    """
+    weights = dict(tensors)
+    told = bytes(weights.pop(ARCHITECTURE).to(torch.uint8).tolist())
+    return Architecture.from_json(told.decode(errors="replace")), weights
 
 
 def load_network(architecture: Architecture, path: Path) -> Network:
@@ -94,6 +113,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
             data = data[wrapper]
             break
+    if isinstance(data, Mapping):  # What the network is, is known here.
+        data = {name: value for name, value in data.items() if name != ARCHITECTURE}
     if not isinstance(data, Mapping) or not all(isinstance(key, str) and _is_plain(data[key]) for key in data):
         raise InputError(f"a file of weights must hold a table of names and real dense tensors, but '{path}' does not.")
     return dict(data)

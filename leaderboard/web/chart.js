@@ -1,14 +1,31 @@
 // The charts: PSNR against latency with the budget as a line that can be dragged, and the hypervolume over time.
+// The script that draws them is large; it is asked for when the first one is drawn.
 
 import { number } from "./trials.js";
-import { title } from "./elements.js";
+import { make, title } from "./elements.js";
 
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const TICKS = [-3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 const STEP = 1.02;
 
-/** Draw the front of each group; `onSelect` is told the id of a trial that is clicked. */
-export function drawFront(area, groups, studies, { selected, onSelect }) {
+let script = null;
+
+function scripted() {
+  if (window.Plotly) return Promise.resolve();
+  script ??= new Promise((resolve, reject) => document.head.append(make("script", { src: "plotly.min.js", onload: resolve, onerror: reject })));
+  return script;
+}
+
+/** Draw as soon as the script is there: the last one that was asked for of an area. */
+async function plot(area, traces, layout, config = CONFIG) {
+  area.wanted = traces;
+  await scripted();
+  if (area.wanted === traces) await Plotly.react(area, traces, layout, config);
+  return area.wanted === traces;
+}
+
+/** Draw the front of each group; `onSelect` is told the id of a trial that is clicked, `onDrawn` of every drawing. */
+export async function drawFront(area, groups, studies, { selected, scope, onSelect, onDrawn }) {
   const colours = palette();
   const roomy = area.clientWidth > 600;
   const traces = [];
@@ -39,15 +56,17 @@ export function drawFront(area, groups, studies, { selected, onSelect }) {
   const bicubic = [...new Set(studies.map((study) => study.bicubic_psnr_y_db))];
   const layout = {
     ...frame(colours),
+    uirevision: scope,
     xaxis: { ...axis(colours), type: "log", tickvals: TICKS, title: { text: "latency in ms (fastest round)" } },
     yaxis: { ...axis(colours), title: { text: `PSNR-Y in dB on ${[...new Set(studies.map((s) => escaped(s.validation)))].join(", ")}` } },
     shapes: bicubic.map((y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { dash: "dash", width: 1, color: colours.dim } })),
     annotations: bicubic.map((y) => ({ xref: "paper", x: 0, xanchor: "left", y, yanchor: "bottom", text: `bicubic ${number(y, 2)}`, showarrow: false, font: { size: 10, color: colours.dim } })),
   };
-  const drawn = Plotly.react(area, traces, layout, CONFIG);
-  area.removeAllListeners?.("plotly_click");
+  if (!(await plot(area, traces, layout))) return;
+  for (const name of ["plotly_click", "plotly_afterplot"]) area.removeAllListeners(name);
   area.on("plotly_click", (event) => onSelect(event.points[0].customdata));
-  return drawn;
+  area.on("plotly_afterplot", onDrawn);
+  onDrawn();
 }
 
 /** Draw how the hypervolume of each study grew. */
@@ -67,7 +86,7 @@ export function drawCurves(area, studies) {
     xaxis: { ...axis(colours), title: { text: "minutes since the first trial started" }, rangemode: "tozero" },
     yaxis: { ...axis(colours), title: { text: "hypervolume in dB x ln(ms)" }, rangemode: "tozero" },
   };
-  return Plotly.react(area, traces, layout, CONFIG);
+  return plot(area, traces, layout);
 }
 
 /** Draw PSNR at the rungs of one training. */
@@ -80,7 +99,7 @@ export function drawLearning(area, rungs) {
     xaxis: { ...axis(colours), title: { text: "iteration" }, rangemode: "tozero" },
     yaxis: { ...axis(colours), title: { text: "PSNR-Y in dB" } },
   };
-  return Plotly.react(area, [trace], layout, { ...CONFIG, displayModeBar: false });
+  return plot(area, [trace], layout, { ...CONFIG, displayModeBar: false });
 }
 
 /** Make the budget's handle follow pointer and keys; `onBudget` is told milliseconds, or null when it is taken away. */
@@ -112,13 +131,14 @@ export function placeHandle(handle, area, budget) {
   const axis = area._fullLayout?.xaxis;
   handle.hidden = !axis || !area.data.some((trace) => trace.x?.length);
   if (handle.hidden) return;
-  const edge = 10 ** axis.p2l(axis._length);
-  const pixel = Math.min(Math.max(axis.l2p(Math.log10(budget ?? edge)), 0), axis._length);
+  const right = 10 ** axis.p2l(axis._length);
+  const pixel = Math.min(Math.max(axis.l2p(Math.log10(budget || right)), 0), axis._length);
   const size = area._fullLayout._size;
   handle.style.left = `${axis._offset + pixel}px`;
   handle.style.top = `${size.t}px`;
   handle.style.height = `${size.h}px`;
-  handle.setAttribute("aria-valuenow", String(Number((budget ?? edge).toPrecision(4))));
+  for (const [name, edge] of [["min", 0], ["max", axis._length]]) handle.setAttribute(`aria-value${name}`, String(Number((10 ** axis.p2l(edge)).toPrecision(4))));
+  handle.setAttribute("aria-valuenow", String(Number((budget ?? right).toPrecision(4))));
   handle.setAttribute("aria-valuetext", budget === null ? "no budget" : `${budget} ms`);
   handle.classList.toggle("unset", budget === null);
 }
@@ -140,9 +160,9 @@ function bars(array, color) {
 }
 
 function said(trial) {
-  const name = escaped(title(trial));
+  const name = title(trial);
   return [
-    `<b>${name.length > 60 ? `${name.slice(0, 59)}…` : name}</b>`,
+    `<b>${escaped(name.length > 60 ? `${name.slice(0, 59)}…` : name)}</b>`,
     `${escaped(trial.study)}, trial ${trial.trial}`,
     `${number(trial.psnr_y_db, 2)} dB (${number(trial.gain_db, 2, true)}), SSIM ${number(trial.ssim_y, 4)}`,
     `${number(trial.latency_stable_ms, 2)} ms, median ${number(trial.latency_ms, 2)} [${number(trial.latency_ms_low, 2)}, ${number(trial.latency_ms_high, 2)}]`,
@@ -169,7 +189,6 @@ function frame(colours) {
     font: { family: "system-ui, sans-serif", size: 12, color: colours.ink },
     hovermode: "closest",
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
-    uirevision: "kept",
   };
 }
 

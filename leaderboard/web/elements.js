@@ -36,13 +36,26 @@ export function swatch(block) {
 
 /** Return a command with a button that copies it. */
 export function command(text) {
+  const code = make("code", {}, text);
   const button = make("button", { type: "button", "aria-label": `Copy: ${text}` }, "copy");
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "copied";
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "copied";
+    } catch {
+      // A browser lets only pages of this machine or of https write there.
+      getSelection().selectAllChildren(code);
+      button.textContent = "selected";
+    }
     setTimeout(() => (button.textContent = "copy"), 1500);
   });
-  return make("div", { class: "command" }, make("code", {}, text), button);
+  return make("div", { class: "command" }, code, button);
+}
+
+/** Return a word of a shell's command, quoted if it needs to be. */
+export function quoted(word) {
+  const text = String(word);
+  return /^[\w./:@=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Return what a trial is called: a published design by its name, any other by its short form. */

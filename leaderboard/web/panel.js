@@ -1,7 +1,7 @@
 // The side panel: one architecture in full, or two to four beside each other.
 
 import { drawLearning } from "./chart.js";
-import { command, make, strip, swatch, title } from "./elements.js";
+import { command, make, quoted, strip, swatch, title } from "./elements.js";
 import { number, paired } from "./trials.js";
 
 const FIGURES = [
@@ -45,6 +45,7 @@ export async function showComparison(panel, trials, { details, workspace, onClos
   panel.hidden = false;
   panel.focus();
   const found = await Promise.all(trials.map((trial) => details(trial).catch(() => null)));
+  if (panel.dataset.shown !== trials.map((trial) => trial.id).join()) return;
   const rows = FIGURES.filter(([, key]) => trials.some((trial) => trial[key] !== null && trial[key] !== undefined)).map(([name, key, digits]) =>
     make("tr", {}, make("th", { scope: "row" }, name), ...trials.map((trial) => cell(trial, first, key, digits))),
   );
@@ -54,7 +55,7 @@ export async function showComparison(panel, trials, { details, workspace, onClos
   const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, "the first is better by, dB ± standard error over photographs"), ...against)));
   panel.replaceChildren(head(`${trials.length} architectures`, onClose), make("div", { class: "wide" }, table));
   if (trials.length === 2 && trials.every((trial) => trial.study === first.study)) {
-    panel.append(command(`srnas leaderboard compare ${trials.map((trial) => trial.trial).join(" ")} --study ${first.study}${flag(workspace)}`));
+    panel.append(command(`srnas leaderboard compare ${trials.map((trial) => trial.trial).join(" ")} --study ${quoted(first.study)}${flag(workspace)}`));
   }
 }
 
@@ -122,17 +123,22 @@ function photographs({ trial, crops }) {
   if (!quality) return null;
   const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2)), make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
   const heads = ["photograph", "PSNR-Y", "SSIM-Y"].map((text, i) => make("th", { scope: "col", class: i ? "figure" : "" }, text));
-  const images = (crops ?? []).map((source) => make("a", { href: source, target: "_blank" }, make("img", { src: source, alt: "bicubic, this network, the photograph, and the error", loading: "lazy" })));
+  const images = (crops ?? []).map((source) => {
+    const image = make("img", { src: source, alt: "bicubic, this network, the photograph, and the error", loading: "lazy" });
+    // A browser opens no address that holds data.
+    return source.startsWith("data:") ? image : make("a", { href: source, target: "_blank" }, image);
+  });
   return section("Photographs", ...images, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
 }
 
 function commands(trial, workspace) {
-  const trained = trial.done ? [`srnas export ${trial.key} --format onnx${flag(workspace)}`, `srnas upscale PHOTO --trial ${trial.trial} --study ${trial.study}${flag(workspace)}`] : [];
-  return section("What to do with it", ...[`srnas train ${trial.key}${flag(workspace)}`, ...trained].map(command));
+  const key = quoted(trial.key);
+  const trained = trial.done ? [`srnas export ${key} --format onnx${flag(workspace)}`, `srnas upscale PHOTO --trial ${trial.trial} --study ${quoted(trial.study)}${flag(workspace)}`] : [];
+  return section("What to do with it", ...[`srnas train ${key} --iterations 100000${flag(workspace)}`, ...trained].map(command));
 }
 
 function flag(workspace) {
-  return workspace ? ` --workspace ${/^[\w./-]+$/.test(workspace) ? workspace : `'${workspace.replaceAll("'", "'\\''")}'`}` : "";
+  return workspace ? ` --workspace ${quoted(workspace)}` : "";
 }
 
 function section(heading, ...children) {

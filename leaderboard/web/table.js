@@ -26,7 +26,7 @@ const COLUMNS = [
 export class TrialTable {
   constructor(table, more, { onSort, onOpen, onCompare, runLink }) {
     Object.assign(this, { table, more, onSort, onOpen, onCompare, runLink, shown: 0, trials: [] });
-    new IntersectionObserver((entries) => entries[0].isIntersecting && this.grow()).observe(more);
+    new IntersectionObserver((entries) => entries[0].isIntersecting && this.shown && this.grow()).observe(more);
     table.tBodies[0].addEventListener("keydown", (event) => this.steer(event));
     table.tBodies[0].addEventListener("click", (event) => {
       const row = event.target.closest("tr");
@@ -35,18 +35,24 @@ export class TrialTable {
   }
 
   draw(trials, { sort, compare, open, devices }) {
-    Object.assign(this, { trials: sorted(trials, sort), compare, open, columns: COLUMNS.filter(([key]) => trials.some((trial) => known(trial[key]))) });
+    const focused = this.table.contains(document.activeElement) ? document.activeElement : null;
+    const [row, column] = [focused?.closest("tr")?.dataset.id, focused?.closest("th")?.dataset.key];
+    const least = String(sort) === String(this.sort) ? this.shown : 0;
+    Object.assign(this, { trials: sorted(trials, sort), sort, compare, open, columns: COLUMNS.filter(([key]) => trials.some((trial) => known(trial[key]))) });
     if (devices > 1) this.columns = [...this.columns, ["profile", "device profile", "What it was timed on", (t) => t.profile, true]];
     this.table.caption.textContent = `${trials.length} trials, ${trials.filter((t) => t.front).length} of them on a front`;
     this.table.setAttribute("aria-rowcount", String(trials.length + 1));
     this.table.tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, hidden("compare")), ...this.columns.map((column) => this.head(column, sort)), make("th", { scope: "col" }, hidden("run"))));
     this.table.tBodies[0].replaceChildren();
     this.shown = 0;
-    this.grow();
+    this.grow(least);
+    // What is drawn anew keeps the focus where it was.
+    if (row) this.focus(row);
+    else if (column) this.table.querySelector(`th[data-key="${column}"] button`)?.focus({ preventScroll: true });
   }
 
-  grow() {
-    const next = this.trials.slice(this.shown, this.shown + CHUNK);
+  grow(least = 0) {
+    const next = this.trials.slice(this.shown, Math.max(this.shown + CHUNK, least));
     this.table.tBodies[0].append(...next.map((trial, i) => this.row(trial, this.shown + i)));
     this.shown += next.length;
     const left = this.trials.length - this.shown;
@@ -67,7 +73,7 @@ export class TrialTable {
     box.checked = this.compare.includes(trial.id);
     const link = trial.run_id ? make("a", { href: this.runLink(trial), tabindex: -1, title: "The run in MLflow" }, "run") : "";
     const cells = this.columns.map(([key, , , text]) => make("td", { class: TEXTS.includes(key) ? "text" : "figure" }, text(trial)));
-    const looks = [trial.front && "front", !trial.done && "unfinished", trial.beyond && "beyond", trial.id === this.open && "open"];
+    const looks = [trial.front && "front", !trial.done && "unfinished", trial.id === this.open && "open"];
     return make("tr", { "data-id": trial.id, tabindex: index ? -1 : 0, "aria-rowindex": index + 2, class: looks.filter(Boolean).join(" ") }, make("td", {}, box), ...cells, make("td", {}, link));
   }
 
@@ -89,7 +95,13 @@ export class TrialTable {
   }
 
   focus(id) {
-    this.table.querySelector(`tr[data-id="${CSS.escape(id)}"]`)?.focus();
+    const index = this.trials.findIndex((trial) => trial.id === id);
+    if (index >= this.shown) this.grow(index + 1);
+    const row = this.table.tBodies[0].rows[index];
+    if (!row) return;
+    this.table.tBodies[0].querySelector("tr[tabindex='0']").tabIndex = -1;
+    row.tabIndex = 0;
+    row.focus({ preventScroll: true });
   }
 }
 

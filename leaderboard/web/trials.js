@@ -1,14 +1,13 @@
 // Trials as the page needs them: read, ranked, described.
 
-/** Return trials as objects; an id is a study and a number, which a rebuilt store keeps. */
+/** Return trials as objects; an id, within a task, is a study and a number, which a rebuilt store keeps. */
 export function decode({ columns, rows }, studies) {
   return rows.map((values) => {
     const trial = Object.fromEntries(columns.map((name, i) => [name, values[i]]));
-    const study = studies.get(trial.study);
+    const study = studies.get(`${trial.task}/${trial.study}`);
     return Object.assign(trial, {
       id: `${trial.study}:${trial.trial}`,
       device: study.device,
-      profile: study.profile,
       gain_db: trial.psnr_y_db === null ? null : trial.psnr_y_db - study.bicubic_psnr_y_db,
       positions: positionsOf(trial.architecture),
       done: trial.state === "complete",

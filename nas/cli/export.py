@@ -76,14 +76,15 @@ def export(
 
 def _register(source: "Source", name: str, path: Path, card: Path, workspace: Path) -> int:
     from srnas.leaderboard import Store, StoreLostError, answering
-    from srnas.leaderboard.registry import register
+    from srnas.leaderboard.registry import register, training_run
     from srnas.profiling.runtimes.files import read_model
     from srnas.search_space import InputError
 
     try:
         with answering():
-            text = card.read_text(encoding="utf-8")
-            return register(Store(workspace), name, read_model(path), source.architecture, text)
+            store, text = Store(workspace), card.read_text(encoding="utf-8")
+            run_id = training_run(store, source.final.record if source.final else None, source.trial)
+            return register(store, name, read_model(path), source.architecture, text, run_id)
     except StoreLostError as error:
         raise InputError(f"MLflow must take model '{name}', but {error}; the file '{path}' is kept.") from None
 

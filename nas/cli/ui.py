@@ -1,5 +1,6 @@
 """``srnas ui``: MLflow's server on the workspace, with the leaderboard page in it."""
 
+import configparser
 import contextlib
 import ipaddress
 import os
@@ -35,6 +36,11 @@ def ui(
 
     if not workspace.is_dir():
         raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    if (uri := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("http"):
+        raise InputError(
+            f"MLFLOW_TRACKING_URI must be a database to be served from here, but got the server {uri}; start that one "
+            "with 'mlflow server --app-name srnas'."
+        )
     if _answers(host, port):
         raise InputError(f"port {port} must be free, but something answers there; give another --port.")
     if not _is_loopback(host) and not auth:
@@ -100,12 +106,16 @@ def _auth_settings(workspace: Path) -> dict[str, str]:
             f"{_PASSWORD} must hold a password of 12 or more characters for the first user, 'admin', but it is not "
             "set; set it and start again."
         )
-    if not config.exists():
-        config.write_text(
-            "[mlflow]\ndefault_permission = READ\nadmin_username = admin\n"
-            f"database_uri = sqlite:///{users}\n"
-            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
-            encoding="utf-8",
-        )
+    settings = configparser.RawConfigParser()
+    settings["mlflow"] = {
+        "default_permission": "READ",
+        "admin_username": "admin",
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+    }
+    settings.read(config, encoding="utf-8")
+    # The workspace may have moved; MLflow reads a single % as more than that.
+    settings["mlflow"]["database_uri"] = f"sqlite:///{users}".replace("%", "%%")
+    with config.open("w", encoding="utf-8") as file:
+        settings.write(file)
     found = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32)}
     return {name: os.environ.get(name, value) for name, value in found.items()}

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from srnas.profiling.runtimes.base import RuntimeFailedError
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import ANY_SIZE, to_onnx
 from srnas.profiling.runtimes.onnxruntime_ import run_file
 from srnas.profiling.runtimes.prepare import first_cause, quiet
-from srnas.search_space import Architecture, Network
-from srnas.search_space.checkpoints import load_network
+from srnas.search_space import Network
+from srnas.search_space.checkpoints import join_architecture, load_network, split_architecture
 
 # The suffix and the data types of each format.
 FORMATS = {
@@ -24,7 +23,6 @@ FORMATS = {
     "pt2": (".pt2", ("float32", "float16")),
     "safetensors": (".safetensors", ("float32", "float16")),
 }
-ARCHITECTURE = "srnas.architecture"
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 
@@ -76,8 +74,7 @@ def _write(
     elif form == "pt2":
         torch.export.save(torch.export.export(network, (x,), dynamic_shapes=ANY_SIZE if dynamic else None), path)
     else:
-        tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        save_file(tensors, path, {ARCHITECTURE: network.architecture.to_json()})
+        save_file(join_architecture(network.architecture, network.state_dict()), path)
 
 
 def read_model(path: Path) -> Any:
@@ -97,8 +94,6 @@ def read_network(path: Path, form: str, dtype: str) -> Run:
     elif form == "pt2":
         run = torch.export.load(path).module()
     else:
-        with safe_open(path, "pt") as file:
-            architecture = Architecture.from_json(file.metadata()[ARCHITECTURE])
-        return load_network(architecture, path).deploy()
+        return load_network(split_architecture(load_file(path))[0], path).deploy()
     half = dtype == "float16"
     return lambda x: run(x.half()).float() if half else run(x)

@@ -35,13 +35,11 @@ def test_the_page_obeys_mlflow(workspace):
     store.write_trial(store.open_study(record), record, trial(0, 31.0))
     (experiment,) = store.experiments()
     (workspace / "auth.ini").write_text(
-        f"[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = admin\n"
-        f"database_uri = sqlite:///{workspace / 'users.db'}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = sqlite:////elsewhere/users.db\n"
     )
     with serving(workspace, "--auth", MLFLOW_AUTH_ADMIN_PASSWORD=PASSWORD) as address:
         page, studies = f"{address}/leaderboard/", f"{address}/leaderboard/api/studies"
-        for url in (page, studies, f"{page}page.js", f"{page}api/trials?study=demo"):
+        for url in (page, studies, f"{page}page.js", f"{page}api/trials?study=x2/demo"):
             assert ask(url)[0] == 401
             assert ask(url, "admin", "a-wrong-password")[0] == 401
             assert ask(url, "admin")[0] == 200
@@ -49,11 +47,11 @@ def test_the_page_obeys_mlflow(workspace):
         assert ask(users, "admin", body={"username": "reader", "password": PASSWORD})[0] == 200
         assert ask(page, "reader")[0] == 200
         assert json.loads(ask(studies, "reader")[1])["studies"] == []
-        assert json.loads(ask(f"{page}api/trials?study=demo", "reader")[1])["rows"] == []
+        assert json.loads(ask(f"{page}api/trials?study=x2/demo", "reader")[1])["rows"] == []
         grant = {"username": "reader", "resource_type": "experiment", "resource_id": experiment, "permission": "READ"}
         assert ask(f"{address}/api/3.0/mlflow/users/permissions/grant", "admin", body=grant)[0] == 200
         assert [one["name"] for one in json.loads(ask(studies, "reader")[1])["studies"]] == ["demo"]
-        assert len(json.loads(ask(f"{page}api/trials?study=demo", "reader")[1])["rows"]) == 1
+        assert len(json.loads(ask(f"{page}api/trials?study=x2/demo", "reader")[1])["rows"]) == 1
 
 
 def test_the_first_user_needs_a_password(run, workspace, monkeypatch):
@@ -86,3 +84,10 @@ def test_a_port_in_use_is_said(run, workspace):
         code, _, said = run("ui", "--port", port, "--workspace", workspace)
     assert code == 2
     assert f"port {port} must be free, but something answers there; give another --port" in said
+
+
+def test_a_tracking_server_is_not_served_again(run, workspace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    code, _, said = run("ui", "--workspace", workspace)
+    assert code == 2
+    assert "must be a database to be served from here" in said

@@ -36,14 +36,18 @@ def network(tmp_path):
 def test_a_registered_network_is_served_at_any_size(run, workspace, tmp_path, monkeypatch, network):
     monkeypatch.chdir(tmp_path)
     built, options = network
+    given = ("export", *options, "--register", "sr-demo", "--workspace", workspace, "--overwrite", "--licence", "MIT")
     for version in (1, 2):
-        code, out, _ = run(
-            "export", *options, "--register", "sr-demo", "--workspace", workspace, "--overwrite", "--licence", "MIT"
-        )
+        code, out, _ = run(*given)
         assert code == 0
         assert f"models:/sr-demo/{version}" in out
     store = Store(workspace)
     made = store.client.get_model_version("sr-demo", "2")
+    # The files of a version stay as they are, whatever is removed and registered.
+    store.client.delete_model_version("sr-demo", "1")
+    assert "models:/sr-demo/3" in run(*given)[1]
+    sources = {store.client.get_model_version("sr-demo", number).source for number in ("2", "3")}
+    assert len(sources) == 2
     assert made.tags["srnas.key"] == built.architecture.key
     assert 'license: "MIT"' in made.description
     port, folder = free_port(), Path(sys.executable).parent

@@ -337,15 +337,13 @@ def test_a_bug_is_not_hidden(monkeypatch, run):
         main()
 
 
-@pytest.mark.parametrize(
-    "command", [("replay",), ("studies", "rm", "--yes"), ("worker",), ("retime",), ("search", "--study")]
-)
+@pytest.mark.parametrize("command", [("replay",), ("studies", "rm", "--yes"), ("worker",), ("retime",)])
 def test_a_study_lies_in_its_workspace(run, workspace, command):
     outside = workspace.parent / "outside.db"
     outside.write_bytes(b"not to be touched")
     code, _, said = run(*command, "../../outside", "--workspace", workspace)
     assert code == 2
-    assert "a study's name must be letters, digits, '.', '_' and '-'" in said
+    assert "a study's name must not lead to another folder, but got '../../outside'" in said
     assert outside.read_bytes() == b"not to be touched"
 
 
@@ -355,5 +353,5 @@ def test_figures_of_a_study_lie_where_they_are_wanted(run, workspace, tmp_path):
     store.write_trial(store.open_study(record), record, trial(0, 31.0).model_copy(update={"study": record.name}))
     code, _, said = run("leaderboard", "--figures", tmp_path / "figures", "--workspace", workspace)
     assert code == 2
-    assert "a study's name must be" in said
+    assert "a study's name must not lead to another folder" in said
     assert not list(tmp_path.glob("outside*"))

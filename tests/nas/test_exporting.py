@@ -13,7 +13,7 @@ from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.sources import SourceRequest, load_source
 from srnas.search_space import Architecture, InputError, Position
-from srnas.search_space.checkpoints import load_network
+from srnas.search_space.checkpoints import load_network, split_architecture
 
 ort = pytest.importorskip("onnxruntime", reason="needs srnas[onnx]")
 
@@ -75,7 +75,9 @@ def test_coarser_data_types_differ_and_say_by_how_much(source, tmp_path, dtype, 
     checks = export(source(), tmp_path / "out.onnx", "onnx", dtype)
     assert all(1e-6 < check.max_abs_difference < most for check in checks)
     export(source(), tmp_path / "h.safetensors", "safetensors", "float16")
-    assert {tensor.dtype for tensor in load_file(tmp_path / "h.safetensors").values()} == {torch.float16}
+    architecture, weights = split_architecture(load_file(tmp_path / "h.safetensors"))
+    assert architecture == source().architecture
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
 
 
 @pytest.mark.slow
