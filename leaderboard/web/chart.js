@@ -4,7 +4,7 @@
 import { number } from "./trials.js";
 import { make, title } from "./elements.js";
 
-const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const CONFIG = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const TICKS = [-3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
 const STEP = 1.02;
 
@@ -18,6 +18,9 @@ function scripted() {
 
 /** Draw as soon as the script is there: the last one that was asked for of an area. */
 async function plot(area, traces, layout, config = CONFIG) {
+  // What stands beside an area may come and go.
+  area.watched ??= new ResizeObserver(() => area.data && area.clientWidth && Plotly.Plots.resize(area));
+  area.watched.observe(area);
   area.wanted = traces;
   await scripted();
   if (area.wanted === traces) await Plotly.react(area, traces, layout, config);

@@ -21,7 +21,7 @@ const FIGURES = [
 /** Show one trial; what is not in its row comes from `details`. */
 export async function showTrial(panel, trial, { details, runLink, workspace, onClose }) {
   const body = make("div", {}, make("p", { role: "status" }, "Loading"));
-  panel.replaceChildren(head(title(trial), onClose), summary(trial, runLink), body);
+  panel.replaceChildren(head(trial.design || `Trial ${trial.trial}`, onClose), summary(trial, runLink), body);
   panel.hidden = false;
   panel.focus();
   let found;
