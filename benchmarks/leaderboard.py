@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,6 @@ from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import SearchSpace
 
 _SEED = 0
-_PORT = 5917
 _SORTED = ("psnr_y_db", "latency_stable_ms", "macs_g", "study", "rank")
 # Returns the milliseconds until the table is laid out again.
 _SORT = """key => {
@@ -152,11 +152,13 @@ def _report_command(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _serving(folder: Path) -> Iterator[str]:
-    command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", "ui", "--port", str(_PORT)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from srnas.nas.cli import main; main()", "ui", "--port", str(port)]
     server = subprocess.Popen(
         [*command, "--workspace", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    address = f"http://127.0.0.1:{_PORT}"
+    address = f"http://127.0.0.1:{port}"
     try:
         while server.poll() is None:
             with contextlib.suppress(OSError):
