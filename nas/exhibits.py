@@ -13,7 +13,7 @@ from srnas.nas.metrics import Image
 from srnas.nas.output import save_png, writing
 from srnas.nas.pairs import Pair
 from srnas.nas.sheet import draw_sheet
-from srnas.profiling import DeviceBusyError, default_protocol, profile
+from srnas.profiling import default_protocol, profile
 from srnas.profiling.profiles import Subject
 from srnas.search_space import Network
 from srnas.search_space.checkpoints import load_network
@@ -29,13 +29,20 @@ def exhibits_folder(workspace: Path, record: TrialRecord) -> Path:
 
 
 def make_exhibits(judge: Judge, records: Sequence[TrialRecord], workspace: Path) -> None:
-    """Make what is not in the workspace yet.
+    """Make what is not in the workspace yet; what cannot be made is said, and does not end a search.
 
     Args:
         judge: Of the study, for its photographs, its weights and its device.
         records: The members of the front.
         workspace: Where the files are kept.
     """
+    try:
+        _make(judge, records, workspace)
+    except Exception as error:
+        judge.observer.on_note(f"crops or latency by position of the front are missing: {error}")
+
+
+def _make(judge: Judge, records: Sequence[TrialRecord], workspace: Path) -> None:
     fresh: dict[Path, Network] = {}
     for record in records:
         folder, weights = exhibits_folder(workspace, record), judge.cache.weights(record.genotype.key)
@@ -62,11 +69,7 @@ def _write_places(judge: Judge, networks: Mapping[Path, Network]) -> None:
         for folder, network in networks.items()
     }
     protocol = replace(default_protocol(settings.target), max_rounds=_ROUNDS, interval=0.0)
-    try:
-        profiles = profile(subjects, settings.target, protocol=protocol)
-    except DeviceBusyError as error:
-        judge.observer.on_note(f"no latency by position: {error}")
-        return
+    profiles = profile(subjects, settings.target, protocol=protocol)
     for folder in networks:
         places = profiles[str(folder)].places
         text = json.dumps([{"name": p.name, "label": p.label, "latency_ms": p.latency_ms} for p in places])

@@ -136,9 +136,11 @@ def conclude(search: Search, publisher: Publisher, judge: Judge, *, exhausted: b
     """Write figures, report, and files of the members of the front, and return the outcome of a study."""
     outcome = _outcome(search.study_record, search.records, search.replicates)
     files = write_files(outcome, publisher.workspace)
+    kept = outcome.member_files(publisher.workspace)
+    publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, kept, outcome.board)
+    # The results are safe now, whatever becomes of what is shown of them.
     make_exhibits(judge, outcome.members, publisher.workspace)
-    shown = outcome.member_files(publisher.workspace)
-    publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, shown, outcome.board)
+    publisher.add_files(outcome.member_files(publisher.workspace))
     return replace(outcome, figures=files[:-1], exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

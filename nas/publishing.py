@@ -159,10 +159,14 @@ class Publisher:
 
         self._in_turn(write)
 
+    def add_files(self, trial_files: Mapping[int, Mapping[str, Sequence[Path]]]) -> None:
+        """Write files of trials, by number and folder, that MLflow lacks."""
+        self._in_turn(lambda store: store.add_files(self.study, trial_files))
+
     def _write_trials(self, store: Store, records: Sequence[TrialRecord]) -> None:
         write_trials(store, self._parent, self.study, records, self._written)
 
-    def _in_turn(self, write: Callable[[Store], None]) -> None:
+    def _in_turn(self, write: Callable[[Store], object]) -> None:
         """Let this worker alone write; if MLflow does not answer, say so once."""
         try:
             with in_turn(self.url, self.study.name):

@@ -17,6 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from srnas.leaderboard import Store, TrialRecord
+from srnas.leaderboard.confidence import CONFIDENCE
 from srnas.nas.boards import load_board
 from srnas.nas.candidates import CandidateTraining
 from srnas.nas.evaluation import evaluate
@@ -66,6 +67,20 @@ def records(request):
     return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
 
 
+def test_what_cannot_be_shown_of_a_front_costs_no_result(request_, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("srnas.nas.exhibits.draw_sheet", full)
+    witness = Witness()
+    outcome = launch(replace(request_, trials=3), witness)
+    assert len(outcome.records) == 3
+    said = "crops or latency by position of the front are missing: No space left on device"
+    assert said in witness.notes
+    (study,) = Store(request_.workspace).stored_studies()
+    assert study.status == "FINISHED"
+
+
 def test_a_study_from_nothing_to_a_front(request_):
     witness = Witness()
     outcome = launch(request_, witness)
@@ -90,10 +105,15 @@ def test_a_study_from_nothing_to_a_front(request_):
     store = Store(request_.workspace)
     on_front = load_board(request_.workspace).front["run_id"]
     assert all(store.client.list_artifacts(run_id, "weights") for run_id in on_front)
+    for run_id in on_front:
+        shown = {file.path for file in store.client.list_artifacts(run_id, "shown")}
+        assert shown == {"shown/places.json", "shown/crop0.png.png", "shown/crop1.png.png"}
     [study] = store.studies()
     assert study.reference_latency_ms > 0
     shown, kept = load_board(request_.workspace).rows, outcome.board.rows
     common = [column for column in kept if column in shown]
+    # MLflow is told nothing of the doubt of trials that are surely not on the front.
+    kept.loc[kept["front_probability"] == 0, [name for name in CONFIDENCE if name in kept]] = None
     pd.testing.assert_frame_equal(shown[common], kept[common], check_exact=True)
 
 
