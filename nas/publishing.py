@@ -160,8 +160,9 @@ class Publisher:
         self._in_turn(write)
 
     def add_files(self, trial_files: Mapping[int, Mapping[str, Sequence[Path]]]) -> None:
-        """Write files of trials, by number and folder, that MLflow lacks."""
-        self._in_turn(lambda store: store.add_files(self.study, trial_files))
+        """Write files of trials, by number and folder, that MLflow lacks; not before it has the trials."""
+        if not self.lost:
+            self._in_turn(lambda store: store.add_files(self.study, trial_files))
 
     def _write_trials(self, store: Store, records: Sequence[TrialRecord]) -> None:
         write_trials(store, self._parent, self.study, records, self._written)

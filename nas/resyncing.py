@@ -129,7 +129,10 @@ def _report_store(workspace: Path, on_note: Callable[[str], None]) -> None:
     if aside is not None:
         on_note(f"MLflow's file was damaged; it is now '{aside}'")
     if not Store.exists(workspace):
-        on_note("MLflow's file is made anew; fronts of 'srnas retime' and profiles were in the old one only")
+        on_note(
+            "MLflow's file is made anew; fronts of 'srnas retime', profiles and registered models were in the old one "
+            "only, and the runs of 'srnas train', which come back when the same command is given again"
+        )
 
 
 def _write(workspace: Path, row: StudyRow, outcome: Outcome, url: str, on_trial: Callable[[], None]) -> Resynced:

@@ -52,7 +52,7 @@ export async function showComparison(panel, trials, { details, workspace, onClos
   const pairs = found.map((one) => (one && found[0] ? paired(found[0].trial.quality, one.trial.quality) : null));
   const against = pairs.map((pair, i) => make("td", { class: "figure" }, i === 0 ? "" : pair ? `${number(pair.mean, 3, true)}${pair.error === null ? "" : ` ± ${number(pair.error, 3)}`}` : "other photographs, or not known"));
   const heads = trials.map((trial) => make("th", { scope: "col" }, `${trial.study} #${trial.trial}`, make("br"), make("small", {}, title(trial))));
-  const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, "the first is better by, dB ± standard error over photographs"), ...against)));
+  const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, "PSNR-Y of the first less this one's, dB ± standard error over photographs"), ...against)));
   panel.replaceChildren(head(`${trials.length} architectures`, onClose), make("div", { class: "wide" }, table));
   if (trials.length === 2 && trials.every((trial) => trial.study === first.study)) {
     panel.append(command(`srnas leaderboard compare ${trials.map((trial) => trial.trial).join(" ")} --study ${quoted(first.study)}${flag(workspace)}`));

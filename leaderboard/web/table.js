@@ -38,7 +38,7 @@ export class TrialTable {
     const focused = this.table.contains(document.activeElement) ? document.activeElement : null;
     const [row, column] = [focused?.closest("tr")?.dataset.id, focused?.closest("th")?.dataset.key];
     const least = String(sort) === String(this.sort) ? this.shown : 0;
-    Object.assign(this, { trials: sorted(trials, sort), sort, compare, open, columns: COLUMNS.filter(([key]) => trials.some((trial) => known(trial[key]))) });
+    Object.assign(this, { trials: sorted(trials, sort), sort, compare, open, columns: COLUMNS.filter(([key]) => !trials.length || trials.some((trial) => known(trial[key]))) });
     if (devices > 1) this.columns = [...this.columns, ["profile", "device profile", "What it was timed on", (t) => t.profile, true]];
     this.table.caption.textContent = `${trials.length} trials, ${trials.filter((t) => t.front).length} of them on a front`;
     this.table.setAttribute("aria-rowcount", String(trials.length + 1));

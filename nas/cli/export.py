@@ -59,7 +59,7 @@ def export(
                 f"{size or 'any size'}; export those without it."
             )
         path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
-        card = path.with_suffix(".md")
+        card = path.with_name(f"{path.name}.md")
         if not overwrite:
             check_new([path, card])
         checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
@@ -69,7 +69,7 @@ def export(
     for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
-    typer.echo(f"file    {path}\ncard    {card}")
+    typer.echo(f"weights {source.checkpoint}\nfile    {path}\ncard    {card}")
     if version is not None:
         typer.echo(f"model   models:/{register}/{version}")
 

@@ -18,6 +18,8 @@ import typer
 from srnas.nas.cli.options import DEFAULT_WORKSPACE, Workspace
 
 _PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
+# What MLflow takes.
+_LEAST_PASSWORD = 12
 
 
 def ui(
@@ -66,7 +68,8 @@ def ui(
                 time.sleep(0.2)
         if started:
             typer.echo(f"http://{shown}:{port}/leaderboard/ (Ctrl-C stops it)", err=True)
-        raise typer.Exit(server.wait())
+        code = server.wait()
+        raise typer.Exit(code if started else code or 1)
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
@@ -101,10 +104,11 @@ def _auth_settings(workspace: Path) -> dict[str, str]:
     if find_spec("flask_wtf") is None:
         raise InputError("--auth needs the extra 'auth', but it is not installed; run pip install 'srnas[auth]'.")
     users, config = workspace / "users.db", workspace / "auth.ini"
-    if not users.exists() and not os.environ.get(_PASSWORD):
+    password = os.environ.get(_PASSWORD, "")
+    if not users.exists() and len(password) < _LEAST_PASSWORD:
         raise InputError(
-            f"{_PASSWORD} must hold a password of 12 or more characters for the first user, 'admin', but it is not "
-            "set; set it and start again."
+            f"{_PASSWORD} must hold a password of {_LEAST_PASSWORD} or more characters for the first user, 'admin', "
+            f"but it holds {len(password)}; set it and start again."
         )
     settings = configparser.RawConfigParser()
     settings["mlflow"] = {

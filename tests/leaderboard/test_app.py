@@ -54,8 +54,9 @@ def test_the_page_obeys_mlflow(workspace):
         assert len(json.loads(ask(f"{page}api/trials?study=x2/demo", "reader")[1])["rows"]) == 1
 
 
-def test_the_first_user_needs_a_password(run, workspace, monkeypatch):
-    monkeypatch.delenv("MLFLOW_AUTH_ADMIN_PASSWORD", raising=False)
+@pytest.mark.parametrize("password", ["", "short"])
+def test_the_first_user_needs_a_password(run, workspace, monkeypatch, password):
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", password)
     code, _, said = run("ui", "--auth", "--workspace", workspace)
     assert code == 2
     assert "MLFLOW_AUTH_ADMIN_PASSWORD must hold a password" in said

@@ -317,7 +317,7 @@ def test_architectures_are_compared(show):
     page.get_by_label("Compare trial 3 of alpha").check()
     page.click("#compare")
     panel = page.locator("#panel")
-    panel.get_by_text("the first is better by").wait_for()
+    panel.get_by_text("PSNR-Y of the first less").wait_for()
     text = panel.inner_text()
     assert "alpha #1" in text
     assert "alpha #3" in text
@@ -367,7 +367,7 @@ def test_a_comparison_that_comes_late_is_not_shown(show):
     page.get_by_text("alpha, trial 0").wait_for()
     page.wait_for_timeout(1200)
     assert "alpha, trial 0" in page.inner_text("#panel")
-    assert "the first is better by" not in page.inner_text("#panel")
+    assert "PSNR-Y of the first less" not in page.inner_text("#panel")
 
 
 def test_the_keyboard_suffices(show):

@@ -95,7 +95,7 @@ def test_the_command_says_what_to_do_with_the_weights(run, train_command, final_
         "export", TINY.key, "--workspace", final_request.workspace, "--format", "safetensors", "--out", out
     )
     assert code == 0, err
-    card = out.with_suffix(".md").read_text()
+    card = out.with_name(f"{out.name}.md").read_text()
     assert "24 iterations on `photos" in card
     assert f"| held, 4 photographs | {said['sets']['held']['psnr_y_db']:.3f} |" in card
     assert f"| bicubic on the same | {said['sets']['held']['bicubic_psnr_y_db']:.3f} |" in card

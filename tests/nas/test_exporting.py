@@ -121,7 +121,7 @@ def test_the_command_exports_a_trial_with_its_card(run, workspace, search_reques
     code, said, err = run(*command)
     assert code == 0, err
     assert said.count("largest difference to eager float32") == 3
-    card = (tmp_path / "best.md").read_text()
+    card = (tmp_path / "best.onnx.md").read_text()
     assert f"{best['psnr_y_db']:.3f}" in card
     assert f"{best['latency_stable_ms']:.3f}" in card
     assert 'license: "CC0-1.0"' in card

@@ -178,7 +178,7 @@ def test_architectures_of_a_study(run, search_request, final_request, tmp_path):
     export = ("export", row["key"], "--workspace", final_request.workspace, "--format", "safetensors", "--out", out)
     code, _, err = run(*export)
     assert code == 0, err
-    assert f"{row['latency_stable_ms']:.3f}" in out.with_suffix(".md").read_text()
+    assert f"{row['latency_stable_ms']:.3f}" in out.with_name(f"{out.name}.md").read_text()
 
 
 def test_mlflow_that_does_not_answer_is_written_later(final_request, monkeypatch):
