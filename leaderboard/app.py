@@ -90,13 +90,16 @@ def page_routes(readable: Callable[[str], bool]) -> Blueprint:
     def studies() -> Response:
         found = results()
         summaries = found.summaries()
-        known = [study_data(s.record, *summaries.get((s.task, s.record.name), ("", 0)), s) for s in visible(found)]
+        known = []
+        for stored in visible(found):
+            study = stored.record
+            known.append(study_data(study, *summaries.get((study.task, study.name), ("", 0)), stored))
         return _json({"studies": known, "workspace": os.environ.get(WORKSPACE_VARIABLE, "")})
 
     @routes.get("/api/trials")
     def trials() -> Response:
         found, names = results(), request.args.getlist("study")
-        chosen = [study.record for study in visible(found) if f"{study.task}/{study.record.name}" in names]
+        chosen = [study.record for study in visible(found) if f"{study.record.task}/{study.record.name}" in names]
         return _json(trials_data(found.rows_of(chosen), chosen))
 
     @routes.after_request

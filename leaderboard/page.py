@@ -61,7 +61,7 @@ def study_data(study: StudyRecord, protocol: str, count: int, stored: StoredStud
     iterations = study.config.get("training.iterations", "?")
     return {
         "name": study.name,
-        "task": _task(study),
+        "task": study.task,
         "protocol": protocol,
         "protocol_said": f"{study.validation}, {iterations} iterations ({protocol})",
         "validation": study.validation,
@@ -79,7 +79,7 @@ def trials_data(rows: pd.DataFrame, studies: Sequence[StudyRecord]) -> dict[str,
     """Return trials as the page reads them: names of columns, a list per trial, and how each hypervolume grew."""
     kept = rows.reindex(columns=list(_COLUMNS)).astype(object)
     plain = kept.where(kept.notna(), None)
-    curves = {f"{_task(study)}/{study.name}": _curve(rows, study) for study in studies}
+    curves = {f"{study.task}/{study.name}": _curve(rows, study) for study in studies}
     return {"columns": list(_COLUMNS), "rows": plain.to_numpy().tolist(), "curves": curves}
 
 
@@ -87,17 +87,13 @@ def _curve(rows: pd.DataFrame, study: StudyRecord) -> list[CurvePoint]:
     """Return the start, the points at which the hypervolume grew, and the last."""
     if rows.empty:
         return []
-    own = rows[(rows["study"] == study.name) & (rows["task"] == _task(study))].sort_values(["ended_ms", "trial"])
+    own = rows[(rows["study"] == study.name) & (rows["task"] == study.task)].sort_values(["ended_ms", "trial"])
     points = zip(own["psnr_y_db"].where(own["state"] == "complete"), own["latency_stable_ms"], strict=True)
     known = [point if all(map(math.isfinite, point)) else None for point in points]
     curve = growth(study, float(own["started_ms"].min()), zip(own["ended_ms"].astype(float), known, strict=True))
     whole = [CurvePoint(0, 0.0, 0.0), *curve]
     grown = [point for was, point in pairwise(whole) if point.hypervolume > was.hypervolume or point is whole[-1]]
     return [whole[0], *grown]
-
-
-def _task(study: StudyRecord) -> str:
-    return f"x{study.scale}"
 
 
 def write_page(boards: Sequence[Board], path: Path, details: Mapping[str, Mapping[str, Any]] | None = None) -> None:

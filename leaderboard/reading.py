@@ -45,11 +45,6 @@ class StoredStudy(NamedTuple):
     started_ms: int
     ended_ms: int | None
 
-    @property
-    def task(self) -> str:
-        """Its upscaling, such as ``x2``."""
-        return f"x{self.record.scale}"
-
 
 class Results:
     """Reads studies and trials.
@@ -81,7 +76,7 @@ class Results:
     def rows_of(self, studies: Sequence[StudyRecord]) -> pd.DataFrame:
         """Return the rows of the trials of several studies, by study and number."""
         experiments = self.experiments({study.experiment for study in studies})
-        wanted = {(f"x{study.scale}", study.name) for study in studies}
+        wanted = {(study.task, study.name) for study in studies}
         rows = [
             {"task": experiments[run.experiment_id], **run_row(run)}
             for run in self._find(experiments, "trial", [name for _, name in wanted], keys=ROW_TAGS)

@@ -44,9 +44,14 @@ class StudyRecord(_Record):
     retimed_from: str = ""
 
     @property
+    def task(self) -> str:
+        """Its upscaling, such as ``x2``."""
+        return f"x{self.scale}"
+
+    @property
     def experiment(self) -> str:
         """The MLflow experiment that holds the study."""
-        return f"sr-x{self.scale}/search"
+        return f"sr-{self.task}/search"
 
 
 class Rung(_Record):

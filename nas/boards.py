@@ -46,10 +46,10 @@ def load_board(workspace: Path, study: str | None = None, device: str | None = N
     store = _open(workspace)
     studies = store.studies()
     if task is not None:
-        tasks = {f"x{s.scale}" for s in studies}
+        tasks = {s.task for s in studies}
         if task not in tasks:
             raise unknown_name("task", task, sorted(tasks))
-        studies = [s for s in studies if f"x{s.scale}" == task]
+        studies = [s for s in studies if s.task == task]
     named = [s for s in studies if study in (None, s.name, s.retimed_from if device else None)]
     if study is not None and not named:
         raise unknown_name("study", study, (s.name for s in studies))

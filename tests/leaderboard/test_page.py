@@ -445,7 +445,7 @@ def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path)
     )
     frame = page.frame_locator("iframe")
     frame.locator("#trials tr[data-id='alpha:1']").click()
-    frame.locator("#panel").get_by_text("alpha, trial 1").wait_for()
+    expect(frame.locator("#panel")).to_contain_text("alpha, trial 1")
 
 
 def ask(url, **headers):
