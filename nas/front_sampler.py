@@ -143,12 +143,13 @@ class FrontSampler(BaseSampler, Generic[T]):
         self._proposed.pop(trial.number, None)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> T:
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        # Copied before the trials are read: a proposal is forgotten when its trial holds all of it.
         proposals = self._proposed.copy()
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         candidates: dict[int, T] = {}
         for other in others:
-            params = other.params or other.system_attrs.get("fixed_params") or proposals.get(other.number, {})
-            if (candidate := self._domain.decode(params)) is not None:
+            intended = other.system_attrs.get("fixed_params") or proposals.get(other.number, {})
+            if (candidate := self._domain.decode(intended | other.params)) is not None:
                 candidates[other.number] = candidate
         seen = {self._domain.key(candidate) for candidate in candidates.values()}
         maximize = study.directions[1 - self._cheap_index] == StudyDirection.MAXIMIZE
@@ -160,7 +161,8 @@ class FrontSampler(BaseSampler, Generic[T]):
             tried = [toward * math.log(one.cheap) for one in known]
             priced = [(candidate, toward * math.log(cost)) for candidate, cost in found]
             return self._stratified(priced, tried) if found else self._domain.sample(self._rng)
-        return self._best(study, trial, known, seen, sign, toward)
+        running = [candidates[t.number] for t in others if t.state == TrialState.RUNNING and t.number in candidates]
+        return self._best(study, trial, known, running, seen, sign, toward)
 
     def _known(self, trials: Sequence[FrozenTrial], candidates: Mapping[int, T], sign: float) -> list[_Known[T]]:
         """Return what is known of the expensive objective, as one to maximise."""
@@ -203,7 +205,14 @@ class FrontSampler(BaseSampler, Generic[T]):
         return self._rng.choice([c for (c, _), stratum in zip(drawn, strata, strict=True) if stratum == least])
 
     def _best(
-        self, study: Study, trial: FrozenTrial, known: list[_Known[T]], seen: set[Hashable], sign: float, toward: float
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        known: list[_Known[T]],
+        running: list[T],
+        seen: set[Hashable],
+        sign: float,
+        toward: float,
     ) -> T:
         front = _front(known, toward)
         pool = self._pool(front, seen)
@@ -214,7 +223,7 @@ class FrontSampler(BaseSampler, Generic[T]):
             [one.value for one in known],
             [one.doubt for one in known],
         )
-        known = known + self._believed(study, trial, model)
+        known = known + self._believed(running, model)
         gain, mean, deviation = self._score(pool, model, known, sign, toward)
         trusted = self._use_surrogate and _beats_trend(model, known)
         for _ in range(_ROUNDS if trusted else 0):
@@ -258,19 +267,10 @@ class FrontSampler(BaseSampler, Generic[T]):
             max(1, self._num_proposals // _ROUNDS // 2),
         )
 
-    def _believed(self, study: Study, trial: FrozenTrial, model: Surrogate) -> list[_Known[T]]:
+    def _believed(self, running: list[T], model: Surrogate) -> list[_Known[T]]:
         """Return what is expected of the trials that are still running."""
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        decoded = [
-            self._domain.decode(t.params or self._proposed.get(t.number, {}))
-            for t in running
-            if t.number != trial.number
-        ]
-        candidates = [candidate for candidate in decoded if candidate is not None]
-        if not candidates:
-            return []
-        costs = self._domain.cheap(candidates)
-        priced = [(candidate, cost) for candidate, cost in zip(candidates, costs, strict=True) if cost is not None]
+        costs = self._domain.cheap(running)
+        priced = [(candidate, cost) for candidate, cost in zip(running, costs, strict=True) if cost is not None]
         means = model.predict(self._features(priced))[0] if priced else ()
         return [_Known(*pair, float(mean)) for pair, mean in zip(priced, means, strict=True)]
 

@@ -28,6 +28,8 @@ class RayWorkers:
 
     def __init__(self, request: SearchRequest, settings: StudySettings) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's own 15 gives way to every other process, and a latency would say so.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         try:
             import ray
         except ImportError:

@@ -164,8 +164,10 @@ class SearchSpace:
             attention = self._suggest(trial, "attention", attentions, prefix, f"@{width}")
             order = self._suggest(trial, "order", prefix=prefix)
             residual = self._suggest(trial, "residual", prefix=prefix)
-            positions.append(_gene_position(trunk, attention, order, residual, width))
-        return Architecture(scale=self.scale, positions=tuple(positions), **host)
+            positions.append(_gene_position(trunk, attention, order, residual, width, channels))
+        kept = tuple(position for position in positions if not position.is_identity)
+        # A menu holds what was checked already, and a step of a search makes a thousand architectures.
+        return Architecture.model_construct(scale=self.scale, positions=kept, **host)
 
     def _menu(self, channels: int) -> "_Menu":
         """Return what fits: by label each trunk with, by active fraction, the attention blocks by label."""
@@ -266,6 +268,8 @@ class SearchSpace:
         """
         genes = self._genes(architecture)
         for gene in rng.sample(sorted(genes), len(genes)):
+            if len(self._labels[gene.rpartition(".")[2]]) == 1:
+                continue
             mutant = self.suggest(_Recorder(genes, redraw=gene, rng=rng))
             if mutant != architecture:
                 return mutant
@@ -295,8 +299,10 @@ def _position(trunk: Choice, attention: Choice, fraction: float, channels: int) 
 
 
 @cache
-def _gene_position(trunk: Choice, attention: Choice, order: Order, residual: bool, active: int) -> Position:
-    return Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active)
+def _gene_position(
+    trunk: Choice, attention: Choice, order: Order, residual: bool, active: int, channels: int
+) -> Position:
+    return Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active).at(channels)
 
 
 def _fit(global_skip: GlobalSkip, tail: Choice) -> bool:

@@ -112,6 +112,18 @@ def test_what_is_running_or_waiting_is_not_proposed():
     assert len({tuple(sorted(trial.params.items())) for trial in running}) == 12
 
 
+def test_a_trial_that_has_asked_for_part_of_its_parameters_counts():
+    two = {name: CategoricalDistribution(["none", "conv"]) for name in ("p0", "p1")}
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=FrontSampler(Choices(two, cost), seed=0))
+    running = []
+    for _ in range(4):
+        running.append(study.ask())
+        running[-1].suggest_categorical("p0", two["p0"].choices)
+    for trial in running:
+        trial.suggest_categorical("p1", two["p1"].choices)
+    assert len(set(keys(study))) == 4
+
+
 def test_several_threads():
     study = create()
 

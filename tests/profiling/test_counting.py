@@ -1,11 +1,11 @@
 """The counter of record against closed forms: MACs, other work, bytes, and where in a network they arise."""
 
-import time
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from srnas.profiling import ModuleCounts, count
 from srnas.search_space import PUBLISHED, InputError, build_block, published
@@ -156,15 +156,27 @@ def test_a_shared_module_counts_each_call_and_its_parameters_once():
     assert counts.by_module["1"] == ModuleCounts()
 
 
+class Executed(TorchDispatchMode):
+    """Remembers the operators that leave data."""
+
+    def __init__(self):
+        super().__init__()
+        self.operators = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if any(isinstance(leaf, torch.Tensor) and not leaf.is_meta for leaf in tree_leaves(result)):
+            self.operators.add(str(func))
+        return result
+
+
 @pytest.mark.parametrize("name", ["plainusr_l", "a2n", "man_light"])
-def test_counting_needs_neither_memory_nor_time(name):
+def test_counting_computes_nothing(name):
     network = published(name, 2).build().deploy()
     assert name in PUBLISHED
-    count(network, (1, 3, 8, 8))
-    started = time.perf_counter()
-    counts = count(network, (1, 3, 2160, 3840))
-    # Generous: less than 0.1 s is expected; executing it would take minutes and tens of GB.
-    assert time.perf_counter() - started < 2
+    with Executed() as executed:
+        counts = count(network, (1, 3, 2160, 3840))
+    assert executed.operators == {"aten.detach.default"}  # A view of a weight.
     assert counts.macs > 1e12
 
 

@@ -1,5 +1,6 @@
 """Real measurements: on the CPU, and on a GPU where there is one."""
 
+import statistics
 import time
 from dataclasses import replace
 
@@ -52,7 +53,7 @@ def test_overwriting_the_cache_is_not_timed():
     started = time.perf_counter()
     durations = bench.time("nothing", 10)
     # Twice the last cache is written ten times, and nothing is timed.
-    assert sum(durations) < (time.perf_counter() - started) * 1000 / 10
+    assert 10 * statistics.median(durations) < (time.perf_counter() - started) * 1000 / 10
 
 
 def test_cold_and_warm_are_timed_in_the_same_rounds():
