@@ -1,9 +1,10 @@
 """How much faster several workers are than one, on simulated trials that only wait.
 
 What is left is what workers cost each other: claims under a lock, proposals, the storage and MLflow. The rate is that
-of a whole study, from the start of its first trial to the end of its last. One and several take turns.
+of a whole study, from the start of its first trial to the end of its last; one worker and several do the same study in
+turns, since a proposal takes longer the more is known.
 
-    python benchmarks/workers.py [--workers 4] [--trials 12] [--seconds 1] [--storage postgresql://USER@HOST/DATABASE]
+    python benchmarks/workers.py [--workers 4] [--trials 48] [--seconds 1] [--storage postgresql://USER@HOST/DATABASE]
 """
 
 import argparse
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from srnas.leaderboard import Store
 from srnas.nas.storage import storage_url
 from srnas.nas.stored import stored_records
 
@@ -32,7 +34,8 @@ def rate(number: int, trials: int, seconds: float, sampler: str, storage: str | 
     name = f"workers-{time.time_ns()}"
     with tempfile.TemporaryDirectory() as folder:
         url = storage_url(Path(folder), name, storage)
-        with nursery(url, folder, name, "tiny", number * trials, seconds, sampler) as start:
+        Store(Path(folder))  # Made once, whoever works.
+        with nursery(url, folder, name, "tiny", trials, seconds, sampler) as start:
             workers = [start() for _ in range(number)]
             while any(map(psutil.pid_exists, workers)):
                 time.sleep(_POLL_S)
@@ -45,7 +48,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=12, help="for each worker")
+    parser.add_argument("--trials", type=int, default=48, help="of a study")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a trial")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samplers", default="front,random")

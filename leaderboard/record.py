@@ -1,5 +1,6 @@
 """What is recorded of a study and of each of its trials: plain, complete, JSON both ways."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +9,9 @@ from srnas.profiling import Counts, DeviceProfile, Latency, ModuleCounts, Reconc
 from srnas.search_space import Architecture
 
 SCHEMA = 1
+
+# Relative difference of one set's bicubic PSNR between machines.
+_SAME = 1e-6
 
 State = Literal["complete", "stopped", "over_budget", "diverged", "out_of_memory", "timed_out", "failed"]
 
@@ -226,3 +230,12 @@ class FinalResult(_Record):
     record: FinalRecord
     quality: dict[str, Quality]
     train_s: float
+
+    def outdone_by(self, study: StudyRecord, trial: TrialRecord) -> bool:
+        """Return whether a trial scored better on photographs that this training was validated on as well."""
+        return trial.quality is not None and any(
+            scores.images == trial.quality.images
+            and math.isclose(self.record.bicubic[name].mean_psnr_y_db, study.bicubic_psnr_y_db, rel_tol=_SAME)
+            and scores.mean_psnr_y_db < trial.quality.mean_psnr_y_db
+            for name, scores in self.quality.items()
+        )

@@ -1,6 +1,6 @@
 """Ranked boards of studies, and their figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from srnas.leaderboard import (
@@ -79,6 +79,29 @@ def load_boards(workspace: Path, names: Sequence[str] | None = None) -> list[Boa
     return [rank(study, store.rows(study)) for study in store.studies()]
 
 
+def load_records(workspace: Path, board: Board, numbers: Iterable[int]) -> list[TrialRecord]:
+    """Return the whole records of trials, wherever the storage of their study is.
+
+    Raises:
+        InputError: If the study lacks one of them.
+    """
+    store, runs = Store(workspace), _runs(board)
+    found = []
+    for number in numbers:
+        if number not in runs:
+            between = f"between {min(runs)} and {max(runs)}" if runs else "not there yet"
+            raise InputError(
+                f"study '{board.study.name}' must hold trial {number}, but its judged trials are {between}; "
+                "'srnas leaderboard' lists them."
+            )
+        found.append(store.trial(runs[number]))
+    return found
+
+
+def _runs(board: Board) -> dict[int, str]:
+    return dict(zip(board.rows["trial"], board.rows["run_id"], strict=True)) if len(board.rows) else {}
+
+
 def load_pick(
     workspace: Path, budget_ms: float, confidence: float, study: str | None = None, device: str | None = None
 ) -> tuple[Board, Pick]:
@@ -121,8 +144,7 @@ def load_duel(
 
 def _loader(workspace: Path, board: Board) -> Callable[[int], tuple[TrialRecord, list[Quality]]]:
     """Return what reads a trial, and the qualities of its further trainings, from the store."""
-    store = Store(workspace)
-    runs = dict(zip(board.rows["trial"], board.rows["run_id"], strict=True)) if len(board.rows) else {}
+    store, runs = Store(workspace), _runs(board)
     replicates = store.replicates(board.study)
 
     def load(number: int) -> tuple[TrialRecord, list[Quality]]:

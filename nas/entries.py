@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from srnas.leaderboard import Store, non_dominated
-from srnas.nas.stored import stored_records
+from srnas.leaderboard import Store
+from srnas.nas.boards import load_board, load_records
 from srnas.nas.subjects import find_subject
 from srnas.profiling import LatencyProtocol, Target
 from srnas.profiling.ntire import RULES, SCALE, SIDE, Figures, Rule
@@ -112,15 +112,13 @@ def _entry(name: str, scale: int, request: RefereeRequest) -> Entry:
 
 
 def _front(workspace: Path, study: str) -> list[Entry]:
-    _, _, records = stored_records(workspace, study)
-    finished = [record for record in records if record.point]
-    if not finished:
+    board = load_board(workspace, study)
+    if board.front.empty:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
-    kept = non_dominated([record.point for record in finished if record.point])
+    records = load_records(workspace, board, board.front["trial"])
     return [
         Entry(f"{study}#{r.number}", r.genotype, r.quality.mean_psnr_y_db if r.quality else None, r.validation)
-        for r, on_front in zip(finished, kept, strict=True)
-        if on_front
+        for r in records
     ]
 
 

@@ -54,10 +54,12 @@ def export(
         size: Height and width of the only input that it shall take; without it any size.
 
     Raises:
-        InputError: If there is no such format or data type, the format cannot hold the network, or what it computes in
-            float32 differs from eager by more than 1e-3.
+        InputError: If there is no such format or data type, the suffix is of another, the format cannot hold the
+            network, or what it computes in float32 differs from eager by more than 1e-3.
     """
-    suffix_of(form)
+    suffix = suffix_of(form)
+    if path.suffix != suffix:
+        raise InputError(f"a file of format '{form}' must end in '{suffix}', but got '{path}'; rename it.")
     if dtype not in FORMATS[form][1]:
         raise unknown_name(f"dtype of format '{form}'", dtype, FORMATS[form][1])
     if form == "onnx":

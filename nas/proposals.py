@@ -20,10 +20,8 @@ _MIN_FITTED = 6
 _RIDGE = 1e-2
 # A proposal is dropped only if its fitted latency exceeds the budget by so much: the fit errs, measuring decides.
 _SLACK = 1.15
-
-
-# So many totals are kept.
-_MOST_TOTALS = 20_000
+# So many networks' counts are kept.
+_MOST_NETWORKS = 20_000
 
 
 class PartCounts(NamedTuple):
@@ -46,7 +44,7 @@ class PartCounter:
     def __init__(self, input_size: tuple[int, int]) -> None:
         self._size = input_size
         self._known: dict[str, PartCounts] = {}
-        self._totals: dict[str, PartCounts] = {}
+        self._networks: dict[str, tuple[PartCounts, Counter[str]]] = {}
 
     def of(self, part: Part) -> PartCounts:
         """Return the counts of a part."""
@@ -60,12 +58,20 @@ class PartCounter:
 
     def total(self, architecture: Architecture) -> PartCounts:
         """Return the counts of a network."""
-        if len(self._totals) >= _MOST_TOTALS:
-            self._totals.clear()
-        if architecture.key not in self._totals:
-            counts = (self.of(part) for part in parts(architecture))
-            self._totals[architecture.key] = PartCounts(*map(sum, zip(*counts, strict=True)))
-        return self._totals[architecture.key]
+        return self._network(architecture)[0]
+
+    def kinds(self, architecture: Architecture) -> Counter[str]:
+        """Return how often each part occurs in a network, by key."""
+        return self._network(architecture)[1]
+
+    def _network(self, architecture: Architecture) -> tuple[PartCounts, Counter[str]]:
+        if len(self._networks) >= _MOST_NETWORKS:
+            self._networks.clear()
+        if architecture.key not in self._networks:
+            found = parts(architecture)
+            total = PartCounts(*map(sum, zip(*map(self.of, found), strict=True)))
+            self._networks[architecture.key] = total, Counter(part.key for part in found)
+        return self._networks[architecture.key]
 
 
 class FittedLatency:
@@ -80,7 +86,7 @@ class FittedLatency:
 
     def __init__(self, counter: PartCounter, measured_ms: Mapping[Architecture, float]) -> None:
         self._counter = counter
-        self._kinds = sorted({part.key for architecture in measured_ms for part in parts(architecture)})
+        self._kinds = sorted({kind for architecture in measured_ms for kind in counter.kinds(architecture)})
         self._weights: np.ndarray | None = None
         if len(measured_ms) >= _MIN_FITTED:
             latency = np.array(list(measured_ms.values()))
@@ -93,8 +99,8 @@ class FittedLatency:
             self._least = latency.min() / 2
 
     def _row(self, architecture: Architecture) -> np.ndarray:
-        keys = Counter(part.key for part in parts(architecture))
-        return np.array([1.0, *self._counter.total(architecture)[1:], *(keys[kind] for kind in self._kinds)])
+        number = self._counter.kinds(architecture)
+        return np.array([1.0, *self._counter.total(architecture)[1:], *(number[kind] for kind in self._kinds)])
 
     def predict_ms(self, architecture: Architecture) -> float:
         """Return the expected latency in milliseconds."""

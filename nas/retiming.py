@@ -41,6 +41,7 @@ def retime(
     study: str,
     target: Target,
     *,
+    storage: str | None = None,
     limit: int | None = None,
     on_start: Callable[[int], None] = lambda _: None,
     on_network: Callable[[str], None] = lambda _: None,
@@ -54,6 +55,7 @@ def retime(
         workspace: Folder of the study.
         study: Its name.
         target: What is timed on.
+        storage: URL of the study's storage, if it is not a file of the workspace.
         limit: So many networks at most.
         on_start: Told of the number of networks.
         on_network: Told of each network that is prepared.
@@ -66,7 +68,7 @@ def retime(
     if limit is not None and limit < 1:
         raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
     check_front_dtype(target)
-    settings, record, trials = stored_records(workspace, study)
+    settings, record, trials = stored_records(workspace, study, storage)
     chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
     if not chosen:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srnas.leaderboard import FinalResult, Store, StoreLostError, TrialRecord, answering
-from srnas.nas.boards import load_board
+from srnas.leaderboard import FinalRecord, FinalResult, Store, StoreLostError, StudyRecord, TrialRecord, answering
+from srnas.nas.boards import load_board, load_records
 from srnas.nas.cache import ResultCache
 from srnas.nas.final_files import find_final
-from srnas.nas.stored import stored_records
 from srnas.search_space import Architecture, InputError, Network, unknown_name
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import PUBLISHED, published
@@ -90,6 +89,8 @@ def load_source(request: SourceRequest) -> Source:
 def load_key(workspace: Path, key: str) -> Source:
     """Return the network of a key: as ``srnas train`` trained it last, else as the newest trial did.
 
+    A trial that scored better on the same photographs than the long training is preferred to it.
+
     Raises:
         InputError: If neither did.
     """
@@ -98,12 +99,27 @@ def load_key(workspace: Path, key: str) -> Source:
         study, number = find_trained(workspace, key)
         return load_source(SourceRequest(trial=number, study=study, workspace=workspace))
     folder, final = found
-    record, trial = final.record, None
-    if record.trial is not None:
-        with contextlib.suppress(InputError):  # The study may be gone.
-            trial = _record(workspace, record.study, record.trial)
-    network = load_network(record.genotype, folder.weights).deploy()
-    return Source(network, key, folder.weights, record.study if trial else "", trial, final)
+    search = find_search(workspace, final.record)
+    if search is not None and final.outdone_by(*search):
+        with contextlib.suppress(InputError):  # Its weights may be gone.
+            return load_source(SourceRequest(trial=search[1].number, study=search[0].name, workspace=workspace))
+    network = load_network(final.record.genotype, folder.weights).deploy()
+    if search is None:
+        return Source(network, key, folder.weights, final=final)
+    return Source(network, key, folder.weights, search[0].name, search[1], final)
+
+
+def find_search(workspace: Path, record: FinalRecord) -> tuple[StudyRecord, TrialRecord] | None:
+    """Return study and trial that judged what is trained on the long schedule, if they can be read."""
+    if record.trial is None:
+        return None
+    try:
+        with answering():
+            board = load_board(workspace, record.study)
+            [trial] = load_records(workspace, board, [record.trial])
+    except (InputError, StoreLostError):
+        return None
+    return board.study, trial
 
 
 def _check(request: SourceRequest) -> None:
@@ -213,8 +229,8 @@ def find_architecture(name: str, scale: int | None, workspace: Path) -> Architec
 
 
 def _of_trial(request: SourceRequest, number: int) -> tuple[str, TrialRecord, Path]:
-    name = load_board(request.workspace, request.study).study.name
-    record = _record(request.workspace, name, number)
+    board = load_board(request.workspace, request.study)
+    name, [record] = board.study.name, load_records(request.workspace, board, [number])
     weights = ResultCache(request.workspace / "cache", record.protocol).weights(record.genotype.key)
     if not weights.is_file():
         ended = record.state.replace("_", " ") + (f" ({record.reason})" if record.reason else "")
@@ -223,14 +239,3 @@ def _of_trial(request: SourceRequest, number: int) -> tuple[str, TrialRecord, Pa
             "choose a trained trial."
         )
     return name, record, weights
-
-
-def _record(workspace: Path, study: str, number: int) -> TrialRecord:
-    records = {record.number: record for record in stored_records(workspace, study)[2]}
-    if number not in records:
-        between = f"between {min(records)} and {max(records)}" if records else "not there yet"
-        raise InputError(
-            f"study '{study}' must hold trial {number}, but its judged trials are {between}; "
-            "'srnas leaderboard' lists them."
-        )
-    return records[number]

@@ -27,6 +27,8 @@ GRACE_S = 180
 _PATIENCE_S = 300.0
 _LONGEST_PAUSE_S = 10.0
 _BUSY_S = 60
+# A lock is held for about 0.1 s by each of the workers.
+_POLL_S = 0.01
 
 
 class StorageLostError(InputError):
@@ -105,7 +107,7 @@ def critical(url: str, part: str) -> Iterator[None]:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(_lock_file(file, part))
-            lock.acquire()
+            lock.acquire(poll_interval=_POLL_S)
         except OSError as error:
             raise InputError(f"'{file.parent}' must be writable, but {error}; give another --workspace.") from None
         try:

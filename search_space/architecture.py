@@ -156,7 +156,7 @@ class Position(BaseModel):
     @property
     def is_identity(self) -> bool:
         """Whether the position holds no block at all."""
-        return not self.choices
+        return self.trunk.name == self.attention.name == NONE
 
     @property
     def passes_input(self) -> bool:

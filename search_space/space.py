@@ -212,12 +212,11 @@ class SearchSpace:
 
     def _position_genes(self, position: Position, channels: int) -> dict[str, Any]:
         """Return genes that give a position; empty if none do."""
-        if (position, channels) not in self._known_genes:
-            genes = (
-                self._find_genes(position, channels) if position.is_identity or self._has(position, channels) else {}
-            )
-            self._known_genes[position, channels] = genes
-        return self._known_genes[position, channels]
+        genes = self._known_genes.get((position, channels))
+        if genes is None:
+            known = position.is_identity or self._has(position, channels)
+            genes = self._known_genes[position, channels] = self._find_genes(position, channels) if known else {}
+        return genes
 
     def _find_genes(self, position: Position, channels: int) -> dict[str, Any]:
         content = self.content

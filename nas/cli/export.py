@@ -35,8 +35,9 @@ def export(
 ) -> None:
     """Write a trained network as a file, with a model card beside it.
 
-    Of a key the weights are those that 'srnas train' trained last, else those of its newest trial. The file is run on
-    three inputs and compared with eager; what differs by more than 1e-3 in float32 is not kept.
+    Of a key the weights are those that 'srnas train' trained last, unless a trial of the search scored better on the
+    same photographs; without such a training, those of its newest trial. The file is run on three inputs and compared
+    with eager; what differs by more than 1e-3 in float32 is not kept.
     """
     from rich.console import Console
 

@@ -11,6 +11,7 @@ from srnas.nas.cli.options import (
     Json,
     MemoryFormat,
     Runtime,
+    Storage,
     Threads,
     Workspace,
     count_bar,
@@ -27,6 +28,7 @@ def retime(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     limit: Annotated[int | None, typer.Option(help="Time so many networks at most, the front first.")] = None,
+    storage: Storage = None,
     workspace: Workspace = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
@@ -44,6 +46,7 @@ def retime(
             workspace,
             study,
             make_target(device, runtime, dtype, memory_format, threads),
+            storage=storage,
             limit=limit,
             on_start=lambda total: bars.reset(task, description="timing networks", total=total),
             on_network=lambda name: bars.update(task, description=f"preparing trial {escape(name)}"),

@@ -143,10 +143,20 @@ def _plain(final: "Final") -> dict[str, Any]:
 
 
 def _report(console: "Console", final: "Final", workspace: Path) -> None:
+    from srnas.nas.sources import find_search
+
     folder = final.folder
     console.print(_table(final))
     if not final.anew:
         console.print("It was trained before; nothing was run.")
+    search = find_search(workspace, final.result.record)
+    if search is not None and final.result.outdone_by(*search):
+        console.print(
+            f"Trial {search[1].number} of '{search[0].name}' scored better on the same photographs: "
+            "'srnas export' takes its weights. Train longer.",
+            style="yellow",
+            markup=False,
+        )
     files = f"--network {folder.architecture} --checkpoint {folder.weights}"
     for line in (
         f"weights  {folder.weights}",

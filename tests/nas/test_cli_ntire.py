@@ -140,7 +140,7 @@ def test_tables(in_process, run, workspace):
         (("plainusr_u", "--baseline-gflops", 3), "a baseline must be a network (--baseline) or figures"),
         (("plainusr_u", "--baseline", "a2n", "--baseline-runtime-ms", 3), "but got both or no runtime"),
         (("plainusr_u", "--baseline-runtime-ms", 3), "those of SPAN are published for x4 at 256x256 only"),
-        (("--study", "none"), "must hold the file of study 'none', but it does not"),
+        (("--study", "small"), "unknown study 'small'. Valid: none."),
     ],
 )
 def test_bad_input(run, workspace, tmp_path, monkeypatch, arguments, message):

@@ -99,16 +99,17 @@ def test_a_network_that_a_format_cannot_hold_leaves_nothing(source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("form", "dtype", "size", "said"),
+    ("name", "form", "dtype", "size", "said"),
     [
-        ("gguf", "float32", None, "unknown format 'gguf'"),
-        ("pt2", "int8", None, "unknown dtype of format 'pt2' 'int8'"),
-        ("onnx", "float32", (3, 40), "--size must be at least"),
+        ("out", "gguf", "float32", None, "unknown format 'gguf'"),
+        ("out.pt2", "pt2", "int8", None, "unknown dtype of format 'pt2' 'int8'"),
+        ("out.onnx", "onnx", "float32", (3, 40), "--size must be at least"),
+        ("out.onnx", "safetensors", "float32", None, "must end in '.safetensors', but got"),
     ],
 )
-def test_what_cannot_be_exported(source, tmp_path, form, dtype, size, said):
+def test_what_cannot_be_exported(source, tmp_path, name, form, dtype, size, said):
     with pytest.raises(InputError, match=said):
-        export(source(), tmp_path / "out", form, dtype, size)
+        export(source(), tmp_path / name, form, dtype, size)
 
 
 @pytest.mark.slow

@@ -162,8 +162,10 @@ def test_architectures_of_a_study(run, search_request, final_request, tmp_path):
     # The first human design has 6.9 thousand parameters, the second 4.6.
     board = launch(replace(search_request, trials=2, budgets=Budgets(max_params_k=5.0)), Observer()).board
     rows = {row["state"]: row for row in board.records()}
+    # Other photographs than the study's: it cannot be told which training is the better one.
+    brief = replace(final_request, iterations=2, validation=(f"others={final_request.data}",))
     for row in rows.values():
-        final = train_final(replace(final_request, network=row["key"], iterations=2), Observer(), Team())
+        final = train_final(replace(brief, network=row["key"]), Observer(), Team())
         assert (final.result.record.study, final.result.record.trial) == ("small-x2", row["trial"])
         tags = runs(final_request.workspace)[1][0].data.tags
         assert (tags["srnas.study"], tags["srnas.trial"]) == ("small-x2", str(row["trial"]))
@@ -179,6 +181,21 @@ def test_architectures_of_a_study(run, search_request, final_request, tmp_path):
     code, _, err = run(*export)
     assert code == 0, err
     assert f"{row['latency_stable_ms']:.3f}" in out.with_name(f"{out.name}.md").read_text()
+
+
+@pytest.mark.usefixtures("brief_latency")
+def test_a_trial_that_scored_better_is_shipped(run, search_request, train_command):
+    board = launch(replace(search_request, trials=1), Observer()).board
+    workspace, [row] = search_request.workspace, board.records()
+    arguments = ["train", row["key"], *train_command[2:]]
+    arguments[arguments.index("--learning-rate") + 1] = 1.0
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert f"Trial {row['trial']} of 'small-x2' scored better on the same photographs" in " ".join(out.split())
+    source = load_key(workspace, row["key"])
+    assert (source.final, source.trial.number, source.checkpoint.parents[1].name) == (None, row["trial"], "cache")
+    source.checkpoint.unlink()
+    assert load_key(workspace, row["key"]).final is not None
 
 
 def test_mlflow_that_does_not_answer_is_written_later(final_request, monkeypatch):

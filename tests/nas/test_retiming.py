@@ -64,6 +64,17 @@ def test_a_study_that_mlflow_lost(search, workspace):
     assert len(retime(workspace, "small-x2", LAYOUT).board.rows) == 3
 
 
+def test_a_study_whose_storage_is_elsewhere(search, workspace, run, tmp_path):
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    search(storage=url)
+    with pytest.raises(InputError, match="must hold the file of study 'small-x2'"):
+        retime(workspace, "small-x2", LAYOUT)
+    given = ("--memory-format", "channels_last", "--storage", url, "--workspace", workspace, "--json")
+    code, out, err = run("retime", "small-x2", *given)
+    assert code == 0, err
+    assert len(json.loads(out)) == 3
+
+
 def test_a_runtime_that_cannot_run_the_space_leaves_no_study(search, workspace, log_gamma, tmp_path):
     path = tmp_path / "odd.toml"
     path.write_text('channels = [6]\npositions = 1\nattention = ["log_gamma"]\n')
