@@ -3,8 +3,8 @@
 import math
 import random
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -38,6 +38,20 @@ class _Known(Generic[T]):
     cheap: float
     value: float
     doubt: float = 0.0
+
+
+@dataclass(frozen=True)
+class Proposal(Generic[T]):
+    """What the sampler would try next.
+
+    Attributes:
+        candidate: Not one that the study holds, if there is another.
+        predicted: ``mean`` and ``std`` of the expensive objective, the ``cheap`` one, and whether the model is
+            ``trusted``; empty before there is a model.
+    """
+
+    candidate: T
+    predicted: dict[str, float] = field(default_factory=dict)
 
 
 class FrontSampler(BaseSampler, Generic[T]):
@@ -132,54 +146,67 @@ class FrontSampler(BaseSampler, Generic[T]):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the proposal, unless the trial was enqueued with its parameters."""
-        if len(study.directions) != 2:
-            raise ValueError(f"a study must have two objectives for FrontSampler, but has {len(study.directions)}.")
         if "fixed_params" not in trial.system_attrs:
             with self._one_at_a_time:
-                self._proposed[trial.number] = self._domain.encode(self._propose(study, trial))
+                proposal = self.propose(study, trial.number)
+                self._proposed[trial.number] = self._domain.encode(proposal.candidate)
+            if proposal.predicted:
+                study._storage.set_trial_user_attr(trial._trial_id, "predicted", proposal.predicted)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget the proposal."""
         self._proposed.pop(trial.number, None)
 
-    def _propose(self, study: Study, trial: FrozenTrial) -> T:
+    def _others(self, study: Study, number: int | None) -> list[tuple[FrozenTrial, T]]:
+        """Return the trials beside this one, with their candidates."""
         # Copied before the trials are read: a proposal is forgotten when its trial holds all of it.
         proposals = self._proposed.copy()
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        candidates: dict[int, T] = {}
-        for other in others:
+        found = []
+        for other in study.get_trials(deepcopy=False):
             intended = other.system_attrs.get("fixed_params") or proposals.get(other.number, {})
-            if (candidate := self._domain.decode(intended | other.params)) is not None:
-                candidates[other.number] = candidate
-        seen = {self._domain.key(candidate) for candidate in candidates.values()}
+            candidate = self._domain.decode(intended | other.params) if other.number != number else None
+            if candidate is not None:
+                found.append((other, candidate))
+        return found
+
+    def propose(self, study: Study, number: int | None = None) -> Proposal[T]:
+        """Return a candidate for a trial: for the one of this number, or for one that is begun later.
+
+        Raises:
+            ValueError: If the study has not two objectives.
+        """
+        if len(study.directions) != 2:
+            raise ValueError(f"a study must have two objectives for FrontSampler, but has {len(study.directions)}.")
+        others = self._others(study, number)
+        seen = {self._domain.key(candidate) for _, candidate in others}
         maximize = study.directions[1 - self._cheap_index] == StudyDirection.MAXIMIZE
         sign = 1.0 if maximize else -1.0
         toward = -1.0 if study.directions[self._cheap_index] == StudyDirection.MAXIMIZE else 1.0
-        known = self._known(others, candidates, sign)
+        known = self._known(others, sign)
         if len(known) < max(self._num_startup, 4):
             found = self._draw(seen, lambda: self._domain.sample(self._rng), self._num_proposals)
             tried = [toward * math.log(one.cheap) for one in known]
             priced = [(candidate, toward * math.log(cost)) for candidate, cost in found]
-            return self._stratified(priced, tried) if found else self._domain.sample(self._rng)
-        running = [candidates[t.number] for t in others if t.state == TrialState.RUNNING and t.number in candidates]
-        return self._best(study, trial, known, running, seen, sign, toward)
+            return Proposal(self._stratified(priced, tried) if found else self._domain.sample(self._rng))
+        running = [candidate for other, candidate in others if other.state == TrialState.RUNNING]
+        return self._best(known, running, seen, sign, toward)
 
-    def _known(self, trials: Sequence[FrozenTrial], candidates: Mapping[int, T], sign: float) -> list[_Known[T]]:
+    def _known(self, others: Sequence[tuple[FrozenTrial, T]], sign: float) -> list[_Known[T]]:
         """Return what is known of the expensive objective, as one to maximise."""
-        usable = [t for t in trials if t.number in candidates]
-        finals = [t.values[1 - self._cheap_index] if t.state == TrialState.COMPLETE else None for t in usable]
-        partials = [self._partial(t) if self._partial else None for t in usable]
+        trials = [other for other, _ in others]
+        finals = [t.values[1 - self._cheap_index] if t.state == TrialState.COMPLETE else None for t in trials]
+        partials = [self._partial(t) if self._partial else None for t in trials]
         expected = extrapolate(partials, finals)
-        cheap = self._domain.cheap([candidates[t.number] for t in usable])
+        cheap = self._domain.cheap([candidate for _, candidate in others])
         found = []
-        for t, final, guess, cost in zip(usable, finals, expected, cheap, strict=True):
+        for (t, candidate), final, guess, cost in zip(others, finals, expected, cheap, strict=True):
             cost = t.values[self._cheap_index] if t.state == TrialState.COMPLETE else cost
             if cost is None:
                 continue
             if final is not None:
-                found.append(_Known(candidates[t.number], cost, sign * final))
+                found.append(_Known(candidate, cost, sign * final))
             elif guess is not None and t.state == TrialState.PRUNED:
-                found.append(_Known(candidates[t.number], cost, sign * guess[0], guess[1]))
+                found.append(_Known(candidate, cost, sign * guess[0], guess[1]))
         return found
 
     def _draw(self, seen: set[Hashable], make: Callable[[], T], number: int) -> list[tuple[T, float]]:
@@ -205,19 +232,12 @@ class FrontSampler(BaseSampler, Generic[T]):
         return self._rng.choice([c for (c, _), stratum in zip(drawn, strata, strict=True) if stratum == least])
 
     def _best(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        known: list[_Known[T]],
-        running: list[T],
-        seen: set[Hashable],
-        sign: float,
-        toward: float,
-    ) -> T:
+        self, known: list[_Known[T]], running: list[T], seen: set[Hashable], sign: float, toward: float
+    ) -> Proposal[T]:
         front = _front(known, toward)
         pool = self._pool(front, seen)
         if not pool:
-            return self._domain.sample(self._rng)
+            return Proposal(self._domain.sample(self._rng))
         model = Surrogate(
             self._features([(one.candidate, one.cheap) for one in known]),
             [one.value for one in known],
@@ -241,8 +261,7 @@ class FrontSampler(BaseSampler, Generic[T]):
             "cheap": pool[first][1],
             "trusted": float(trusted),
         }
-        study._storage.set_trial_user_attr(trial._trial_id, "predicted", predicted)
-        return pool[first][0]
+        return Proposal(pool[first][0], predicted)
 
     def _pool(self, front: Sequence[T], seen: set[Hashable]) -> list[tuple[T, float]]:
         def make() -> T:

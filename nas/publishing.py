@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ def write_trials(
     store: Store,
     parent: str,
     study: StudyRecord,
+    due: Sequence[TrialRecord],
     records: Sequence[TrialRecord],
     known: set[int],
     on_trial: Callable[[], None] = lambda: None,
@@ -52,14 +53,15 @@ def write_trials(
         store: Where to.
         parent: Run of the study.
         study: The study.
-        records: All of it.
+        due: What is to be written.
+        records: All of the study.
         known: Numbers of trials that are there for sure; those that are there now are added.
         on_trial: Called for each that is there now.
 
     Returns:
         How many were written.
     """
-    missing = [record for record in records if record.number not in known]
+    missing = [record for record in due if record.number not in known]
     if len(missing) > _MANY:
         known |= store.written_trials(study)
     written = 0
@@ -124,10 +126,16 @@ class Publisher:
         self._parent = ""
         self._written: set[int] = set()
 
-    def publish(self, records: Sequence[TrialRecord]) -> None:
-        """Write the records that MLflow lacks; if it does not answer, they wait."""
-        if any(record.number not in self._written for record in records):
-            self._in_turn(lambda store: self._write_trials(store, records))
+    def publish(self, records: Sequence[TrialRecord], numbers: Collection[int] | None = None) -> None:
+        """Write the records that MLflow lacks, of all trials or of those numbered; if it does not answer, they wait.
+
+        Args:
+            records: All of the study.
+            numbers: Of trials.
+        """
+        due = [r for r in records if r.number not in self._written and (numbers is None or r.number in numbers)]
+        if due:
+            self._in_turn(lambda store: self._write_trials(store, due, records))
 
     def close(
         self,
@@ -153,7 +161,7 @@ class Publisher:
         """
 
         def write(store: Store) -> None:
-            self._write_trials(store, records)
+            self._write_trials(store, records, records)
             write_rest(store, self._parent, self.study, replicates, board, trial_files or {})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 
@@ -164,8 +172,8 @@ class Publisher:
         if not self.lost:
             self._in_turn(lambda store: store.add_files(self.study, trial_files))
 
-    def _write_trials(self, store: Store, records: Sequence[TrialRecord]) -> None:
-        write_trials(store, self._parent, self.study, records, self._written)
+    def _write_trials(self, store: Store, due: Sequence[TrialRecord], records: Sequence[TrialRecord]) -> None:
+        write_trials(store, self._parent, self.study, due, records, self._written)
 
     def _in_turn(self, write: Callable[[Store], object]) -> None:
         """Let this worker alone write; if MLflow does not answer, say so once."""

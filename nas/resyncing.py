@@ -142,7 +142,7 @@ def _write(workspace: Path, row: StudyRow, outcome: Outcome, url: str, on_trial:
         existed = store.find_study(study) is not None
         parent = store.open_study(study)
         partial = store.drop_partial(parent, study, numbers)
-        written = write_trials(store, parent, study, outcome.records, set(), on_trial)
+        written = write_trials(store, parent, study, outcome.records, outcome.records, set(), on_trial)
         members = outcome.member_files(workspace)
         rest = write_rest(store, parent, study, outcome.replicates, outcome.board, members)
         lacking = {f"{study.name}{end}" for end in FILE_ENDS} - store.files(parent)

@@ -26,15 +26,17 @@ def make_baseline(name: str, seed: int) -> BaseSampler:
     return BASELINES[name](seed)
 
 
-def derived_seed(study: str, seed: int, num_trials: int) -> int:
+def derived_seed(study: str, seed: int, num_trials: int, worker: int = 0) -> int:
     """Return the seed of a study's next proposal.
 
     Args:
         study: Name of the study.
         seed: The user's seed.
         num_trials: Trials that the study holds so far.
+        worker: Tells workers apart that propose at the same time.
     """
-    return int.from_bytes(hashlib.sha256(f"{study}:{seed}:{num_trials}".encode()).digest()[:4], "big")
+    named = f"{study}:{seed}:{num_trials}{f':{worker}' if worker else ''}"
+    return int.from_bytes(hashlib.sha256(named.encode()).digest()[:4], "big")
 
 
 def check_sampler(name: str) -> None:

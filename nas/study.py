@@ -1,8 +1,10 @@
 """A study in an Optuna storage, shared by workers: each claims a candidate, judges it, and hands in its record.
 
-Claims are made one at a time. Whatever a worker held when it died is known from the storage, and claimed again.
+Claims are made one at a time, proposals before them. Whatever a worker held when it died is known from the storage, and
+claimed again.
 """
 
+import os
 import random
 import threading
 import warnings
@@ -13,13 +15,13 @@ from enum import Enum
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard import Replicate, Rung, StudyRecord, TrialRecord
-from srnas.nas.front_sampler import FrontSampler
+from srnas.nas.front_sampler import FrontSampler, Proposal
 from srnas.nas.proposals import PartCounter, SpaceDomain
 from srnas.nas.rungs import Decision, Halving, RungResult
 from srnas.nas.samplers import FRONT, derived_seed, make_baseline
@@ -143,26 +145,27 @@ class Search:
 
     def claim(self) -> Claim | Standing:
         """Return a candidate that no process has judged or judges, or why there is none."""
+        ahead = self._ahead()
         with critical(self.url, f"{self.settings.name}.claim"):
             self._reap()
-            trials = self._trials()
-            judged = [trial for trial in trials if "record" in trial.user_attrs]
-            running = [
-                trial for trial in trials if trial.state == TrialState.RUNNING and "record" not in trial.user_attrs
-            ]
+            judged, running = self._begun()
             if len(judged) + len(running) >= self.total or self._stalled():
                 return Standing.WAIT if running else Standing.DONE
             keys = {self._record(trial).genotype.key for trial in judged}
-            proposal = self._next(keys | {trial.user_attrs["key"] for trial in running})
+            proposal = self._next(keys | {trial.user_attrs["key"] for trial in running}, ahead)
             if proposal is None:
                 return Standing.WAIT if running else Standing.EXHAUSTED
             trial, architecture = proposal
-            trial.set_user_attr("key", architecture.key)
-            trial.set_user_attr("owner", owner())
             self.storage.record_heartbeat(trial._trial_id)
         predicted = self._trials()[trial.number].user_attrs.get("predicted", {})
         predictions = {f"surrogate.{name}": float(value) for name, value in predicted.items()}
         return Claim(trial.number, architecture, self.designs.get(architecture.key, ""), predictions, trial)
+
+    def _begun(self) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        """Return the judged trials and those that are being judged."""
+        trials = self._trials()
+        judged = [trial for trial in trials if "record" in trial.user_attrs]
+        return judged, [t for t in trials if t.state == TrialState.RUNNING and "record" not in t.user_attrs]
 
     @property
     def standing(self) -> Standing:
@@ -178,15 +181,28 @@ class Search:
         """What the trials are compared with."""
         return StudyRecord.model_validate_json(self.study.user_attrs["study"])
 
-    def _next(self, taken: set[str]) -> tuple[optuna.Trial, Architecture] | None:
+    def _ahead(self) -> Proposal[Architecture] | None:
+        """Return the front sampler's proposal for the next claim: the others need not wait while it is made."""
+        judged, running = self._begun()
+        if self.settings.sampler != FRONT or self._is_queued or len(judged) + len(running) >= self.total:
+            return None
+        # What one worker does repeats; several must not propose the same.
+        return self._front(os.getpid() if running else 0).propose(self.study)
+
+    @property
+    def _is_queued(self) -> bool:
+        return any(trial.state == TrialState.WAITING for trial in self._trials())
+
+    def _next(self, taken: set[str], ahead: Proposal[Architecture] | None) -> tuple[optuna.Trial, Architecture] | None:
         """Return an unseen candidate, or ``None`` if none can be found."""
         repeats = 0
         while True:
-            self.study.sampler = self._sampler()
-            with warnings.catch_warnings():  # Heartbeats are sent below.
-                warnings.filterwarnings("ignore", "Heartbeat of storage")
-                trial = self.study.ask()
-            architecture = self.space.suggest(trial)
+            if self.settings.sampler == FRONT and not self._is_queued:
+                if ahead is None or ahead.candidate.key in taken:
+                    ahead = self._front().propose(self.study)
+                trial, architecture = self._start(ahead)
+            else:
+                trial, architecture = self._ask()
             if architecture.key not in taken:
                 return trial, architecture
             trial.set_user_attr("duplicate", architecture.key)
@@ -198,21 +214,40 @@ class Search:
                     return None
                 self.study.enqueue_trial(self.space.params(unseen))
 
-    def _sampler(self) -> BaseSampler:
-        """Return the sampler of the next proposal: what it knows is in the storage, whoever proposes."""
-        settings, trials = self.settings, self._trials()
-        seed = derived_seed(settings.name, settings.seed, len(trials))
-        if settings.sampler != FRONT:
-            return make_baseline(settings.sampler, seed)
-        study = self.study_record
-        measured = {
-            record.genotype: record.latency.stable_ms
-            for trial in trials
-            if "record" in trial.user_attrs and (record := self._record(trial)).latency
-        }
+    def _ask(self) -> tuple[optuna.Trial, Architecture]:
+        """Return the next trial in the queue, or what a baseline proposes."""
+        name = "random" if self.settings.sampler == FRONT else self.settings.sampler
+        self.study.sampler = make_baseline(name, self._seed())
+        with warnings.catch_warnings():  # Heartbeats are sent by whoever judges it.
+            warnings.filterwarnings("ignore", "Heartbeat of storage")
+            trial = self.study.ask()
+        architecture = self.space.suggest(trial)
+        for name, value in _held(architecture).items():
+            trial.set_user_attr(name, value)
+        return trial, architecture
+
+    def _start(self, proposal: Proposal[Architecture]) -> tuple[optuna.Trial, Architecture]:
+        """Return a proposal as a trial, written at once: parameters one by one take longer than all else in a claim."""
+        answers = self.space.answers(proposal.candidate)
+        template = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params={name: value for name, (value, _) in answers.items()},
+            distributions={name: CategoricalDistribution(choices) for name, (_, choices) in answers.items()},
+            user_attrs={"predicted": proposal.predicted, **_held(proposal.candidate)},
+        )
+        trial_id = self.storage.create_new_trial(self.study._study_id, template)
+        return optuna.Trial(self.study, trial_id), proposal.candidate
+
+    def _seed(self, worker: int = 0) -> int:
+        return derived_seed(self.settings.name, self.settings.seed, len(self._trials()), worker)
+
+    def _front(self, worker: int = 0) -> FrontSampler[Architecture]:
+        """Return the front sampler: what it knows is in the storage, whoever proposes."""
+        study, records = self.study_record, self.records
+        measured = {record.genotype: record.latency.stable_ms for record in records if record.latency}
         return FrontSampler(
-            SpaceDomain(self.space, settings.budgets, self._counter, measured, self.table),
-            seed=seed,
+            SpaceDomain(self.space, self.settings.budgets, self._counter, measured, self.table),
+            seed=self._seed(worker),
             reference_point=(study.reference_psnr_y_db, study.reference_latency_ms),
             partial=self._first_rung,
         )
@@ -326,6 +361,11 @@ class Search:
         finally:
             ended.set()
             thread.join()
+
+
+def _held(architecture: Architecture) -> dict[str, Any]:
+    """Return what tells of a trial that this process judges it."""
+    return {"key": architecture.key, "owner": owner()}
 
 
 def _deaths(trial: FrozenTrial) -> int:

@@ -40,22 +40,26 @@ def work(search: Search, judge: Judge, publisher: Publisher) -> Standing:
         return patiently(action, search.url, observer.on_note)
 
     shown = {record.number for record in lasting(lambda: search.records)}
-    due = SETTLED
+    due, mine, idle = SETTLED, set[int](), True
     while True:
         records = lasting(lambda: search.records)
         for record in (record for record in records if record.number not in shown):
             shown.add(record.number)
             observer.on_record(record, is_on_front(record, records))
-        publisher.publish(records)
+        # Others write what they judged; what one of them left when it died is looked for where there is time.
+        publisher.publish(records, None if idle else mine)
         if len(records) >= due:
             due = 2 * len(records)
             _drop_proxies(judge, records)
         claim = lasting(search.claim)
+        idle = not isinstance(claim, Claim)
         if isinstance(claim, Claim):
+            mine.add(claim.number)
             _work_on(claim, search, judge)
         elif claim is Standing.WAIT:
             time.sleep(_POLL_S)
         else:
+            publisher.publish(lasting(lambda: search.records))
             return claim
 
 

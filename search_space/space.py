@@ -190,15 +190,19 @@ class SearchSpace:
         name = f"{prefix}{gene}{suffix if len(labels) < len(every) else ''}"
         return labels[trial.suggest_categorical(name, list(labels))]
 
-    def params(self, architecture: Architecture) -> dict[str, Any]:
-        """Return the Optuna parameters with which :meth:`suggest` gives ``architecture``.
+    def answers(self, architecture: Architecture) -> dict[str, tuple[Any, Sequence[Any]]]:
+        """Return by name the Optuna parameters with which :meth:`suggest` gives ``architecture``, and their choices.
 
         Raises:
             InputError: If the space does not contain it.
         """
         recorder = _Recorder(self._genes(architecture))
         assert self.suggest(recorder) == architecture
-        return recorder.params
+        return recorder.answers
+
+    def params(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the parameters of :meth:`answers` alone."""
+        return {name: value for name, (value, _) in self.answers(architecture).items()}
 
     def _genes(self, architecture: Architecture) -> dict[str, Any]:
         if not self.contains(architecture):
@@ -333,7 +337,7 @@ class _Recorder:
         self.genes = genes
         self.redraw = redraw
         self.rng = rng or random.Random(0)
-        self.params: dict[str, Any] = {}
+        self.answers: dict[str, tuple[Any, Sequence[Any]]] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         gene = name.partition("@")[0]
@@ -342,7 +346,7 @@ class _Recorder:
             value = self.rng.choice(choices)
         elif gene == self.redraw:
             value = self.rng.choice(_without(choices, value))
-        self.params[name] = value
+        self.answers[name] = value, choices
         return value
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import torch._dynamo  # noqa: F401  Counting a network imports it, which takes a second.
 
 from srnas.leaderboard import Quality, Rung, StudyRecord, TrialRecord
 from srnas.nas import study

@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState
 from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard import Rung, Store
@@ -35,7 +35,7 @@ from srnas.search_space import InputError
 def simulated(workspace, space_file):
     """Return a function that opens the simulated study once more."""
     url = storage_url(workspace, "shared")
-    return lambda total=6: open_simulated(url, workspace, "shared", space_file, total, 0)
+    return lambda total=6, sampler="random": open_simulated(url, workspace, "shared", space_file, total, 0, sampler)
 
 
 @pytest.fixture
@@ -65,6 +65,30 @@ def test_two_workers_never_hold_the_same(simulated):
     other = second.claim()
     assert one.architecture.key != other.architecture.key
     assert {one.number, other.number} == {0, 1}
+
+
+def test_of_two_workers_with_one_proposal_one_gets_it(simulated, monkeypatch):
+    first, second = (simulated(20, "front")[0] for _ in range(2))
+    while first._is_queued:
+        owned_by(first, first.claim(), host="elsewhere")
+    proposal = first._ahead()
+    for search in (first, second):
+        monkeypatch.setattr(search, "_ahead", lambda: proposal)
+    one = first.claim()
+    owned_by(first, one, host="elsewhere")
+    other = second.claim()
+    assert one.architecture == proposal.candidate
+    assert other.architecture != proposal.candidate
+    assert first.space.suggest(FixedTrial(one.trial.params)) == one.architecture
+
+
+def test_what_a_dead_worker_left_unwritten_is_written_by_another(simulated, workspace):
+    search, judge, publisher = simulated(6)
+    for _ in range(2):
+        claim = search.claim()
+        search.finish(claim, judge.judge(claim.architecture, claim.number, gate=lambda *_: None))
+    work(search, judge, publisher)
+    assert sorted(load_board(workspace).rows["trial"]) == list(range(6))
 
 
 def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
