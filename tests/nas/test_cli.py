@@ -63,7 +63,7 @@ OPTIONS = {
         "--workspace"
     ),
     "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
-    "retime": "--device --runtime --dtype --memory-format --threads --limit --workspace --json",
+    "retime": "--device --runtime --dtype --memory-format --threads --limit --storage --workspace --json",
     "profile block": (
         "--channels --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
     ),
