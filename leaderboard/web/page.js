@@ -20,6 +20,8 @@ const trials = new Map();
 const curves = new Map();
 const read = new Map();
 let asked = 0;
+// Whether a change waits to be drawn: an answer that a later request overtook draws nothing.
+let owed = false;
 let started = false;
 let drawTable = () => {};
 let opener = null;
@@ -68,6 +70,7 @@ async function load(path) {
 /** Read the studies, and the trials of those that are shown and have changed; draw if anything did, or if `always`. */
 async function refresh(always = false) {
   const turn = ++asked;
+  owed ||= always;
   const answer = EMBEDDED ?? (await load("api/studies"));
   if (turn !== asked) return;
   const before = JSON.stringify([...studies.values()]);
@@ -87,7 +90,7 @@ async function refresh(always = false) {
       read.set(idOf(study), version(study));
     }
   }
-  if (always || !started || stale.length || before !== JSON.stringify([...studies.values()])) draw();
+  if (owed || !started || stale.length || before !== JSON.stringify([...studies.values()])) draw();
   tell();
   if (!started) start();
 }
@@ -139,6 +142,7 @@ function profileNames() {
 }
 
 function draw() {
+  owed = false;
   const shown = shownStudies();
   const profiles = profileNames();
   drawScope(shown, profiles);

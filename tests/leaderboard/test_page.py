@@ -269,6 +269,23 @@ def test_device_profiles_are_not_mixed_unless_overlaid(show, served):
     assert "device=" in page.url
 
 
+def test_a_choice_is_drawn_though_the_page_asks_again_before_it_is_answered(show, served):
+    page, held = show(), []
+    page.check(f"#devices input[value='{served[2]['elsewhere'].device.key}']")
+    expect(page.locator("#trials")).to_contain_text("Slow CPU")
+
+    def hold(route):
+        """Answer the first request together with the second."""
+        held.append(route)
+        for one in held if len(held) == 2 else held[2:][-1:]:
+            one.continue_()
+
+    page.route("**/api/studies", hold)
+    page.uncheck(f"#devices input[value='{served[2]['alpha'].device.key}']")
+    expect(page.locator("#trials")).not_to_contain_text("alpha")
+    assert len(held) >= 2
+
+
 def test_studies_are_overlaid_with_fronts_of_their_own(show):
     page = show()
     page.check("#split")
