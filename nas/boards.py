@@ -92,7 +92,7 @@ def load_records(workspace: Path, board: Board, numbers: Iterable[int]) -> list[
             between = f"between {min(runs)} and {max(runs)}" if runs else "not there yet"
             raise InputError(
                 f"study '{board.study.name}' must hold trial {number}, but its judged trials are {between}; "
-                "'srnas leaderboard' lists them."
+                "'srnas leaderboard' lists them, 'srnas leaderboard resync' writes to MLflow what it lacks."
             )
         found.append(store.trial(runs[number]))
     return found

@@ -107,7 +107,7 @@ def ask_briefly() -> None:
 class Publisher:
     """Writes the records of a study to MLflow, each once, whichever of its workers has it.
 
-    The study's storage holds every record, so it is the spool: what MLflow lacks is written at the next call.
+    The study's storage holds every record, so it is the spool: what MLflow lacks is written at the next call about it.
 
     Args:
         workspace: Folder of the MLflow store and its artifacts.

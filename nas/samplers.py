@@ -1,4 +1,4 @@
-"""Samplers by name, seeded so that no two proposals of a study, whoever makes them, draw the same numbers."""
+"""Samplers by name, seeded so that a proposal draws other numbers than those before it, whoever made them."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def make_baseline(name: str, seed: int) -> BaseSampler:
     return BASELINES[name](seed)
 
 
-def derived_seed(study: str, seed: int, num_trials: int, worker: int = 0) -> int:
+def derived_seed(study: str, seed: int, num_trials: int, worker: str = "") -> int:
     """Return the seed of a study's next proposal.
 
     Args:
@@ -35,7 +35,7 @@ def derived_seed(study: str, seed: int, num_trials: int, worker: int = 0) -> int
         num_trials: Trials that the study holds so far.
         worker: Tells workers apart that propose at the same time.
     """
-    named = f"{study}:{seed}:{num_trials}{f':{worker}' if worker else ''}"
+    named = f"{study}:{seed}:{num_trials}{worker}"
     return int.from_bytes(hashlib.sha256(named.encode()).digest()[:4], "big")
 
 

@@ -110,7 +110,7 @@ def load_key(workspace: Path, key: str) -> Source:
 
 
 def find_search(workspace: Path, record: FinalRecord) -> tuple[StudyRecord, TrialRecord] | None:
-    """Return study and trial that judged what is trained on the long schedule, if they can be read."""
+    """Return study and trial that judged what is trained on the long schedule, if they are there still."""
     if record.trial is None:
         return None
     try:
@@ -119,7 +119,8 @@ def find_search(workspace: Path, record: FinalRecord) -> tuple[StudyRecord, Tria
             [trial] = load_records(workspace, board, [record.trial])
     except (InputError, StoreLostError):
         return None
-    return board.study, trial
+    # Another study may have taken the name.
+    return (board.study, trial) if trial.genotype == record.genotype else None
 
 
 def _check(request: SourceRequest) -> None:

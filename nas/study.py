@@ -4,7 +4,6 @@ Claims are made one at a time, proposals before them. Whatever a worker held whe
 claimed again.
 """
 
-import os
 import random
 import threading
 import warnings
@@ -182,12 +181,16 @@ class Search:
         return StudyRecord.model_validate_json(self.study.user_attrs["study"])
 
     def _ahead(self) -> Proposal[Architecture] | None:
-        """Return the front sampler's proposal for the next claim: the others need not wait while it is made."""
+        """Return the front sampler's proposal for the next claim: the others need not wait while it is made.
+
+        What they claim meanwhile is not believed, but it is not claimed again.
+        """
         judged, running = self._begun()
-        if self.settings.sampler != FRONT or self._is_queued or len(judged) + len(running) >= self.total:
+        full = len(judged) + len(running) >= self.total or self._stalled()
+        if self.settings.sampler != FRONT or self._is_queued or full:
             return None
         # What one worker does repeats; several must not propose the same.
-        return self._front(os.getpid() if running else 0).propose(self.study)
+        return self._front(str(owner()) if running else "").propose(self.study)
 
     @property
     def _is_queued(self) -> bool:
@@ -238,10 +241,10 @@ class Search:
         trial_id = self.storage.create_new_trial(self.study._study_id, template)
         return optuna.Trial(self.study, trial_id), proposal.candidate
 
-    def _seed(self, worker: int = 0) -> int:
+    def _seed(self, worker: str = "") -> int:
         return derived_seed(self.settings.name, self.settings.seed, len(self._trials()), worker)
 
-    def _front(self, worker: int = 0) -> FrontSampler[Architecture]:
+    def _front(self, worker: str = "") -> FrontSampler[Architecture]:
         """Return the front sampler: what it knows is in the storage, whoever proposes."""
         study, records = self.study_record, self.records
         measured = {record.genotype: record.latency.stable_ms for record in records if record.latency}
@@ -271,7 +274,7 @@ class Search:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         stale = self.storage._get_stale_trial_ids(self.study._study_id) if running else ()
         for trial in running:
-            held = trial.user_attrs.get("owner")  # Without one, its worker died while it claimed.
+            held = trial.user_attrs.get("owner")  # Without one, its worker died while it asked.
             mine = held == owner()  # This process judges nothing while it claims.
             if mine or trial._trial_id in stale or not has_live_owner(trial):
                 self._bury(trial, _deaths(trial) + (held is not None))

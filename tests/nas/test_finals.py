@@ -17,7 +17,7 @@ from srnas.nas.finals import train_final
 from srnas.nas.launch import launch
 from srnas.nas.observer import Observer
 from srnas.nas.settings import Budgets
-from srnas.nas.sources import load_key
+from srnas.nas.sources import find_search, load_key
 from srnas.nas.team import Team
 from srnas.nas.validation_sets import load_sets
 from srnas.search_space import InputError
@@ -195,7 +195,10 @@ def test_a_trial_that_scored_better_is_shipped(run, search_request, train_comman
     source = load_key(workspace, row["key"])
     assert (source.final, source.trial.number, source.checkpoint.parents[1].name) == (None, row["trial"], "cache")
     source.checkpoint.unlink()
-    assert load_key(workspace, row["key"]).final is not None
+    final = load_key(workspace, row["key"]).final
+    assert find_search(workspace, final.record)[1].number == row["trial"]
+    # A study of that name may be another one by now.
+    assert find_search(workspace, final.record.model_copy(update={"architecture": TINY.to_dict()})) is None
 
 
 def test_mlflow_that_does_not_answer_is_written_later(final_request, monkeypatch):

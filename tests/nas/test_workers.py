@@ -79,6 +79,7 @@ def test_of_two_workers_with_one_proposal_one_gets_it(simulated, monkeypatch):
     other = second.claim()
     assert one.architecture == proposal.candidate
     assert other.architecture != proposal.candidate
+    assert other.number == one.number + 1
     assert first.space.suggest(FixedTrial(one.trial.params)) == one.architecture
 
 
@@ -163,14 +164,16 @@ def test_a_rung_stops_what_all_neighbours_dominate(simulated):
     assert "neighbours in latency at 1 iterations" in last.reason
 
 
-def test_patience_ends_a_study(simulated):
-    search, judge, publisher = simulated(40)
+@pytest.mark.parametrize("sampler", ["random", "front"])
+def test_patience_ends_a_study(simulated, sampler):
+    search, judge, publisher = simulated(40, sampler)
     search.begin(lambda: search.study_record, patience=3)
     from srnas.nas.worker import work
 
     assert work(search, judge, publisher) is Standing.DONE
     assert 3 < len(search.records) < 40
     assert since_rise(search.study_record, search.records) == 3
+    assert search._ahead() is None
     assert list_studies(publisher.workspace)[0].state == "converged"
 
 
