@@ -185,9 +185,10 @@ class Search:
 
         What they claim meanwhile is not believed, but it is not claimed again.
         """
+        if self.settings.sampler != FRONT or self._is_queued:
+            return None
         judged, running = self._begun()
-        full = len(judged) + len(running) >= self.total or self._stalled()
-        if self.settings.sampler != FRONT or self._is_queued or full:
+        if len(judged) + len(running) >= self.total or self._stalled():
             return None
         # What one worker does repeats; several must not propose the same.
         return self._front(str(owner()) if running else "").propose(self.study)

@@ -2,25 +2,18 @@
 
 import json
 import math
-import os
 import shutil
-import urllib.error
-import urllib.request
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from handmade import study, trial
-from serving import serving
+from filled import HOSTILE, made
 
-from srnas.leaderboard import Rung, Sizes, Store, rank, write_page
-from srnas.search_space import Architecture, Position
+from srnas.leaderboard import rank, write_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = Path("test-output/screenshots")
-HOSTILE = '<img src=x onerror=document.title="owned">'
 
 # As MLflow shows an HTML artifact.
 SANDBOX = """text => {
@@ -32,94 +25,6 @@ SANDBOX = """text => {
 }"""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
-
-
-def architecture(*trunks):
-    return Architecture(scale=2, channels=6, positions=tuple(Position(trunk=trunk) for trunk in trunks)).to_dict()
-
-
-def made(number, psnr, latency_ms, *trunks, **fields):
-    """Return a trial of so much PSNR and latency."""
-    rounds = (latency_ms, 1.02 * latency_ms, 1.05 * latency_ms)
-    images = (psnr - 0.1 * (number % 3), psnr + 0.1 * (number % 3))
-    macs = 1_000_000 * len(trunks) + number
-    sizes = Sizes(input_shape=(1, 3, 8, 8), params=1000, macs=macs, other_ops=0, activations=1)
-    one = trial(number, images, rounds, images="ab", ended_ms=1_000_000 + 60_000 * number)
-    return one.model_copy(
-        update={
-            "architecture": architecture(*trunks),
-            "sizes": sizes,
-            "rungs": (Rung(iteration=10, psnr_y_db=psnr - 1), Rung(iteration=30, psnr_y_db=psnr)),
-            **fields,
-        }
-    )
-
-
-def fill(store, record, trials):
-    parent = store.open_study(record)
-    for one in trials:
-        store.write_trial(parent, record, one.model_copy(update={"study": record.name}))
-    return parent
-
-
-ALPHA = [
-    made(0, 31.0, 1.0, "conv", design="plain-small"),
-    made(1, 32.0, 2.0, "conv", "conv"),
-    made(2, 31.5, 3.0, "dw", "conv"),
-    made(3, 33.0, 5.0, "conv", "conv", "conv"),
-    made(4, 32.5, 8.0, "dw", "dw"),
-    trial(5, 0.0, state="over_budget").model_copy(update={"reason": "latency_ms=20 > 10", "latency": None}),
-]
-BETA = [made(0, 32.2, 1.8, "dw"), made(1, 31.1, 4.0, "conv")]
-
-
-def store_of(folder):
-    store = Store(folder)
-    slow = replace(study().device, name="Slow CPU")
-    newer = replace(slow, torch_version="9.9")
-    records = {
-        "alpha": study(),
-        "beta": study(),
-        "live": study().model_copy(update={"device": newer}),
-        "elsewhere": study().model_copy(update={"device": slow}),
-        "larger": study().model_copy(update={"scale": 4}),
-        HOSTILE: study().model_copy(update={"scale": 3, "validation": HOSTILE}),
-    }
-    records = {name: record.model_copy(update={"name": name}) for name, record in records.items()}
-    for name in ("larger", HOSTILE):
-        fill(store, records[name], [made(0, 31.0, 1.0, "conv"), made(1, 30.0, 2.0, "conv", state="failed")])
-    for run_id in store.rows(records[HOSTILE])["run_id"]:
-        for tag in ("design", "error", "key", "architecture", "latency_flags", "protocol"):
-            store.client.set_tag(run_id, f"srnas.{tag}", HOSTILE)
-    # A study of the same name for another task.
-    fill(store, study().model_copy(update={"name": "alpha", "scale": 4}), [made(0, 29.0, 1.0, "conv")])
-    # In the order in which studies are offered: the newest is shown first.
-    parents = {
-        name: fill(store, records[name], trials)
-        for name, trials in (
-            ("live", [made(0, 30.9, 7.0, "conv"), made(1, 31.9, 8.0, "conv")]),
-            ("elsewhere", [made(0, 30.9, 9.0, "conv")]),
-            ("beta", BETA),
-            ("alpha", ALPHA),
-        )
-    }
-    for name in ("elsewhere", "beta", "alpha"):
-        store.close_study(parents[name], {}, ())
-    # A trial whose process died while it wrote.
-    run_id = store.write_trial(parents["alpha"], records["alpha"], made(9, 99.0, 0.1, "conv"))
-    store.client.update_run(run_id, "RUNNING")
-    return store, records, parents
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory, _migrated):
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    folder = tmp_path_factory.mktemp("page") / "runs"
-    folder.mkdir()
-    shutil.copy(_migrated, folder / "mlflow.db")
-    filled = store_of(folder)
-    with serving(folder) as address:
-        yield address, *filled
 
 
 @pytest.fixture(scope="module")
@@ -463,59 +368,3 @@ def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path)
     frame = page.frame_locator("iframe")
     frame.locator("#trials tr[data-id='alpha:1']").click()
     expect(frame.locator("#panel")).to_contain_text("alpha, trial 1")
-
-
-def ask(url, **headers):
-    """Return status and headers of an answer."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20) as answer:
-            return answer.status, answer.headers
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code, error.headers
-
-
-@pytest.mark.parametrize("path", ["", "page.js", "api/studies", "api/trials?study=x2/alpha"])
-def test_routes_keep_to_their_host(served, path):
-    url = f"{served[0]}/leaderboard/{path}"
-    status, headers = ask(url, Origin="https://evil.example")
-    assert status == 200
-    assert "Access-Control-Allow-Origin" not in headers
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert ask(url, Host="evil.example")[0] == 403
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "leaderboard/../pyproject.toml",
-        "leaderboard/..%2f..%2fmlflow.db",
-        "leaderboard/%2e%2e/app.py",
-        "leaderboard/app.py",
-        "get-artifact?run_uuid={run}&path=../../../mlflow.db",
-        "get-artifact?run_uuid={run}&path=/etc/passwd",
-        "get-artifact?run_uuid=../..&path=mlflow.db",
-    ],
-)
-def test_paths_stay_within_the_store(served, path):
-    address, store, records, _ = served
-    run = store.rows(records["alpha"])["run_id"].iloc[0]
-    status, _ = ask(f"{address}/{path.format(run=run)}")
-    assert status in (400, 404)
-
-
-def test_asking_for_no_study_gives_none(served):
-    with urllib.request.urlopen(f"{served[0]}/leaderboard/api/trials?study=nobody%27%20or%201%3D1") as answer:
-        assert json.load(answer)["rows"] == []
-
-
-def test_what_a_page_is_told_of_a_trial_is_what_was_written(served):
-    with urllib.request.urlopen(f"{served[0]}/leaderboard/api/trials?study=x2/alpha") as answer:
-        found = json.load(answer)
-    rows = [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
-    assert [row["psnr_y_db"] for row in rows] == [31.0, 32.0, 31.5, 33.0, 32.5, None]
-    assert rows[5]["latency_ms"] is None
-    counts, _, volumes = zip(*found["curves"]["x2/alpha"], strict=True)
-    # Trials 0, 1 and 3 are the front; of them the third is slower than the reference of e ms.
-    assert counts == (0, 1, 2, 6)
-    assert volumes == pytest.approx((0.0, 1.0, 2 - math.log(2), 2 - math.log(2)))

@@ -168,8 +168,6 @@ def test_a_rung_stops_what_all_neighbours_dominate(simulated):
 def test_patience_ends_a_study(simulated, sampler):
     search, judge, publisher = simulated(40, sampler)
     search.begin(lambda: search.study_record, patience=3)
-    from srnas.nas.worker import work
-
     assert work(search, judge, publisher) is Standing.DONE
     assert 3 < len(search.records) < 40
     assert since_rise(search.study_record, search.records) == 3
