@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from srnas.nas.evaluation import evaluate
-from srnas.nas.pairs import Pair, make_pairs
-from srnas.nas.photos import load_folder
+from srnas.nas.images.evaluation import evaluate
+from srnas.nas.images.pairs import Pair, make_pairs
+from srnas.nas.images.photos import load_folder
 from srnas.search_space.checkpoints import load_network
 from srnas.search_space.published import published
 

@@ -24,7 +24,7 @@ import importlib.util
 import io
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srnas.profiling import InputShape, count
 from srnas.profiling.meta import to_meta
-from srnas.search_space import PUBLISHED, REGISTRY, build_block, published
+from srnas.search_space import PUBLISHED, REGISTRY, Network, build_block, published
 from srnas.search_space.blocks.nonlocal_ import NonLocal
 
 _BLOCKS: Mapping[str, tuple[str, dict[str, object]]] = {
@@ -162,11 +162,11 @@ def _deviation(got: float, exact: int) -> str:
     return "0" if got == exact else f"{100 * (got - exact) / exact:+.2f} %"
 
 
-def _print_networks(repeats: int) -> None:
+def _print_networks(names: Sequence[str], repeats: int) -> None:
     rows = []
-    for name in PUBLISHED:
+    for name in names:
         for scale in (2, 3, 4):
-            network = published(name, scale).build().deploy()
+            network = Network(published(name, scale)).deploy()
             row = [name, f"x{scale}", f"{len(list(network.modules())):,}"]
             for width, height in _OUTPUTS.values():
                 shape = (1, 3, height // scale, width // scale)
@@ -193,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What counters report of single blocks, and how long they take.")
     parser.add_argument("--channels", type=int, default=48, help="of the blocks; a multiple of 24")
     parser.add_argument("--size", type=int, default=128, help="height and width of the blocks' input")
+    parser.add_argument("--networks", nargs="+", choices=PUBLISHED, default=list(PUBLISHED), help="published networks")
     parser.add_argument("--repeats", type=int, default=5, help="counts of each network, of which the fastest stands")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of what is executed")
     options = parser.parse_args()
@@ -203,7 +204,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", "`torch.jit.*is deprecated", DeprecationWarning)
     torch.set_num_threads(options.threads)
     _print_blocks(options.channels, options.size)
-    _print_networks(options.repeats)
+    _print_networks(options.networks, options.repeats)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The leaderboard with 5,000 trials in 20 studies: the page in Chromium, the command, reading beside MLflow's search.
 
-Usage: python benchmarks/leaderboard.py [--studies 20] [--trials 250]
+Usage: python benchmarks/leaderboard.py [--studies 20] [--trials 250] [--repeats 3]
 
 Needs playwright and Chromium. The trials are made up: architectures of the space ``mobile``, latency and PSNR from a
 formula. One study is written as a search writes it, the others are copies of its rows in the database.
@@ -26,12 +26,14 @@ from mlflow.entities import ViewType
 from playwright.sync_api import sync_playwright
 from sqlalchemy import create_engine, text
 
-from srnas.leaderboard import Quality, Sizes, Store, StudyRecord, TrialRecord
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Quality, Sizes, TrialRecord
+from srnas.leaderboard.store.store import Store
 from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import SearchSpace
 
 _SEED = 0
-_SORTED = ("psnr_y_db", "latency_stable_ms", "macs_g", "study", "rank")
+_SORTED = ("psnr_y_db", "latency_fastest_ms", "macs_g", "study", "rank")
 # Returns the milliseconds until the table is laid out again.
 _SORT = """key => {
   const start = performance.now();
@@ -52,17 +54,17 @@ def _trials(number: int) -> Iterator[TrialRecord]:
             study="study00",
             number=index,
             state="complete" if rng.random() < 0.6 else "stopped",
-            architecture=architecture.to_dict(),
+            architecture=architecture,
             protocol="made-up",
             validation="held-out",
             sizes=Sizes(
                 input_shape=(1, 3, 64, 64), params=10**5, macs=int(1e7 * fastest), other_ops=0, activations=10**6
             ),
             latency=Latency(
-                latency_ms=statistics.median(rounds),
+                median_ms=statistics.median(rounds),
                 low_ms=min(rounds),
                 high_ms=max(rounds),
-                stable_ms=min(rounds),
+                fastest_ms=min(rounds),
                 reference_ratio=1.0,
                 first_call_ms=1.0,
                 rounds_ms=rounds,
@@ -88,7 +90,7 @@ def _fill(folder: Path, studies: int, trials: int) -> Store:
         bicubic_ssim_y=0.9,
         device=describe_device(Target()),
         reference_psnr_y_db=30.0,
-        reference_latency_ms=100.0,
+        reference_fastest_ms=100.0,
     )
     parent = store.open_study(record)
     for trial in _trials(trials):
@@ -110,7 +112,7 @@ def _fill(folder: Path, studies: int, trials: int) -> Store:
     return store
 
 
-def _timed(work: Callable[[], object], repeats: int = 3) -> float:
+def _timed(work: Callable[[], object], repeats: int) -> float:
     """Return the median of so many calls, in seconds."""
     found = []
     for _ in range(repeats):
@@ -120,7 +122,7 @@ def _timed(work: Callable[[], object], repeats: int = 3) -> float:
     return statistics.median(found)
 
 
-def _report_reading(store: Store) -> None:
+def _report_reading(store: Store, repeats: int) -> None:
     studies = store.studies()
     client, experiments = MlflowClient(tracking_uri=store.uri), store.experiments()
 
@@ -132,18 +134,19 @@ def _report_reading(store: Store) -> None:
             if not token:
                 return
 
-    ours, theirs = _timed(lambda: store.rows_of(studies)), _timed(search, 1)
+    ours, theirs = _timed(lambda: store.rows_of(studies), repeats), _timed(search, 1)
     print(f"reading {len(store.rows_of(studies))} trials: {ours:.2f} s; MLflow's search_runs: {theirs:.2f} s")
     print(f"ratio {theirs / ours:.1f}")
 
 
-def _report_command(folder: Path) -> None:
+def _report_command(folder: Path, repeats: int) -> None:
     libraries = "import mlflow, torch, pandas, rich.table, typer, plotext, pydantic, scipy.stats"
     command = "from srnas.nas.cli import main; main()"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
     def call(code: str, *arguments: str) -> float:
-        return _timed(lambda: subprocess.run([sys.executable, "-c", code, *arguments], check=True, **quiet))  # type: ignore[call-overload]
+        command = [sys.executable, "-c", code, *arguments]
+        return _timed(lambda: subprocess.run(command, check=True, **quiet), repeats)  # type: ignore[call-overload]
 
     whole, imports = call(command, "leaderboard", "--workspace", str(folder)), call(libraries)
     print(f"srnas leaderboard: {whole:.2f} s, of which its libraries take {imports:.2f} s to import")
@@ -171,12 +174,12 @@ def _serving(folder: Path) -> Iterator[str]:
         server.wait()
 
 
-def _report_page(address: str) -> None:
+def _report_page(address: str, repeats: int) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         loads, drawn = [], []
-        for _ in range(4):
+        for _ in range(repeats + 1):
             page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             page.goto(f"{address}/leaderboard/", wait_until="commit")
             page.wait_for_selector("html[data-ready]")
@@ -196,14 +199,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--trials", type=int, default=250, help="of each study")
+    parser.add_argument("--repeats", type=int, default=3, help="of what is timed; the page is loaded once more")
     options = parser.parse_args()
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     with tempfile.TemporaryDirectory() as folder:
         store = _fill(Path(folder), options.studies, options.trials)
-        _report_reading(store)
-        _report_command(Path(folder))
+        _report_reading(store, options.repeats)
+        _report_command(Path(folder), options.repeats)
         with _serving(Path(folder)) as address:
-            _report_page(address)
+            _report_page(address, options.repeats)
 
 
 if __name__ == "__main__":

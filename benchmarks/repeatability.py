@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.utils import benchmark
@@ -27,7 +28,7 @@ from srnas.search_space import build_block
 from srnas.search_space.registry import fold_all
 
 BLOCKS = ("lia", "aab", "mlka", "psa_parallel", "cbam", "se", "sk", "pa", "lkat", "gsau")
-CHANNELS, SIDE = 24, 64
+CHANNELS = 24
 REFERENCE = "reference"
 GOALS = {"quiet": "relative CV at most 3 %, tau at least .98", "loaded": "relative CV at most 7 %, tau at least .98"}
 # Keeps one core, its share of the caches and of the memory busy, as another experiment would.
@@ -47,8 +48,8 @@ def modules() -> dict[str, torch.nn.Module]:
     return {name: fold_all(build_block(name, CHANNELS).eval()) for name in BLOCKS}
 
 
-def _runs() -> Mapping[str, Callable[[], object]]:
-    x = torch.rand(1, CHANNELS, SIDE, SIDE)
+def _runs(side: int) -> Mapping[str, Callable[[], object]]:
+    x = torch.rand(1, CHANNELS, side, side)
     reference, y = (
         torch.nn.Conv2d(REFERENCE_SHAPE[1], REFERENCE_SHAPE[1], 3, padding=1).eval(),
         torch.rand(REFERENCE_SHAPE),
@@ -57,7 +58,7 @@ def _runs() -> Mapping[str, Callable[[], object]]:
     return {**runs, REFERENCE: lambda: reference(y)}
 
 
-def ours(budget_s: float) -> Figures:
+def ours(budget_s: float, side: int) -> Figures:
     """Interleaved rounds until the time is up; the fastest round."""
     warmup = 0.02 * budget_s
     protocol = replace(
@@ -65,24 +66,24 @@ def ours(budget_s: float) -> Figures:
         max_time_s=0.75 * budget_s, give_up_s=0.75 * budget_s,
     )  # fmt: skip
     seed = int.from_bytes(os.urandom(2))
-    measured = measure_latency(modules(), (1, CHANNELS, SIDE, SIDE), Target(), protocol=protocol, seed=seed)
-    found = {name: latency.stable_ms for name, latency in measured.latencies.items()}
+    measured = measure_latency(modules(), (1, CHANNELS, side, side), Target(), protocol=protocol, seed=seed)
+    found = {name: latency.fastest_ms for name, latency in measured.latencies.items()}
     latency = measured.latencies[BLOCKS[0]]
-    return {**found, REFERENCE: latency.stable_ms / latency.reference_ratio}
+    return {**found, REFERENCE: latency.fastest_ms / latency.reference_ratio}
 
 
-def blocked_autorange(budget_s: float) -> Figures:
+def blocked_autorange(budget_s: float, side: int) -> Figures:
     """The median of ``torch.utils.benchmark``."""
     share = budget_s / (len(BLOCKS) + 1)
-    timers = {name: benchmark.Timer("run()", globals={"run": run}, num_threads=1) for name, run in _runs().items()}
+    timers = {name: benchmark.Timer("run()", globals={"run": run}, num_threads=1) for name, run in _runs(side).items()}
     return {name: timer.blocked_autorange(min_run_time=share).median * 1e3 for name, timer in timers.items()}
 
 
-def plain_mean(budget_s: float) -> Figures:
+def plain_mean(budget_s: float, side: int) -> Figures:
     """The mean of 100 calls, and of 100 more while there is time."""
     share = budget_s / (len(BLOCKS) + 1)
     found = {}
-    for name, run in _runs().items():
+    for name, run in _runs(side).items():
         started, calls = time.perf_counter(), 0
         while not calls or time.perf_counter() - started < share:
             for _ in range(100):
@@ -92,25 +93,26 @@ def plain_mean(budget_s: float) -> Figures:
     return found
 
 
-WAYS: dict[str, Callable[[float], Figures]] = {
+WAYS: dict[str, Callable[[float, int], Figures]] = {
     "ours, fastest round": ours,
     "torch.utils.benchmark": blocked_autorange,
     "mean of 100 calls": plain_mean,
 }
 
 
-def one_process(way: str, budget_s: float) -> None:
-    """Time all blocks by one way and print the figures as JSON."""
+def one_process(way: str, budget_s: float, side: int) -> dict[str, Any]:
+    """Return the figures of all blocks by one way, and the seconds that they took."""
     torch.set_num_threads(1)
     started = time.perf_counter()
     with torch.inference_mode():
-        figures = WAYS[way](budget_s)
-    print(json.dumps({"figures": figures, "seconds": time.perf_counter() - started}))
+        figures = WAYS[way](budget_s, side)
+    return {"figures": figures, "seconds": time.perf_counter() - started}
 
 
-def _fresh(way: str, budget_s: float) -> dict[str, object]:
-    command = [sys.executable, __file__, "--way", way, "--budget-s", str(budget_s)]
-    found: dict[str, object] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def fresh_process(way: str, budget_s: float, side: int) -> dict[str, Any]:
+    """Return the same of a process that has just started."""
+    command = [sys.executable, __file__, "--way", way, "--budget-s", str(budget_s), "--side", str(side)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
@@ -126,15 +128,15 @@ def summary(processes: list[Figures]) -> tuple[float, float, float]:
     return statistics.fmean(absolute), statistics.fmean(relative), statistics.fmean(kendall_tau(a, b) for a, b in pairs)
 
 
-def run(condition: str, processes: int, budget_s: float) -> None:
+def run(condition: str, processes: int, timed: Callable[[str], dict[str, Any]]) -> None:
     """Run all ways in turn and print a line for each."""
     found: dict[str, list[Figures]] = {way: [] for way in WAYS}
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(processes):
         for way in WAYS:
-            result = _fresh(way, budget_s)
-            found[way].append(result["figures"])  # type: ignore[arg-type]
-            seconds[way].append(result["seconds"])  # type: ignore[arg-type]
+            result = timed(way)
+            found[way].append(result["figures"])
+            seconds[way].append(result["seconds"])
     print(f"\n{condition} (goal for ours: {GOALS[condition]})")
     print(f"{'':24}{'CV':>8}{'relative CV':>14}{'tau':>8}{'s each':>8}")
     for way, figures in found.items():
@@ -147,18 +149,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=7, help="fresh processes for each way")
     parser.add_argument("--budget-s", type=float, default=12.0, help="seconds in each of them")
+    parser.add_argument("--side", type=int, default=64, help="of the blocks' input, in pixels")
+    parser.add_argument("--smoke", action="store_true", help="time twice in this process: whether it runs, no more")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        one_process(arguments.way, arguments.budget_s)
+        print(json.dumps(one_process(arguments.way, arguments.budget_s, arguments.side)))
         return
-    print(f"{len(BLOCKS)} blocks, {CHANNELS} channels, {SIDE}x{SIDE}, {arguments.processes} processes")
+    processes = 2 if arguments.smoke else arguments.processes
+    print(f"{len(BLOCKS)} blocks, {CHANNELS} channels, {arguments.side}x{arguments.side}, {processes} processes")
     print(f"{describe_device(Target())}, {os.cpu_count()} cores, torch {torch.__version__}")
-    run("quiet", arguments.processes, arguments.budget_s)
+
+    def timed(way: str) -> dict[str, Any]:
+        if arguments.smoke:
+            return one_process(way, 0.01, arguments.side)
+        return fresh_process(way, arguments.budget_s, arguments.side)
+
+    run("quiet", processes, timed)
     with subprocess.Popen([sys.executable, "-c", COMPETITOR]) as competitor:
         try:
-            time.sleep(5)
-            run("loaded", arguments.processes, arguments.budget_s)
+            time.sleep(0 if arguments.smoke else 5)
+            run("loaded", processes, timed)
         finally:
             competitor.kill()
 

@@ -27,16 +27,20 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from srnas.leaderboard import hypervolume, non_dominated
-from srnas.nas.cache import ResultCache
-from srnas.nas.candidates import CandidateTraining
-from srnas.nas.evaluation import evaluate_bicubic
-from srnas.nas.observer import Observer
-from srnas.nas.pairs import PatchSampler, make_pairs
-from srnas.nas.photos import embedded_photos
-from srnas.nas.preparation import SearchRequest, latency_input, load_photos, study_settings, training_config
-from srnas.nas.rungs import Halving, RungResult
-from srnas.nas.training import build_seeded
+from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.nas.images.evaluation import evaluate_bicubic
+from srnas.nas.images.pairs import make_pairs
+from srnas.nas.images.patches import PatchSampler
+from srnas.nas.images.photos import embedded_photos
+from srnas.nas.judging.cache import ResultCache
+from srnas.nas.judging.candidate import CandidateTraining
+from srnas.nas.judging.draft import Draft
+from srnas.nas.judging.materials import Materials
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.plan import latency_input, load_photos, study_settings, training_config
+from srnas.nas.run.request import SearchRequest
+from srnas.nas.strategy.rungs import Halving, RungResult
+from srnas.nas.training.loop import build_seeded
 from srnas.profiling import Target, measure_latency
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
@@ -51,21 +55,21 @@ class Curve:
 
     key: str
     architecture: dict[str, Any]
-    latency_ms: float
+    fastest_ms: float
     psnr_db: tuple[float, ...]
 
     @property
     def point(self) -> tuple[float, float]:
         """PSNR at the end, and latency."""
-        return self.psnr_db[-1], self.latency_ms
+        return self.psnr_db[-1], self.fastest_ms
 
 
-def record(path: Path, number: int, console: Console) -> list[Curve]:
+def record(path: Path, number: int, iterations: int | None, console: Console) -> list[Curve]:
     """Return curves from ``path``; train what is missing, and write after each network."""
     curves = (
         [Curve(**{**c, "psnr_db": tuple(c["psnr_db"])}) for c in json.loads(path.read_text())] if path.exists() else []
     )
-    request = SearchRequest(workspace=Path(tempfile.mkdtemp()), device="cpu")
+    request = SearchRequest(workspace=Path(tempfile.mkdtemp()), device="cpu", iterations=iterations)
     space = SearchSpace.load(request.space, request.scale)
     config = training_config(request, space).model_copy(update={"rungs": SHARES})
     photos = load_photos(request, space, config)
@@ -74,7 +78,7 @@ def record(path: Path, number: int, console: Console) -> list[Curve]:
     pairs, held_out = (make_pairs(p, request.scale) for p in photos)
     cache = ResultCache(request.workspace, "curves")
     patches = PatchSampler(pairs, request.scale, config.patch, torch.device("cpu"))
-    training = CandidateTraining(settings, patches, held_out, cache, torch.device("cpu"), Observer())
+    materials = Materials(settings, patches, held_out, photos[1].name, cache, Observer())
     rng = random.Random(0)
     with Progress(console=console, transient=True) as bars:
         task = bars.add_task("recording curves", total=number, completed=len(curves))
@@ -83,8 +87,8 @@ def record(path: Path, number: int, console: Console) -> list[Curve]:
             networks = {a.key: build_seeded(a, 0).deploy() for a in batch}
             timed = measure_latency(networks, (1, 3, *size), Target(torch.device("cpu")))
             for architecture in batch:
-                rungs = training.run(architecture, {}, None).rungs
-                latency = timed.latencies[architecture.key].stable_ms
+                rungs = CandidateTraining(materials, architecture, Draft()).run().rungs
+                latency = timed.latencies[architecture.key].fastest_ms
                 curves.append(
                     Curve(architecture.key, architecture.to_dict(), latency, tuple(r.psnr_y_db for r in rungs))
                 )
@@ -117,7 +121,7 @@ class Rule:
 
 
 def ours(rungs: tuple[float, ...], eta: float, neighbours: int) -> Rule:
-    """Return the rule of ``nas/rungs.py``; nobody is spared here."""
+    """Return the rule of ``nas/strategy/rungs.py``; nobody is spared here."""
     halving = Halving(eta=eta, neighbours=neighbours, spared_share=0.0)
     shown = ", ".join(f"{rung:.2g}" for rung in rungs)
     name = f"ours: eta {eta:g}, {neighbours} neighbours, rungs at {shown}"
@@ -145,7 +149,7 @@ def replay(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float]) 
     spent, finished = 0.0, []
     for curve in curves:
         for share in rule.rungs:
-            result = RungResult(curve.key, curve.psnr_db[SHARES.index(share)], curve.latency_ms)
+            result = RungResult(curve.key, curve.psnr_db[SHARES.index(share)], curve.fastest_ms)
             survives = rule.survives(result, reached[share])
             reached[share].append(result)
             if not survives:
@@ -190,13 +194,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=Path, required=True)
     parser.add_argument("--networks", type=int, default=48)
+    parser.add_argument("--iterations", type=int, help="of each recorded training; by default those of the space")
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     console = Console(stderr=True)
-    curves = record(given.curves, given.networks, console)
+    curves = record(given.curves, given.networks, given.iterations, console)
     bicubic = evaluate_bicubic(make_pairs(embedded_photos("held-out"), 2), 2).mean_psnr_y_db
-    reference = bicubic, max(curve.latency_ms for curve in curves)
+    reference = bicubic, max(curve.fastest_ms for curve in curves)
     parts = {"all": curves, "one half": curves[::2], "other half": curves[1::2]}
     with console.status("replaying"):
         rows = {name: compare(part, reference, given.orders) for name, part in parts.items()}

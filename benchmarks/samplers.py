@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from srnas.leaderboard import hypervolume, non_dominated
-from srnas.nas.domain import Choices
-from srnas.nas.front_sampler import FrontSampler
+from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.nas.strategy.domain import Choices
+from srnas.nas.strategy.front_sampler import FrontSampler
 
 POSITIONS, BLOCKS, WIDTHS, TAILS = 12, 7, (16, 24, 36, 48), 3
 PSNR_NOISE_DB, LATENCY_NOISE = 0.015, 0.01
@@ -83,7 +83,7 @@ class Problem:
         full = {f"p{i:02d}": dearest for i in range(POSITIONS)} | {"width": WIDTHS[-1], "tail": TAILS - 1}
         return self.psnr_db(empty), self.latency_ms(full)
 
-    def best_known(self, seed: int = 0, generations: int = 400) -> list[tuple[float, float]]:
+    def best_known(self, generations: int, seed: int = 0) -> list[tuple[float, float]]:
         """Return the front of a long evolution without noise."""
         rng, domain = random.Random(seed), Choices(self.distributions, self.latency_ms)
         members = [domain.sample(rng) for _ in range(200)]
@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--samplers", default="front,gp,nsga2-50,nsga2-20,tpe,tpe-multivariate,random")
     parser.add_argument("--variants", default="smooth,rugged")
+    parser.add_argument("--generations", type=int, default=400, help="of the evolution that finds the reference")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -154,7 +155,9 @@ def main() -> None:
                     bars.update(task, description=f"{variant} {name}")
                     runs.setdefault(name, []).append(run(problem, samplers(problem)[name](seed), seed, given.trials))
                     bars.advance(task)
-            union = problem.best_known() + [problem.point(p) for many in runs.values() for one, _ in many for p in one]
+            union = problem.best_known(given.generations) + [
+                problem.point(p) for many in runs.values() for one, _ in many for p in one
+            ]
             whole = hypervolume(union, problem.reference)
             for name, many in runs.items():
                 shares = {

@@ -21,20 +21,22 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from srnas.leaderboard import hypervolume, non_dominated
-from srnas.leaderboard.record import TrialRecord
-from srnas.nas.samplers import BASELINES, FRONT
-from srnas.nas.stored import stored_records
+from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.strategy.samplers import BASELINES, FRONT
+from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.workspace import Workspace
 
 _STUDY = "race"
+_ENDLESS = 1000
 _PROGRAM = (sys.executable, "-c", "from srnas.nas.cli import main; main()")
 
 
-def run(sampler: str, seed: int, seconds: float, options: list[str]) -> tuple[float, list[TrialRecord]]:
+def run(sampler: str, seed: int, seconds: float, trials: int, options: list[str]) -> tuple[float, list[TrialRecord]]:
     """Return bicubic's PSNR and the finished trials of a search that is interrupted after a while."""
     rungs = "halving" if sampler == FRONT else "none"
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--sampler", sampler, "--rungs", rungs, "--seed", str(seed), "--trials", "1000", "--study", _STUDY]
+        given = f"--sampler {sampler} --rungs {rungs} --seed {seed} --trials {trials} --study {_STUDY}".split()
         process = subprocess.Popen(
             [*_PROGRAM, "search", *given, "--workspace", folder, *options],
             stdout=subprocess.DEVNULL,
@@ -47,8 +49,9 @@ def run(sampler: str, seed: int, seconds: float, options: list[str]) -> tuple[fl
             process.terminate()
             process.communicate()
         else:
-            raise SystemExit(f"the search with {sampler} must last {seconds} s, but it ended:\n{said}")
-        _, study, records = stored_records(Path(folder), _STUDY)
+            if process.returncode or trials == _ENDLESS:
+                raise SystemExit(f"the search with {sampler} must last {seconds} s, but it ended:\n{said}")
+        _, study, records = load_study(Workspace(Path(folder)), _STUDY)
         return study.reference_psnr_y_db, records
 
 
@@ -57,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=_ENDLESS, help="after which a search ends before its time")
     parser.add_argument("--samplers", default=",".join((FRONT, *BASELINES)))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("options", nargs="*", help="of srnas search, after --")
@@ -69,7 +73,7 @@ def main() -> None:
         for seed in range(given.seeds):
             for name in names:
                 bars.update(task, description=f"seed {seed} {name}")
-                worst_psnr, records = run(name, seed, given.seconds, given.options)
+                worst_psnr, records = run(name, seed, given.seconds, given.trials, given.options)
                 found[name].append(records)
                 points_found = [record.point for record in records if record.point]
                 bars.console.print(f"seed {seed} {name}: {sorted(points_found, key=lambda point: point[1])}")

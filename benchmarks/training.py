@@ -29,9 +29,11 @@ import torch
 from PIL import Image as PillowImage
 from torch.utils.data import DataLoader, Dataset
 
-from srnas.nas.pairs import Pair, PatchSampler, make_pairs
-from srnas.nas.photos import embedded_photos
-from srnas.nas.training import Progress, TrainingConfig, build_seeded, train
+from srnas.nas.images.pairs import Pair, make_pairs
+from srnas.nas.images.patches import PatchSampler
+from srnas.nas.images.photos import embedded_photos
+from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
+from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import Target, describe_device
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
@@ -41,6 +43,7 @@ _WORKERS = 2
 _GOAL = 0.95
 # Where `train` first reports, and longer than the batches that the workers prepare ahead (2 each).
 _WARM_UP = 10
+_WHOLE = slice(None)
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -51,8 +54,9 @@ class _Feed(PatchSampler):
     def __init__(self, batches: Iterator[Batch]) -> None:
         self._batches = batches
 
-    def draw(self, batch: int, generator: torch.Generator) -> Batch:
-        return next(self._batches)
+    def draw(self, batch: int, generator: torch.Generator, share: slice = _WHOLE) -> Batch:
+        lr, hr = next(self._batches)
+        return lr[share], hr[share]
 
 
 class _Files(Dataset[Batch]):
@@ -82,9 +86,9 @@ class _Files(Dataset[Batch]):
 
 
 def _images_per_s(architecture: Architecture, patches: PatchSampler, config: TrainingConfig) -> float:
-    reports: list[Progress] = []
+    reports: list[TrainingProgress] = []
     network = build_seeded(architecture, config.seed)
-    train(network, patches, config, torch.device("cpu"), on_step=reports.append)
+    train(network, patches, config, Compute(torch.device("cpu")), on_step=reports.append)
     first, last = reports[0], reports[-1]
     return (last.iteration - first.iteration) * config.batch / (last.train_s - first.train_s)
 

@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from srnas.leaderboard import Store
-from srnas.nas.storage import storage_url
-from srnas.nas.stored import stored_records
+from srnas.leaderboard.store.store import Store
+from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.workspace import Workspace
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "nas"))
 from simulated import nursery
 
@@ -33,13 +34,13 @@ def rate(number: int, trials: int, seconds: float, sampler: str, storage: str | 
     """Return the trials per second of a fresh study with so many workers."""
     name = f"workers-{time.time_ns()}"
     with tempfile.TemporaryDirectory() as folder:
-        url = storage_url(Path(folder), name, storage)
+        url = Workspace(Path(folder)).study_url(name, storage)
         Store(Path(folder))  # Made once, whoever works.
         with nursery(url, folder, name, "tiny", trials, seconds, sampler) as start:
             workers = [start() for _ in range(number)]
             while any(map(psutil.pid_exists, workers)):
                 time.sleep(_POLL_S)
-        _, _, records = stored_records(Path(folder), name, storage)
+        _, _, records = load_study(Workspace(Path(folder)), name, storage)
     elapsed_ms = max(record.ended_ms for record in records) - min(record.started_ms for record in records)
     return len(records) / elapsed_ms * 1e3
 

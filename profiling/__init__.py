@@ -3,8 +3,9 @@
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count
 from srnas.profiling.device import DeviceProfile, Target, cpu_threads, describe_device, resolve_device, resolve_threads
-from srnas.profiling.latency import Latency, Measurement, default_protocol, measure_latency
+from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease, device_share
+from srnas.profiling.measurement import Latency, MeasuredNetwork, Measurement
 from srnas.profiling.positions import by_block, by_position
 from srnas.profiling.profiles import Profile, profile
 from srnas.profiling.roofline import Roofline, measure_roofline
@@ -22,6 +23,7 @@ __all__ = [
     "InputShape",
     "Latency",
     "LatencyProtocol",
+    "MeasuredNetwork",
     "Measurement",
     "ModuleCounts",
     "Profile",

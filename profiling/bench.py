@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
 import torch
 
 from srnas.profiling.preflight import read_gpu
-from srnas.profiling.rounds import DeviceState
+from srnas.profiling.rounds import DeviceState, Timed, Way
 
 Run = Callable[[], object]
 
@@ -28,30 +28,26 @@ class CpuBench:
     """Times callables with the clock of the host.
 
     Args:
-        runs: What is timed, by name.
+        runs: What is timed; before each call of what is timed cold, the caches are overwritten.
         threads: Torch's threads for each of them; what is missing here runs with those that are set.
-        cold: Names of those before each of whose calls the caches are overwritten.
     """
 
-    def __init__(
-        self, runs: Mapping[str, Run], threads: Mapping[str, int] | None = None, cold: Collection[str] = ()
-    ) -> None:
+    def __init__(self, runs: Mapping[Timed, Run], threads: Mapping[Timed, int] | None = None) -> None:
         self._runs = runs
         self._threads = threads or {}
-        self._cold = cold
-        self._flush = torch.empty(_COLD_FACTOR * last_cache_bytes() if cold else 0, dtype=torch.uint8)
+        self._flush = torch.empty(_COLD_FACTOR * last_cache_bytes() if _any_cold(runs) else 0, dtype=torch.uint8)
         self._process = psutil.Process()
         self._seen = self._read()
 
-    def time(self, name: str, calls: int) -> list[float]:
+    def time(self, subject: Timed, calls: int) -> list[float]:
         """Run a subject so many times and return the duration of each call in milliseconds."""
-        run, clock = self._runs[name], time.perf_counter_ns
-        threads = self._threads.get(name)
+        run, clock = self._runs[subject], time.perf_counter_ns
+        threads = self._threads.get(subject)
         if threads not in (None, torch.get_num_threads()):
             torch.set_num_threads(threads)
         durations = []
         for _ in range(calls):
-            if name in self._cold:
+            if subject.way is Way.COLD:
                 self._flush.fill_(1)
             start = clock()
             run()
@@ -69,6 +65,7 @@ class CpuBench:
 
     def _read(self) -> tuple[float, float, float]:
         machine, own = psutil.cpu_times(), self._process.cpu_times()
+        # What follows the first eight is time of guests, which is part of the user's already.
         busy = sum(machine[:8]) - machine.idle - getattr(machine, "iowait", 0.0)
         return time.monotonic(), busy, own.user + own.system
 
@@ -84,27 +81,25 @@ class CudaBench:
     """Times callables with CUDA events, queued behind a sleep kernel, one synchronisation per burst.
 
     Args:
-        runs: What is timed, by name.
+        runs: What is timed; before each call of what is timed cold, the L2 cache is overwritten.
         device: Where they run.
-        cold: Names of those before each of whose calls the L2 cache is overwritten.
     """
 
-    def __init__(self, runs: Mapping[str, Run], device: torch.device, cold: Collection[str] = ()) -> None:
+    def __init__(self, runs: Mapping[Timed, Run], device: torch.device) -> None:
         self._runs = runs
         self._device = device
-        self._cold = cold
-        size = _COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size if cold else 0
+        size = _COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size if _any_cold(runs) else 0
         self._flush = torch.empty(size, dtype=torch.uint8, device=device)
 
-    def time(self, name: str, calls: int) -> list[float]:
+    def time(self, subject: Timed, calls: int) -> list[float]:
         """Run a subject so many times, in whole replays, and return the duration of a call in milliseconds for each."""
-        run = self._runs[name]
-        per_run = run.calls_per_run if isinstance(run, Replay) else 1
+        run = self._runs[subject]
+        per_run = run.calls_per_run if isinstance(run, GraphReplay) else 1
         pairs = [(_event(), _event()) for _ in range(max(1, calls // per_run))]
         torch.cuda.synchronize(self._device)
         torch.cuda._sleep(_SLEEP_CYCLES)
         for start, end in pairs:
-            if name in self._cold:
+            if subject.way is Way.COLD:
                 self._flush.fill_(1)
             start.record()
             run()
@@ -126,7 +121,11 @@ class CudaBench:
         return DeviceState(gpu.clock_mhz, gpu.throttled, gpu.intruders)
 
 
-class Replay:
+def _any_cold(runs: Mapping[Timed, Run]) -> bool:
+    return any(subject.way is Way.COLD for subject in runs)
+
+
+class GraphReplay:
     """Many calls captured in a CUDA graph: what the device needs without the host's launches.
 
     Args:
@@ -135,6 +134,7 @@ class Replay:
     """
 
     def __init__(self, run: Run, device: torch.device) -> None:
+        # A graph is captured after a few calls on a stream that is not the default one, as PyTorch asks.
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):

@@ -14,11 +14,13 @@ from typing import Literal
 
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import DeviceProfile, Target
-from srnas.profiling.latency import Latency, measure_latency
+from srnas.profiling.latency import measure_latency
+from srnas.profiling.measurement import Latency
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import Interval, median_interval
-from srnas.search_space import Architecture
+from srnas.search_space import Architecture, Network
 
+# What the second side is, beside the first.
 Verdict = Literal["faster", "slower", "tie"]
 
 
@@ -53,8 +55,8 @@ class Comparison:
 
     Attributes:
         processes: The ratio in each process.
-        latencies: Of both sides, in each process.
-        devices: What the latencies of both sides belong to.
+        latencies: Latencies of both sides, in each process.
+        devices: Device profiles of both sides.
     """
 
     processes: tuple[Ratio, ...]
@@ -93,7 +95,7 @@ def compare(
         first: What the ratio is relative to.
         second: What is compared with it.
         processes: How many; with fewer than 3 the layout of a process's memory may decide.
-        protocol: By default that of the device.
+        protocol: Rules of the measurement; by default those of the device.
         on_process: Told of the number of processes that are done.
 
     Raises:
@@ -116,7 +118,7 @@ def _compare_once(
     sides = {"first": first, "second": second}
     names = random.Random(seed).sample(list(sides), 2)  # The one that is built first may get the better memory.
     measured = measure_latency(
-        {name: sides[name].architecture.build().deploy() for name in names},
+        {name: Network(sides[name].architecture).deploy() for name in names},
         {name: sides[name].input_shape for name in names},
         {name: sides[name].target for name in names},
         protocol=protocol,

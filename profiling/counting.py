@@ -63,7 +63,7 @@ class Counts:
         bytes_moved: Bytes that operators read and write, as if nothing was fused and no cache held: each reads its
             tensors and writes its results once, a view moves nothing, and an unknown operator is left out.
         operators: Calls of operators that move bytes: what a runtime that fuses nothing launches.
-        dtype: Of the input, as ``bytes_moved`` is stated for it: ``float32``, ``float16``, ...
+        dtype: Data type of the input, for which ``bytes_moved`` is stated: ``float32``, ``float16``, ...
         by_module: Sizes of every module by its path, with those of its submodules: ``""`` is the network. An operator
             belongs to the innermost module that was called, a shared parameter to the first that has it.
     """
@@ -138,7 +138,7 @@ def count(network: nn.Module, input_shape: InputShape, *, dtype: torch.dtype | N
     Args:
         network: Any module of one tensor argument; a copy on meta tensors in eval mode is counted.
         input_shape: ``(B, C, H, W)``, four positive integers.
-        dtype: In which it runs, or ``None`` for the type of its parameters.
+        dtype: Data type in which it runs, or ``None`` for that of its parameters.
 
     Raises:
         InputError: If ``input_shape`` is not four positive integers.

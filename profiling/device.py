@@ -24,7 +24,7 @@ class Target:
     Attributes:
         device: A CPU or a CUDA device.
         runtime: What executes the network; see :mod:`srnas.profiling.runtimes`.
-        dtype: Of weights and input.
+        dtype: Data type of weights and input.
         memory_format: ``nchw`` or ``channels_last``.
         threads: CPU threads; 1 is the comparable figure, all cores the practical one.
 
@@ -59,8 +59,8 @@ class DeviceProfile:
         runtime: What executes the network.
         threads: CPU threads; 0 on a GPU.
         runtime_version: Name and version of the runtime's library, where it is not torch.
-        power_limit_w: Of a GPU, where it is known.
-        max_clock_mhz: Of a GPU, where it is known.
+        power_limit_w: Power limit of a GPU in watts, where it is known.
+        max_clock_mhz: Highest clock of a GPU in MHz, where it is known.
     """
 
     device: str

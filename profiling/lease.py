@@ -116,6 +116,7 @@ def _folder() -> Path:
 def _name(device: torch.device) -> str:
     """Return a name that is the same in every process, whatever devices are visible there."""
     if device.type == "cuda":
+        # Numbers of GPUs differ between processes that see different ones.
         return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
     return str(device)
 

@@ -23,7 +23,7 @@ def to_meta(network: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
 
     Args:
         network: Any module, on any device.
-        dtype: Of the floating point parameters and buffers, or ``None`` for what they are.
+        dtype: Data type of the copy's floating point parameters and buffers; ``None`` leaves it as it is.
     """
     memo: dict[int, Any] = {}
     plain = [module for module in network.modules() if _is_plain(type(module))]

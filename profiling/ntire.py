@@ -34,7 +34,7 @@ class Figures:
     """What is scored of a network.
 
     Attributes:
-        runtime_ms: In milliseconds.
+        runtime_ms: Runtime of one image in milliseconds.
         flops_g: Billions of FLOPs as the challenge says: one multiply-accumulate is one.
         params_m: Millions of parameters.
 
@@ -57,12 +57,12 @@ class Rule:
     """A year's weights, and its baseline as the organisers measured it.
 
     Attributes:
-        year: Of the challenge.
+        year: Year of the challenge.
         runtime: Weight of the runtime's score.
         flops: Weight of the FLOPs' score.
         params: Weight of the parameters' score.
         baseline: Name of the network that all are divided by.
-        figures: Of the baseline, on ``gpu`` and at 256x256.
+        figures: Figures of the baseline, on ``gpu`` and at 256x256.
         gpu: What the organisers measure on.
     """
 

@@ -21,7 +21,7 @@ from torch import nn
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import cpu_threads
 from srnas.profiling.lease import device_lease
-from srnas.search_space import Architecture, InputError
+from srnas.search_space import Architecture, InputError, Network
 
 _SEED = 0
 
@@ -49,7 +49,7 @@ def time_cold(
     """Build a network in a fresh process and time it there, so that no call of any network came before.
 
     Args:
-        architecture: Of the network; its deploy form is timed, eagerly in float32.
+        architecture: What is built; its deploy form is timed, eagerly in float32.
         input_shape: ``(B, 3, H, W)`` of each low-resolution image.
         device: A CPU or a CUDA device.
         threads: CPU threads.
@@ -67,7 +67,7 @@ def _time_built(
     architecture: Architecture, input_shape: InputShape, device: torch.device, threads: int, images: int
 ) -> SequenceTiming:
     with device_lease(device), cpu_threads(threads):
-        return time_sequence(architecture.build().deploy(), input_shape, device, images)
+        return time_sequence(Network(architecture).deploy(), input_shape, device, images)
 
 
 def time_sequence(network: nn.Module, input_shape: InputShape, device: torch.device, images: int) -> SequenceTiming:
@@ -77,7 +77,7 @@ def time_sequence(network: nn.Module, input_shape: InputShape, device: torch.dev
     are moved before and after that.
 
     Args:
-        network: In deploy form; it is neither called nor changed.
+        network: A network in deploy form; it is neither called nor changed.
         input_shape: ``(B, C, H, W)`` of each image.
         device: Where it runs.
         images: How many are timed.

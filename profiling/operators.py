@@ -137,8 +137,8 @@ def effort(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], results: A
 
     Args:
         name: As :func:`operator_name` gives it.
-        args: Its positional arguments.
-        kwargs: Its other arguments.
+        args: Positional arguments of the call.
+        kwargs: Other arguments of the call.
         results: A tensor, or a sequence that starts with the one that matters.
     """
     base = name.removesuffix("_")

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.search_space import REGISTRY, Architecture, Choice, Position
-from srnas.search_space.architecture import IMAGE_CHANNELS, NONE
+from srnas.search_space.architecture import IMAGE_CHANNELS
+from srnas.search_space.choice import NONE
 from srnas.search_space.registry import fold_all
 
 

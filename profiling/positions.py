@@ -13,7 +13,7 @@ def by_position(counts: Counts) -> dict[str, ModuleCounts]:
     """Split the sizes of a ``Network``: the parts add up to the whole, to the unit.
 
     Args:
-        counts: Of a ``Network``, in training or deploy form.
+        counts: Sizes of a ``Network``, in training or deploy form.
 
     Returns:
         ``stem``, ``p00``, ``p01``, ..., ``end`` and ``tail``, and as ``skip`` all that stands beside them: the skips,
@@ -34,7 +34,7 @@ def by_block(counts: Counts, architecture: Architecture) -> dict[str, ModuleCoun
     """Split the sizes as :func:`by_position` does, and each position into its blocks.
 
     Args:
-        counts: Of a ``Network`` that ``architecture`` describes.
+        counts: Sizes of a ``Network`` that ``architecture`` describes.
         architecture: It names the blocks.
 
     Returns:

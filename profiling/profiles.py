@@ -12,7 +12,8 @@ from torch import nn
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import Counts, InputShape, ModuleCounts, count
 from srnas.profiling.device import DeviceProfile, Target
-from srnas.profiling.latency import Latency, Measurement, measure_latency
+from srnas.profiling.latency import measure_latency
+from srnas.profiling.measurement import Latency, Measurement
 from srnas.profiling.parts import Part, parts
 from srnas.profiling.positions import by_position
 from srnas.profiling.roofline import Roofline
@@ -29,9 +30,9 @@ class Subject:
     Attributes:
         kind: A single block, or a whole network.
         name: What it is called.
-        module: In deploy form and eval mode.
-        input_shape: ``(B, C, H, W)``.
-        architecture: Of a network whose latency is split by position.
+        module: What is counted and timed, in deploy form and eval mode.
+        input_shape: ``(B, C, H, W)`` of its input.
+        architecture: What a network was built from, if its latency is to be split by position.
     """
 
     kind: Kind
@@ -48,14 +49,14 @@ class Place:
     Attributes:
         name: ``stem``, ``p00``, ``p01``, ..., ``end``, ``tail`` or ``skip``.
         label: The blocks of a position; else the name.
-        counts: Its sizes.
-        latency_ms: The fastest rounds of what it is made of, each timed by itself, added up.
+        counts: Sizes of the part.
+        fastest_ms: The fastest rounds of what the part is made of, each timed by itself, added up, in milliseconds.
     """
 
     name: str
     label: str
     counts: ModuleCounts
-    latency_ms: float
+    fastest_ms: float
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ class Profile:
     Attributes:
         kind: A single block, or a whole network.
         name: What it is called.
-        counted: Its sizes.
-        latency: Its latency.
-        peak_memory_mib: Beyond what was resident; ``None`` where the runtime does not tell.
-        max_abs_difference: Of its output to eager float32; infinite where the output is not finite.
-        bound_ms: What the roofline allows at best; ``None`` for int8.
+        counted: Sizes by three counters.
+        latency: Distribution of its latency.
+        peak_memory_mib: Peak memory of a pass in MiB beyond what was resident; ``None`` where it is not known.
+        max_abs_difference: Largest difference of an output value to eager float32; infinite where the output is not
+            finite.
+        bound_ms: Least time in milliseconds that the roofline allows; ``None`` for int8.
         device: What the latency belongs to.
         preflight: State of device and machine before.
         places: A network by position, where its architecture is given.
@@ -89,7 +91,7 @@ class Profile:
     @property
     def roofline_share(self) -> float | None:
         """The share of what arithmetic and memory allow, at the fastest round."""
-        return None if self.bound_ms is None else self.bound_ms / self.latency.stable_ms
+        return None if self.bound_ms is None else self.bound_ms / self.latency.fastest_ms
 
     def to_row(self) -> dict[str, Any]:
         """Return plain data, one value per key, with units in the names; samples are left out."""
@@ -109,14 +111,14 @@ class Profile:
             "other_ops": record.other_ops,
             "activations": record.activations,
             "bytes_moved": record.bytes_moved,
-            "latency_stable_ms": latency.stable_ms,
-            "latency_ms": latency.latency_ms,
-            "latency_ms_low": latency.low_ms,
-            "latency_ms_high": latency.high_ms,
+            "latency_fastest_ms": latency.fastest_ms,
+            "latency_median_ms": latency.median_ms,
+            "latency_median_low_ms": latency.low_ms,
+            "latency_median_high_ms": latency.high_ms,
             "latency_iqr_ms": latency.iqr_ms,
-            "latency_device_ms": latency.device_ms,
-            "latency_cold_stable_ms": latency.cold_stable_ms,
-            "latency_cold_ms": latency.cold_ms,
+            "latency_device_median_ms": latency.device_median_ms,
+            "latency_cold_fastest_ms": latency.cold_fastest_ms,
+            "latency_cold_median_ms": latency.cold_median_ms,
             "latency_reference_ratio": latency.reference_ratio,
             "first_call_ms": latency.first_call_ms,
             "latency_flags": list(latency.flags),
@@ -147,11 +149,11 @@ def profile(
     """Count and time subjects, interleaved with each other.
 
     Args:
-        subjects: By a name of their own.
+        subjects: What is profiled, by names that differ.
         target: What they are timed on.
-        protocol: Of the timing.
+        protocol: Rules of the timing; by default those of the device.
         cold: Whether each subject is timed with overwritten caches as well.
-        roofline: Of the target; without one no share of it is given.
+        roofline: Peak rates of the target; without them no share is given.
         on_stage: Told of each stage in words.
         on_round: Told of the number of rounds that are done.
 
@@ -216,7 +218,7 @@ def _places(subject: Subject, counts: Counts, measured: Measurement) -> Iterator
         return
     spent: defaultdict[str, float] = defaultdict(float)
     for part in _parts(subject):
-        spent[part.place] += measured.latencies[_key(part, subject)].stable_ms
+        spent[part.place] += measured.latencies[_key(part, subject)].fastest_ms
     labels = {f"p{depth:02d}": str(position) for depth, position in enumerate(subject.architecture.positions)}
     for name, sizes in by_position(counts).items():
         if sizes != ModuleCounts() or name in spent:

@@ -13,6 +13,7 @@ from srnas.profiling.bench import CpuBench, CudaBench, last_cache_bytes
 from srnas.profiling.counting import Counts
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.lease import device_lease
+from srnas.profiling.rounds import Timed
 
 # Sides of the square matrix products whose best rate is the peak of arithmetic.
 _MATRIX_SIDES = (256, 512, 1024)
@@ -69,9 +70,9 @@ def measure_roofline(target: Target) -> Roofline | None:
         source = torch.zeros(size // 2, dtype=torch.uint8, device=device)
         runs[f"copy {size}"] = (_copy(source), float(size))
     with device_lease(device), measuring_context(target):
-        calls = {name: run for name, (run, _) in runs.items()}
+        calls = {Timed(name): run for name, (run, _) in runs.items()}
         bench = CudaBench(calls, device) if device.type == "cuda" else CpuBench(calls)
-        rates = {name: work / (_fastest_ms(bench, name) / 1e3) for name, (_, work) in runs.items()}
+        rates = {name: work / (_fastest_ms(bench, Timed(name)) / 1e3) for name, (_, work) in runs.items()}
     return Roofline(
         macs_per_s=max(rate for name, rate in rates.items() if name.startswith("product")),
         bytes_per_s={size: rates[f"copy {size}"] for size in buffers},
@@ -93,9 +94,9 @@ def _copy(source: torch.Tensor) -> Callable[[], object]:
     return lambda: sink.copy_(source)
 
 
-def _fastest_ms(bench: CpuBench | CudaBench, name: str) -> float:
+def _fastest_ms(bench: CpuBench | CudaBench, subject: Timed) -> float:
     started = time.monotonic()
-    fastest = min(bench.time(name, 3))
+    fastest = min(bench.time(subject, 3))
     while time.monotonic() - started < _TIME_S:
-        fastest = min(fastest, *bench.time(name, 3))
+        fastest = min(fastest, *bench.time(subject, 3))
     return fastest

@@ -8,11 +8,35 @@ import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 from srnas.profiling.statistics import median_interval
 
-REFERENCE = "reference"
+
+class Way(StrEnum):
+    """How a network is timed."""
+
+    WARM = "warm"
+    ON_DEVICE = "device"
+    COLD = "cold"
+    REFERENCE = "reference"
+
+
+class Timed(NamedTuple):
+    """What is timed in every round.
+
+    Attributes:
+        name: What a user calls the network.
+        way: How it is timed: as the call before left the caches, without the host's launches, with overwritten caches;
+            or as the fixed reference.
+    """
+
+    name: str
+    way: Way = Way.WARM
+
+
+REFERENCE = Timed("reference", Way.REFERENCE)
 
 # Fewer rounds than this are no distribution.
 MIN_SAMPLES = 3
@@ -45,7 +69,7 @@ class DeviceState:
 class Bench(Protocol):
     """What is measured and the clock it is measured with."""
 
-    def time(self, name: str, calls: int) -> Sequence[float]:
+    def time(self, subject: Timed, calls: int) -> Sequence[float]:
         """Run a subject so many times and return the duration of each call in milliseconds."""
 
     def now_s(self) -> float:
@@ -120,13 +144,13 @@ class Rounds:
         states: What the device told after each round.
     """
 
-    steady: Mapping[str, bool]
-    calls_ms: Mapping[str, list[tuple[float, ...]]] = field(default_factory=dict)
+    steady: Mapping[Timed, bool]
+    calls_ms: Mapping[Timed, list[tuple[float, ...]]] = field(default_factory=dict)
     states: list[DeviceState] = field(default_factory=list)
 
-    def figures_ms(self, name: str) -> list[float]:
+    def figures_ms(self, subject: Timed) -> list[float]:
         """Return one figure per round: the median of the burst."""
-        return [statistics.median(calls) for calls in self.calls_ms[name]]
+        return [statistics.median(calls) for calls in self.calls_ms[subject]]
 
     def discarded(self, protocol: LatencyProtocol) -> list[str]:
         """Return, for each round, why it is discarded, or an empty text."""
@@ -159,7 +183,7 @@ def kept_rounds(reasons: Sequence[str]) -> list[int]:
 
 def run_rounds(
     bench: Bench,
-    subjects: Iterable[str],
+    subjects: Iterable[Timed],
     protocol: LatencyProtocol,
     rng: random.Random,
     on_round: Callable[[int], None] = lambda _: None,
@@ -167,35 +191,36 @@ def run_rounds(
     """Warm the subjects and the reference up, and time them round by round until every interval is narrow.
 
     Args:
-        bench: Knows ``subjects`` and ``REFERENCE`` by name.
-        subjects: Names of what is timed.
+        bench: Knows how to run ``subjects`` and ``REFERENCE``.
+        subjects: What is timed beside the reference.
         protocol: The rules.
-        rng: Of the order within the rounds.
+        rng: Draws the order within the rounds.
         on_round: Told of the number of rounds that are done.
     """
-    names = [*subjects, REFERENCE]
-    warm = {name: _warm_up(bench, name, protocol) for name in names}
-    burst = {name: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for name, (ms, _) in warm.items()}
-    rounds = Rounds({name: steady for name, (_, steady) in warm.items()}, {name: [] for name in names})
+    every = [*subjects, REFERENCE]
+    warm = {subject: _warm_up(bench, subject, protocol) for subject in every}
+    burst = {subject: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for subject, (ms, _) in warm.items()}
+    rounds = Rounds({subject: steady for subject, (_, steady) in warm.items()}, {subject: [] for subject in every})
+    # Read once and dropped: the load of the first round counts from here, without the warm-up.
     bench.state()
     started = bench.now_s()
     while not _is_done(rounds, protocol, bench.now_s() - started):
-        for name in rng.sample(names, len(names)):
-            rounds.calls_ms[name].append(tuple(bench.time(name, burst[name])))
+        for subject in rng.sample(every, len(every)):
+            rounds.calls_ms[subject].append(tuple(bench.time(subject, burst[subject])))
             bench.rest(protocol.gap_ms / 1e3)
         rounds.states.append(bench.state())
         on_round(len(rounds.states))
     return rounds
 
 
-def _warm_up(bench: Bench, name: str, protocol: LatencyProtocol) -> tuple[float, bool]:
+def _warm_up(bench: Bench, subject: Timed, protocol: LatencyProtocol) -> tuple[float, bool]:
     """Return the last window's median in milliseconds, and whether two windows agreed."""
     started = bench.now_s()
-    first_ms = bench.time(name, 1)[0]
+    first_ms = bench.time(subject, 1)[0]
     calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
-    previous = statistics.median(bench.time(name, calls))
+    previous = statistics.median(bench.time(subject, calls))
     while True:
-        current = statistics.median(bench.time(name, calls))
+        current = statistics.median(bench.time(subject, calls))
         elapsed = bench.now_s() - started
         agreed = abs(current - previous) <= protocol.window_tolerance * previous
         if (agreed and elapsed >= protocol.warmup_min_s) or elapsed >= protocol.warmup_cap_s:
@@ -216,7 +241,7 @@ def _is_done(rounds: Rounds, protocol: LatencyProtocol, elapsed_s: float) -> boo
     if number not in {int(look * protocol.min_rounds) for look in _LOOKS}:
         return False
     kept = rounds.kept(protocol)
-    figures = [rounds.figures_ms(name) for name in rounds.calls_ms]
+    figures = [rounds.figures_ms(subject) for subject in rounds.calls_ms]
     return len(kept) >= protocol.min_rounds and all(is_narrow([f[i] for i in kept], protocol) for f in figures)
 
 

@@ -1,10 +1,10 @@
 """What is said of samples and of predictions: intervals of medians, rank agreement, relative errors."""
 
-import random
 import statistics
 from collections.abc import Callable, Sequence
 from math import comb
 
+import numpy as np
 from scipy.stats import kendalltau
 
 Interval = tuple[float, float]
@@ -30,11 +30,7 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Inter
 
 def quantile(samples: Sequence[float], share: float) -> float:
     """Return the quantile of ``samples`` by linear interpolation between order statistics."""
-    ordered = sorted(samples)
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return float(np.quantile(samples, share))
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
@@ -59,10 +55,8 @@ def bootstrap_interval(
 
     Reference: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
-    rng = random.Random(seed)
-    values = []
-    for _ in range(draws):
-        first, second = zip(*rng.choices(pairs, k=len(pairs)), strict=True)
-        values.append(statistic(first, second))
-    finite = [value for value in values if value == value]
-    return quantile(finite, (1 - confidence) / 2), quantile(finite, (1 + confidence) / 2)
+    drawn = np.random.default_rng(seed).choice(np.asarray(pairs, float), (draws, len(pairs)))
+    values = [statistic(first, second) for first, second in drawn.transpose(0, 2, 1)]
+    # A rank correlation of a draw that repeats one pair is not a number.
+    low, high = np.nanquantile(values, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)

@@ -22,7 +22,7 @@ from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.parts import Part, parts
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import bootstrap_interval, kendall_tau, mean_relative_error, quantile
-from srnas.search_space import Architecture, InputError, SearchSpace
+from srnas.search_space import Architecture, InputError, Network, SearchSpace
 
 # A prediction is within this share of the measurement to count as close.
 _CLOSE = 0.1
@@ -37,11 +37,11 @@ class Validation(BaseModel):
     """How a table does on networks that it was not fitted on, end to end.
 
     Attributes:
-        predicted_ms: By the table.
-        measured_ms: The fastest round.
+        predicted_ms: Latency of each network in milliseconds as the table predicts it.
+        measured_ms: Fastest round of each network in milliseconds.
         mape: Mean absolute percentage error, as a share.
-        kendall_tau: Between predicted and measured.
-        kendall_tau_interval: Its 95 % bootstrap interval over networks.
+        kendall_tau: Rank correlation of predicted and measured latencies.
+        kendall_tau_interval: 95 % bootstrap interval of that correlation over networks.
         within_10_percent: Share of networks that are predicted so closely.
         margin: The relative error that nine of ten networks stay below.
     """
@@ -190,8 +190,8 @@ def build_table(
         target: What they are timed on.
         num_calibration: Networks that overhead and factor are fitted on.
         num_validation: Other networks, whose errors are reported.
-        seed: Of the networks.
-        protocol: Of the timing; by default that of the device, with 16 rounds.
+        seed: Seed that the networks are drawn with.
+        protocol: Rules of the timing; by default those of the device, with 16 rounds.
         on_stage: Told of each stage in words, and of its number of rounds.
         on_round: Told of each round of a stage.
 
@@ -206,7 +206,7 @@ def build_table(
     def time(text: str, stage: _Stage) -> tuple[dict[str, float], DeviceProfile]:
         on_stage(f"{text}: preparing {len(stage.modules)}", protocol.max_rounds)
         measured = measure_latency(stage.modules, stage.shapes, target, protocol=protocol, seed=seed, on_round=on_round)
-        return {name: latency.stable_ms for name, latency in measured.latencies.items()}, measured.device
+        return {name: latency.fastest_ms for name, latency in measured.latencies.items()}, measured.device
 
     entries, device = time("parts", _part_stage(found, input_size))
     timed, _ = time("networks", _network_stage(networks, input_size))
@@ -252,5 +252,5 @@ def _part_stage(found: Mapping[str, Part], size: tuple[int, int]) -> _Stage:
 
 
 def _network_stage(networks: Sequence[Architecture], size: tuple[int, int]) -> _Stage:
-    modules: dict[str, nn.Module] = {network.key: network.build().deploy() for network in networks}
+    modules: dict[str, nn.Module] = {network.key: Network(network).deploy() for network in networks}
     return _Stage(modules, dict.fromkeys(modules, (1, 3, *size)))

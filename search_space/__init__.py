@@ -2,12 +2,14 @@
 
 from srnas.search_space import blocks as blocks
 from srnas.search_space import tails as tails
-from srnas.search_space.architecture import Architecture, Choice, Position
+from srnas.search_space.architecture import Architecture
 from srnas.search_space.checkpoints import load_network
+from srnas.search_space.choice import Choice
 from srnas.search_space.designs import human_designs
 from srnas.search_space.errors import InputError, unknown_name
 from srnas.search_space.network import Network
 from srnas.search_space.official import convert_official
+from srnas.search_space.position import Position
 from srnas.search_space.published import PUBLISHED, PublishedNetwork, published
 from srnas.search_space.registry import REGISTRY, Block, BlockInfo, Constraint, build_block
 from srnas.search_space.space import SearchSpace

@@ -73,8 +73,8 @@ def load_network(architecture: Architecture, path: Path) -> Network:
     network. No code of the file is run. A file does not tell its scale where the shapes are equal (A2N x2 and x3).
 
     Args:
-        architecture: Of the network.
-        path: ``.safetensors``, or a file of ``torch.save``.
+        architecture: Architecture of the network.
+        path: Path of a ``.safetensors`` file, or of a file of ``torch.save``.
 
     Returns:
         The network in the form that the file holds.
@@ -86,7 +86,7 @@ def load_network(architecture: Architecture, path: Path) -> Network:
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         raise InputError(f"all weights must be finite, but in '{path}' they are not in {', '.join(bad)}.")
-    built = architecture.build().eval()
+    built = Network(architecture).eval()
     fits = [fit for network in (built, built.deploy()) for fit in _fits(network, architecture, tensors)]
     best = min(fits, key=lambda fit: fit.faults)
     if best.faults:

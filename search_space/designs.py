@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from srnas.search_space.architecture import NONE, Architecture, Choice, Position
+from srnas.search_space.architecture import Architecture
+from srnas.search_space.choice import NONE, Choice
+from srnas.search_space.position import Position
 from srnas.search_space.published import PUBLISHED, published
 from srnas.search_space.space import SearchSpace
 

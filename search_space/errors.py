@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# How a limit on a number is written, by the name of its kind.
+_LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
 
 class InputError(ValueError):
     """Something a user gave cannot be used.
@@ -51,6 +54,9 @@ def _describe(error: ValidationError, model: type[BaseModel]) -> str:
         return str(unknown_name("key", path, _keys(model, first["loc"][:-1])))
     if first["type"] == "missing":
         return f"the key '{path}' is required."
+    for limit, sign in _LIMITS.items():
+        if path and limit in first.get("ctx", {}):
+            return f"{path} {sign} {first['ctx'][limit]:.17g} must hold, but got {path}={first['input']!r}."
     given = f", but got {path}={first['input']!r}" if path else ""
     return f"{first['msg'][0].lower()}{first['msg'][1:]}{given}."
 

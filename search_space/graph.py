@@ -24,10 +24,10 @@ class Step:
     """One operator.
 
     Attributes:
-        module: Path of the module that runs it; empty for the block itself.
-        operator: What it does, with kernel, stride and so on.
+        module: Path of the module that runs the operator; empty for the block itself.
+        operator: Name of the operator, with kernel, stride and so on.
         inputs: Numbers of earlier steps (0 is the input; ``3[1]`` is the second part of step 3), and parameters.
-        shape: Of its result, without the batch.
+        shape: Shape of the result, without the batch.
     """
 
     module: str

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.search_space.architecture import IMAGE_CHANNELS, NONE, Architecture, Choice, Position
+from srnas.search_space.architecture import IMAGE_CHANNELS, Architecture
+from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import InputError
+from srnas.search_space.position import Position
 from srnas.search_space.registry import REGISTRY, Block, fold_all
 
 # With a global skip the convolutions beside it start this much smaller, so that the network starts as the skip.

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from srnas.search_space.architecture import NONE, Architecture, Choice, Position, check_scale
+from srnas.search_space.architecture import Architecture, check_scale
 from srnas.search_space.blocks.aab import PAPER as _A2N
 from srnas.search_space.blocks.lia import PAPER as _PLAINUSR
 from srnas.search_space.blocks.mlka import PAPER as _MAN
 from srnas.search_space.blocks.repmb import OFFICIAL_NAMES as REPMB_CONV_NAMES
+from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import unknown_name
+from srnas.search_space.position import Position
 from srnas.search_space.registry import REGISTRY
 
 
@@ -20,8 +22,8 @@ class PublishedNetwork:
     Attributes:
         name: The name by which :func:`published` gives it.
         paper: Authors, title, venue and link.
-        architecture: From the scale to the architecture.
-        official_names: From the architecture to prefixes of official parameter names and ours.
+        architecture: Function from the scale to the architecture.
+        official_names: Function from the architecture to prefixes of official parameter names and ours.
         x3_width: Width of the input, in pixels, with which its authors count MACs at scale 3 (1280 / 3 is no integer).
     """
 

@@ -70,9 +70,9 @@ class BlockInfo:
 
     Attributes:
         name: The registered name.
-        role: Where it can stand: as trunk or attention of a position, or as the tail of a host.
+        role: Where the block can stand: as trunk or attention of a position, or as the tail of a host.
         paper: Authors, title, venue and link.
-        constraint: What it needs of its input with default options.
+        constraint: What the block needs of its input with default options.
         tile_invariant: Whether, with default options, an interior pixel's output is independent of pixels beyond a
             fixed reach.
         residual: Whether it passes its input on by itself, so that a position need not add it.

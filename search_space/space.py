@@ -2,24 +2,19 @@
 
 import itertools
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import cache, cached_property
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
-from srnas.search_space.architecture import (
-    NO_BLOCK,
-    NONE,
-    Architecture,
-    Choice,
-    GlobalSkip,
-    Order,
-    Position,
-    check_scale,
-    check_skip,
-)
+from srnas.search_space.architecture import Architecture, GlobalSkip, check_scale
+from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import InputError
+from srnas.search_space.fitting import has_width, position_of, position_of_genes, width_of
+from srnas.search_space.position import Position
 from srnas.search_space.space_file import SpaceDefaults, SpaceFile, read_space
+from srnas.search_space.space_size import count_blocks, count_networks, fitting_skips, has_identity
+from srnas.search_space.trials import GeneTrial, RandomTrial, Trial
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
 _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
@@ -28,20 +23,13 @@ _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
 _Menu = dict[Any, tuple[Choice, dict[float, tuple[float, dict[Any, Choice]]]]]
 
 
-class Trial(Protocol):
-    """What :meth:`SearchSpace.suggest` needs of an Optuna trial."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Return one of ``choices``."""
-
-
 class SearchSpace:
     """A set of architectures of one scale.
 
     Args:
-        content: The choices.
+        content: The choices of the space.
         scale: Upscaling factor of every architecture.
-        name: For messages and records.
+        name: Name of the space in messages and records.
 
     Raises:
         InputError: If the scale is not supported, no position fits some number of channels, or no global skip fits some
@@ -58,7 +46,7 @@ class SearchSpace:
         self._menus: dict[int, _Menu] = {}
         self._known_genes: dict[tuple[Position, int], dict[str, Any]] = {}
         for channels in content.channels:
-            if content.positions and not (self.has_identity or self._blocks(channels)):
+            if content.positions and not (self.has_identity or count_blocks(content, channels)):
                 raise InputError(f"space '{name}' has no trunk and attention that fit channels={channels}; remove it.")
         for tail in content.tail:
             if not self.skips(tail):
@@ -93,36 +81,12 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """The number of distinct networks (not of genotypes: identity positions and dead choices count once)."""
-        content = self.content
-        hosts = sum(len(set(self.skips(tail))) for tail in set(content.tail))
-        for choices in (content.end, content.long_skip, content.input_range, content.mean_shift):
-            hosts *= len(set(choices))
-        return hosts * sum(self._bodies(channels) for channels in set(content.channels))
-
-    def _bodies(self, channels: int) -> int:
-        blocks = self._blocks(channels)
-        depths = range(self.content.positions + 1) if self.has_identity else (self.content.positions,)
-        return sum(blocks**depth for depth in depths)
+        return count_networks(self.content)
 
     @property
     def has_identity(self) -> bool:
         """Whether a position may stay empty."""
-        return NO_BLOCK in self.content.trunk and NO_BLOCK in self.content.attention
-
-    def _blocks(self, channels: int) -> int:
-        """Return the number of distinct positions that hold a block and fit ``channels``."""
-        orders, residuals = len(set(self.content.order)), len(set(self.content.residual))
-        count = 0
-        for position in self._fitting(channels):
-            twofold = NONE not in (position.trunk.name, position.attention.name)
-            block = not position.is_identity
-            count += block * (orders if twofold else 1) * (residuals if position.has_free_residual else 1)
-        return count
-
-    def _fitting(self, channels: int) -> set[Position]:
-        content = self.content
-        genes = itertools.product(content.trunk, content.attention, content.active)
-        return {position for gene in genes if (position := _position(*gene, channels))}
+        return has_identity(self.content)
 
     def alphabet(self, channels: int, blocks: tuple[str, str] | None = None) -> tuple[Position, ...]:
         """Return the distinct positions that fit ``channels``; with ``blocks``, those of this trunk and attention."""
@@ -131,7 +95,7 @@ class SearchSpace:
         genes = itertools.product(content.trunk, content.attention, content.order, content.residual, content.active)
         for trunk, attention, order, residual, fraction in genes:
             if blocks in (None, (trunk.name, attention.name)):
-                fitting = _position(trunk, attention, fraction, channels)
+                fitting = position_of(trunk, attention, fraction, channels)
                 if fitting is not None:
                     canonical = fitting.model_dump(exclude={"order", "residual"})
                     found[Position(**canonical, order=order, residual=residual)] = None
@@ -139,7 +103,7 @@ class SearchSpace:
 
     def skips(self, tail: Choice) -> list[GlobalSkip]:
         """Return the global skips that ``tail`` can serve."""
-        return [skip for skip in self.content.global_skip if _fit(skip, tail)]
+        return fitting_skips(self.content, tail)
 
     def suggest(self, trial: Trial) -> Architecture:
         """Sample an architecture through an Optuna trial; it always meets every constraint.
@@ -160,11 +124,11 @@ class SearchSpace:
             prefix = f"p{depth:02d}."
             trunk, fractions = self._suggest(trial, "trunk", self._menu(channels), prefix, f"@{channels}")
             fraction, attentions = self._suggest(trial, "active", fractions, prefix, f"@{channels},{trunk}")
-            width = _width(channels, fraction)
+            width = width_of(channels, fraction)
             attention = self._suggest(trial, "attention", attentions, prefix, f"@{width}")
             order = self._suggest(trial, "order", prefix=prefix)
             residual = self._suggest(trial, "residual", prefix=prefix)
-            positions.append(_gene_position(trunk, attention, order, residual, width, channels))
+            positions.append(position_of_genes(trunk, attention, order, residual, width, channels))
         kept = tuple(position for position in positions if not position.is_identity)
         # A menu holds what was checked already, and a step of a search makes a thousand architectures.
         return Architecture.model_construct(scale=self.scale, positions=kept, **host)
@@ -174,7 +138,7 @@ class SearchSpace:
         if channels not in self._menus:
             menu: _Menu = {}
             for trunk, fraction in itertools.product(self.content.trunk, self.content.active):
-                fitting = {_label(a): a for a in self.content.attention if _position(trunk, a, fraction, channels)}
+                fitting = {_label(a): a for a in self.content.attention if position_of(trunk, a, fraction, channels)}
                 if fitting:
                     menu.setdefault(_label(trunk), (trunk, {}))[1][fraction] = fraction, fitting
             self._menus[channels] = menu
@@ -196,7 +160,7 @@ class SearchSpace:
         Raises:
             InputError: If the space does not contain it.
         """
-        recorder = _Recorder(self._genes(architecture))
+        recorder = GeneTrial(self._genes(architecture))
         assert self.suggest(recorder) == architecture
         return recorder.answers
 
@@ -224,7 +188,7 @@ class SearchSpace:
 
     def _find_genes(self, position: Position, channels: int) -> dict[str, Any]:
         content = self.content
-        fraction = next(f for f in content.active if _same_width(position, f, channels))
+        fraction = next(f for f in content.active if has_width(position, f, channels))
         order = position.order if position.order in content.order else content.order[0]
         residual = position.residual if position.residual in content.residual else content.residual[0]
         width = position.active or channels
@@ -257,12 +221,12 @@ class SearchSpace:
             for order, residual in itertools.product(content.order, content.residual)
         )
         chosen = {(p.order, p.residual) for p in canonical}
-        widths = any(_same_width(position, fraction, channels) for fraction in content.active)
+        widths = any(has_width(position, fraction, channels) for fraction in content.active)
         return widths and (position.order, position.residual) in chosen
 
     def sample(self, rng: random.Random) -> Architecture:
         """Return a random architecture, uniform over the genes."""
-        return self.suggest(_Random(rng))
+        return self.suggest(RandomTrial(rng))
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
         """Return an architecture of this space that differs from ``architecture`` in one gene.
@@ -273,7 +237,7 @@ class SearchSpace:
         for gene in rng.sample(sorted(genes), len(genes)):
             if len(self._labels[gene.rpartition(".")[2]]) == 1:
                 continue
-            mutant = self.suggest(_Recorder(genes, redraw=gene, rng=rng))
+            mutant = self.suggest(GeneTrial(genes, redraw=gene, rng=rng))
             if mutant != architecture:
                 return mutant
         return architecture
@@ -281,74 +245,8 @@ class SearchSpace:
     def cross_over(self, first: Architecture, second: Architecture, rng: random.Random) -> Architecture:
         """Return a child that takes every gene from one of the parents at random (uniform crossover)."""
         left, right = self._genes(first), self._genes(second)
-        return self.suggest(_Recorder({gene: rng.choice((left, right))[gene] for gene in left}, rng=rng))
-
-
-def _width(channels: int, fraction: float) -> int:
-    return max(1, round(channels * fraction))
-
-
-def _same_width(position: Position, fraction: float, channels: int) -> bool:
-    return position.is_identity or (position.active or channels) == _width(channels, fraction)
-
-
-@cache
-def _position(trunk: Choice, attention: Choice, fraction: float, channels: int) -> Position | None:
-    """Return the position of these blocks, or ``None`` if it violates a constraint."""
-    try:
-        return Position(trunk=trunk, attention=attention, active=_width(channels, fraction)).at(channels)
-    except InputError:
-        return None
-
-
-@cache
-def _gene_position(
-    trunk: Choice, attention: Choice, order: Order, residual: bool, active: int, channels: int
-) -> Position:
-    return Position(trunk=trunk, attention=attention, order=order, residual=residual, active=active).at(channels)
-
-
-def _fit(global_skip: GlobalSkip, tail: Choice) -> bool:
-    try:
-        check_skip(global_skip, tail)
-    except InputError:
-        return False
-    return True
+        return self.suggest(GeneTrial({gene: rng.choice((left, right))[gene] for gene in left}, rng=rng))
 
 
 def _label(choice: Any) -> Any:
     return str(choice) if isinstance(choice, Choice) else choice
-
-
-class _Random:
-    """A trial that draws uniformly."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self.rng.choice(choices)
-
-
-class _Recorder:
-    """A trial that answers from genes, draws where they do not fit, and keeps what it answered."""
-
-    def __init__(self, genes: dict[str, Any], redraw: str | None = None, rng: random.Random | None = None) -> None:
-        self.genes = genes
-        self.redraw = redraw
-        self.rng = rng or random.Random(0)
-        self.answers: dict[str, tuple[Any, Sequence[Any]]] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        gene = name.partition("@")[0]
-        value = self.genes.get(gene)
-        if value not in choices:
-            value = self.rng.choice(choices)
-        elif gene == self.redraw:
-            value = self.rng.choice(_without(choices, value))
-        self.answers[name] = value, choices
-        return value
-
-
-def _without(choices: Iterable[Any], value: Any) -> list[Any]:
-    return [choice for choice in choices if choice != value]

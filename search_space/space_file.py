@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from srnas.search_space.architecture import EVERY_BLOCK, NONE, Choice, End, GlobalSkip, InputRange, MeanShift, Order
+from srnas.search_space.architecture import End, GlobalSkip, InputRange, MeanShift
+from srnas.search_space.choice import EVERY_BLOCK, NONE, Choice
 from srnas.search_space.errors import InputError, parse, unknown_name
+from srnas.search_space.position import Order
 from srnas.search_space.registry import REGISTRY
 
 

@@ -18,7 +18,7 @@ class _Support(SpandrelArchitecture[Network]):
 
     def load(self, state_dict: dict[str, torch.Tensor]) -> ImageModelDescriptor[Network]:
         architecture, tensors = split_architecture(state_dict)
-        network = architecture.build().deploy()
+        network = Network(architecture).deploy()
         network.load_state_dict(tensors)
         return ImageModelDescriptor(
             network,
@@ -40,7 +40,7 @@ def add_to_spandrel(registry: ArchRegistry = MAIN_REGISTRY) -> None:
     """Let a registry of spandrel load our networks; once is enough, twice does no harm.
 
     Args:
-        registry: By default that of every ``spandrel.ModelLoader``.
+        registry: A registry of spandrel; the default is the one that every ``spandrel.ModelLoader`` uses.
     """
     support = _Support()
     # Ours are told by a name that no other file holds, so they may be asked first.

@@ -1,13 +1,22 @@
 """A workspace with a migrated store, small real photographs, a space that trains in a second, and the command."""
 
+import hashlib
+import multiprocessing
+import os
+import pickle
 import shutil
 import signal
+import sqlite3
 import sys
-from dataclasses import replace
+from contextlib import closing
+from multiprocessing import forkserver
 from pathlib import Path
 
+import brief
+import fresh
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
@@ -32,6 +41,11 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 
+def pytest_sessionfinish():
+    """End the server of forked programs, and wait for it: the time that it took is this process's then."""
+    forkserver._forkserver._stop()
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Start every test from the same random numbers, whichever ran before it."""
@@ -39,12 +53,35 @@ def _seeded():
 
 
 @pytest.fixture(scope="session")
-def _migrated(tmp_path_factory):
-    from srnas.leaderboard import Store
+def shared(tmp_path_factory):
+    """Return a function that returns a folder of a name, filled once for all test processes and only read then."""
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared"
+    root.mkdir(exist_ok=True)
 
-    folder = tmp_path_factory.mktemp("template")
-    Store(folder)
-    return folder / "mlflow.db"
+    def shared(name, fill):
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return shared
+
+
+@pytest.fixture(scope="session")
+def _migrated(shared):
+    def migrate(folder):
+        from srnas.leaderboard.store.store import Store
+
+        with pytest.MonkeyPatch.context() as context:
+            context.delenv("MLFLOW_TRACKING_URI", raising=False)
+            Store(folder)
+
+    return shared("migrated", migrate) / "mlflow.db"
 
 
 @pytest.fixture
@@ -58,35 +95,51 @@ def workspace(tmp_path, _migrated, monkeypatch):
 
 
 @pytest.fixture
+def copied_stores(_migrated, monkeypatch):
+    """Create stores in this process as copies of the migrated one."""
+    copy = lambda uri, _: shutil.copy(_migrated, uri.removeprefix("sqlite:///"))  # noqa: E731
+    monkeypatch.setattr("srnas.leaderboard.store.files.create_database", copy)
+
+
+@pytest.fixture
 def brief_latency(monkeypatch):
     """Measure latency as always, but for a shorter time."""
-    from srnas.profiling import CPU_PROTOCOL
+    brief.shorten(monkeypatch.setattr)
 
-    brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.05, burst_ms=1.0, max_time_s=0.0)
-    monkeypatch.setattr("srnas.profiling.latency.CPU_PROTOCOL", brief)
-    monkeypatch.setattr("srnas.profiling.roofline._TIME_S", 0.0)
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    """Draw less often for networks that a nearly exhausted space does not have."""
+    monkeypatch.setattr("srnas.nas.strategy.front_strategy._MAX_TRIES", 2)
+
+
+@pytest.fixture
+def forked_pools(monkeypatch):
+    """Fork the processes of pools where the libraries are imported already."""
+    real = multiprocessing.get_context
+    context = lambda method=None: fresh.CONTEXT if method == "spawn" else real(method)  # noqa: E731
+    monkeypatch.setattr("multiprocessing.get_context", context)
 
 
 def crops(folder, part):
     """Write four 48x64 crops of an embedded photograph into a folder."""
-    from srnas.nas.photos import embedded_photos
+    from srnas.nas.images.photos import embedded_photos
 
     pixels = embedded_photos(part).photos[0].pixels
     for i in range(4):
         Image.fromarray(pixels[100 * i : 100 * i + 48, 150:214]).save(folder / f"crop{i}.png")
-    return folder
 
 
 @pytest.fixture(scope="session")
-def photo_folder(tmp_path_factory):
+def photo_folder(shared):
     """Return a folder of small training photographs."""
-    return crops(tmp_path_factory.mktemp("photos"), "train")
+    return shared("photos0", lambda folder: crops(folder, "train"))
 
 
 @pytest.fixture(scope="session")
-def held_out_folder(tmp_path_factory):
+def held_out_folder(shared):
     """Return a folder of small held-out photographs."""
-    return crops(tmp_path_factory.mktemp("held"), "held-out")
+    return shared("held0", lambda folder: crops(folder, "held-out"))
 
 
 @pytest.fixture
@@ -98,9 +151,9 @@ def space_file(tmp_path):
 
 
 @pytest.fixture
-def search_request(workspace, photo_folder, held_out_folder, space_file):
+def search_request(workspace, photo_folder, held_out_folder, space_file, few_draws):
     """Return a search of six candidates of the small space, none of which is stopped early."""
-    from srnas.nas.preparation import SearchRequest
+    from srnas.nas.run.request import SearchRequest
 
     return SearchRequest(
         workspace=workspace,
@@ -111,6 +164,39 @@ def search_request(workspace, photo_folder, held_out_folder, space_file):
         device="cpu",
         rungs="none",
     )
+
+
+@pytest.fixture
+def launched(shared, _migrated, brief_latency):
+    """Return a function that is like ``launch`` in an empty workspace: equal searches are run once, and copied.
+
+    The paths in the outcome are those of the search that was run.
+    """
+    from srnas.nas.judging.observer import Observer
+    from srnas.nas.run.launch import launch
+
+    def launched(request):
+        space = Path(request.space)
+        same = request.changed(workspace=Path("runs"), space=f"{space.name} {space.read_text()}")
+
+        def search(folder):
+            (folder / "runs").mkdir()
+            shutil.copy(_migrated, folder / "runs")
+            shutil.copy(space, folder)
+            torch.manual_seed(0)
+            outcome = launch(request.changed(workspace=folder / "runs", space=str(folder / space.name)), Observer())
+            (folder / "outcome").write_bytes(pickle.dumps(outcome))
+
+        made = shared(f"study-{hashlib.sha256(repr(same).encode()).hexdigest()[:12]}", search)
+        shutil.copytree(made / "runs", request.workspace, dirs_exist_ok=True)
+        with closing(sqlite3.connect(request.workspace / "mlflow.db")) as store:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                moved = (str(made / "runs"), str(request.workspace))
+                store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", moved)
+            store.commit()
+        return pickle.loads((made / "outcome").read_bytes())
+
+    return launched
 
 
 @pytest.fixture

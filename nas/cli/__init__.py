@@ -79,6 +79,7 @@ app.command("ui")(ui.ui)
 
 def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
+    # A scheduler ends a job so; as an interrupt it unwinds, and what is at hand is given back.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()

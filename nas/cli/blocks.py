@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Workspace, parse_size, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, WorkspacePath, parse_size, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srnas.search_space import BlockInfo
+    from srnas.search_space import BlockInfo, Constraint
     from srnas.search_space.graph import Step
 
 _TILED = "changes its result"
@@ -24,7 +24,7 @@ def blocks(
     svg: Annotated[
         Path | None, typer.Option(help="Where to draw it \\[default: figures/block-NAME.svg in the workspace].")
     ] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """List the blocks and tails with their options, constraints and papers; or explain one."""
@@ -38,29 +38,26 @@ def blocks(
 
     from srnas.search_space import REGISTRY
 
-    rows = [_row(info) for info in REGISTRY.infos()]
     if as_json:
-        print_json(rows)
+        print_json([_row(info) for info in REGISTRY.infos()])
         return
     table = Table(show_lines=True)
     table.add_column("block", no_wrap=True)
     table.add_column("options, constraints", overflow="fold")
     table.add_column("paper", overflow="fold")
-    for row in rows:
-        options = [f"{key}={value}" for key, value in row["options"].items()]
-        said = [*_constraints(row), *([] if row["tile_invariant"] else [f"tiling {_TILED}"])]
+    for info in REGISTRY.infos():
+        options = [f"{key}={value}" for key, value in _options(info).items()]
+        said = [*_constraints(info.constraint), *([] if info.tile_invariant else [f"tiling {_TILED}"])]
         dim = [f"[dim]{text}[/]" for text in said]
-        table.add_row(f"{row['block']}\n[dim]{row['role']}[/]", "\n".join(options + dim), row["paper"])
+        table.add_row(f"{info.name}\n[dim]{info.role}[/]", "\n".join(options + dim), info.paper)
     Console().print(table)
 
 
-def _row(info: "BlockInfo") -> dict[str, Any]:
-    from srnas.search_space import REGISTRY
-
+def _row(info: "BlockInfo") -> Row:
     return {
         "role": info.role,
         "block": info.name,
-        "options": REGISTRY.entry(info.name).Config().model_dump(mode="json"),
+        "options": _options(info),
         "channels_multiple": info.constraint.channels_multiple,
         "min_channels": info.constraint.min_channels,
         "min_size_px": info.constraint.min_size,
@@ -70,11 +67,18 @@ def _row(info: "BlockInfo") -> dict[str, Any]:
     }
 
 
-def _constraints(row: dict[str, Any]) -> list[str]:
+def _options(info: "BlockInfo") -> Row:
+    from srnas.search_space import REGISTRY
+
+    return REGISTRY.entry(info.name).Config().model_dump(mode="json")
+
+
+def _constraints(constraint: "Constraint") -> list[str]:
+    multiple, channels, size = constraint.channels_multiple, constraint.min_channels, constraint.min_size
     texts = (
-        (row["channels_multiple"] > 1, f"channels a multiple of {row['channels_multiple']}"),
-        (row["channels_multiple"] == 1 < row["min_channels"], f"channels at least {row['min_channels']}"),
-        (row["min_size_px"] > 1, f"input at least {row['min_size_px']}x{row['min_size_px']}"),
+        (multiple > 1, f"channels a multiple of {multiple}"),
+        (multiple == 1 < channels, f"channels at least {channels}"),
+        (size > 1, f"input at least {size}x{size}"),
     )
     return [text for holds, text in texts if holds]
 
@@ -84,7 +88,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
 
     said = Console(stderr=True)
     with said.status("tracing"):
-        from srnas.nas.explanation import explain
+        from srnas.nas.drawing.explanation import explain
 
         explanation = explain(name, channels, *size)
     explanation.draw(svg)
@@ -100,7 +104,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
         if f"{key}_formula" in facts:
             formula = f"{facts[f'{key}_formula']}  =  {facts[key]:,} at C={channels}, {size[0]}x{size[1]}"
             console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
-    constraints = ", ".join(_constraints(facts)) or "any channels, any size"
+    constraints = ", ".join(_constraints(explanation.info.constraint)) or "any channels, any size"
     options = ", ".join(explanation.options) or "none"
     tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED
     lines = {"options": options, "constraints": constraints, "tiling": tiling, "paper": facts["paper"], "drawn": svg}

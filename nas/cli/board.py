@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Storage, Workspace, count_bar, print_csv, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Storage, WorkspacePath, count_bar, print_csv, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srnas.leaderboard import Contender
-    from srnas.nas.resyncing import Resynced
+    from srnas.leaderboard.rank.picking import Contender
+    from srnas.nas.revisit.resync import Resynced
 
 app = typer.Typer(
     help="Show the ranked trials of a study, compare two, or write again what MLflow lost.",
@@ -24,16 +24,6 @@ Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: t
 Device = Annotated[str | None, typer.Option(help="Part of the name of a device profile; retimed studies count too.")]
 
 _MOST = 20
-_COMPARED = (
-    ("PSNR-Y dB", "psnr_y_db", 2),
-    ("SSIM-Y", "ssim_y", 4),
-    ("latency ms (median)", "latency_ms", 2),
-    ("latency ms (fastest)", "latency_stable_ms", 2),
-    ("params K", "params_k", 1),
-    ("MACs G", "macs_g", 3),
-    ("activations M", "activations_m", 2),
-    ("peak memory MiB", "peak_memory_mib", 1),
-)
 
 
 @app.callback()
@@ -45,13 +35,15 @@ def leaderboard(
     sort: Annotated[
         str, typer.Option(help="front (the front first), psnr, latency, macs, params or probability.")
     ] = "front",
-    max_latency_ms: Annotated[float | None, typer.Option(help="Leave out what is slower (fastest round).")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Budget: leave out what exceeds it; the fastest round decides.")
+    ] = None,
     min_psnr: Annotated[float | None, typer.Option(help="Leave out what has less PSNR-Y in dB.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Write the front as PNG and HTML into this folder.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page with this study as one file.")] = None,
     chart: Annotated[bool | None, typer.Option(help="Draw the front \\[default: in a terminal].")] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a document.")] = False,
@@ -61,13 +53,16 @@ def leaderboard(
         return
     from rich.console import Console
 
-    from srnas.leaderboard import board_markdown, board_summary, board_table, front_chart
-    from srnas.nas.boards import load_board, write_figures, write_leaderboard
+    from srnas.leaderboard.show.table import board_markdown, board_summary, board_table
+    from srnas.leaderboard.show.terminal import front_chart
+    from srnas.nas.workspace.boards import load_board, write_figures, write_leaderboard
+    from srnas.nas.workspace.workspace import Workspace
 
-    whole = load_board(workspace, study, device, task)
+    place = Workspace(workspace)
+    whole = load_board(place, study, device, task)
     written = list(write_figures(whole, figures)) if figures else []
     if html:
-        write_leaderboard(workspace, [whole], html)
+        write_leaderboard(place, [whole], html)
         written.append(html)
     board = whole.selected(sort=sort, max_latency_ms=max_latency_ms, min_psnr_y_db=min_psnr)
     if as_json:
@@ -95,12 +90,14 @@ def leaderboard(
 def export(
     html: Annotated[Path, typer.Option(help="File to write: the page, which needs neither server nor network.")],
     study: Annotated[list[str] | None, typer.Option(help="Name of a study; may be repeated \\[default: all].")] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Write the leaderboard page as one file, for mail or a report."""
-    from srnas.nas.boards import load_boards, write_leaderboard
+    from srnas.nas.workspace.boards import load_boards, write_leaderboard
+    from srnas.nas.workspace.workspace import Workspace
 
-    write_leaderboard(workspace, load_boards(workspace, study), html)
+    place = Workspace(workspace)
+    write_leaderboard(place, load_boards(place, study), html)
     typer.echo(f"page    {html}")
 
 
@@ -110,30 +107,31 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     study: Study = None,
     device: Device = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Compare two trained trials: PSNR photograph by photograph, latency, sizes."""
     from rich.console import Console
     from rich.markup import escape
 
-    from srnas.nas.boards import load_duel
     from srnas.nas.cli.pick import contender_row, duel_row, said_of
+    from srnas.nas.workspace.boards import load_duel
+    from srnas.nas.workspace.workspace import Workspace
 
-    one, found = load_duel(workspace, first, second, study, device)
+    one, duel = load_duel(Workspace(workspace), first, second, study, device)
     if as_json:
-        typer.echo(json.dumps({"a": contender_row(one), "b": duel_row(found)}, indent=2, allow_nan=False))
+        typer.echo(json.dumps({"a": contender_row(one), "b": duel_row(duel)}, indent=2, allow_nan=False))
         return
     console = Console()
-    console.print(_beside(one, found.rival))
-    console.print(escape(f"A against B: {said_of(found)}"))
+    console.print(_beside(one, duel.rival))
+    console.print(escape(f"A against B: {said_of(duel)}"))
 
 
 @app.command("resync")
 def resync(
     study: Annotated[str | None, typer.Option(help="Name of the study \\[default: all of them].")] = None,
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Write to MLflow what it lacks of the studies; a lost or damaged mlflow.db is made anew from their files."""
@@ -143,10 +141,11 @@ def resync(
     said = Console(stderr=True)
     with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.resyncing import resync as run
+        from srnas.nas.revisit.resync import resync as run
+        from srnas.nas.workspace.workspace import Workspace
 
         done = run(
-            workspace,
+            Workspace(workspace),
             study,
             storage,
             on_note=lambda text: said.print(escape(text), style="dim", highlight=False),
@@ -193,6 +192,7 @@ def _beside(one: "Contender", other: "Contender") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
+    from srnas.leaderboard.record.columns import COMPARED
     from srnas.nas.cli.pick import contender_row
 
     table = Table(title=f"Trials {one.trial.number} (A) and {other.trial.number} (B)", title_justify="left")
@@ -201,13 +201,14 @@ def _beside(one: "Contender", other: "Contender") -> "Table":
         table.add_column(name, justify="right", overflow="fold", ratio=1)
     table.add_column("B / A", justify="right")
     # Lines are broken between positions.
-    table.add_row("architecture", *(escape(str(c.trial.genotype).replace("|", "| ")) for c in (one, other)), "")
+    table.add_row("architecture", *(escape(str(c.trial.architecture).replace("|", "| ")) for c in (one, other)), "")
     left, right = contender_row(one), contender_row(other)
-    for head, key, digits in _COMPARED:
-        a, b = left[key], right[key]
+    for column in COMPARED:
+        a, b = left.get(column.key), right.get(column.key)
         if a is not None and b is not None:
-            ratio = f"{b / a:.2f}" if a and key not in ("psnr_y_db", "ssim_y") else ""
-            table.add_row(head, f"{a:.{digits}f}", f"{b:.{digits}f}", ratio)
+            # Decibels and SSIM have no zero that a ratio could refer to.
+            ratio = f"{b / a:.2f}" if a and column.key not in ("psnr_y_db", "ssim_y") else ""
+            table.add_row(column.label, column.shown(a), column.shown(b), ratio)
     for image, a, b in zip(one.qualities[0].images, one.by_image_db, other.by_image_db, strict=True):
         table.add_row(f"PSNR-Y of {escape(image)}", f"{a:.2f}", f"{b:.2f}", "")
     return table

@@ -1,6 +1,6 @@
 """``srnas profile compare``: two networks or two targets, paired."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,10 @@ from srnas.nas.cli.options import (
     MemoryFormat,
     NetworkScale,
     NetworkSize,
+    Row,
     Runtime,
     Threads,
-    Workspace,
+    WorkspacePath,
     count_bar,
     make_target,
     parse_size,
@@ -24,6 +25,7 @@ from srnas.nas.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from srnas.profiling import Latency
     from srnas.profiling.compare import Comparison
 
 _SAID = {"faster": "is faster than", "slower": "is slower than", "tie": "ties with"}
@@ -40,7 +42,7 @@ def compare(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Say whether B is faster or slower than A: timed in the same rounds, in several fresh processes."""
@@ -49,25 +51,26 @@ def compare(
     said = Console(stderr=True)
     with count_bar(said) as bars:
         task = bars.add_task("processes", total=processes)
-        from srnas.nas.subjects import find_subject, input_shape
+        from srnas.nas.workspace.named import find_named, input_shape
+        from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling.compare import Side
         from srnas.profiling.compare import compare as run
 
         target = make_target(device, runtime, dtype, memory_format, threads)
-        subjects = [find_subject(name, scale, workspace, target) for name in (first, second)]
+        place = Workspace(workspace)
+        subjects = [find_named(name, scale, place, target) for name in (first, second)]
         shape = parse_size(size, "--size") if size else None
         sides = [Side(s.architecture, s.target, input_shape(s.architecture, shape)) for s in subjects]
         comparison = run(
             sides[0], sides[1], processes=processes, on_process=lambda number: bars.update(task, completed=number)
         )
-    row = _row(comparison, first, second)
     if as_json:
-        print_json([row])
+        print_json([_row(comparison, first, second)])
     else:
-        _print(Console(), row)
+        _print(Console(), comparison, (first, second))
 
 
-def _row(comparison: "Comparison", first: str, second: str) -> dict[str, Any]:
+def _row(comparison: "Comparison", first: str, second: str) -> Row:
     overall = comparison.overall
     return {
         "first": first,
@@ -81,9 +84,9 @@ def _row(comparison: "Comparison", first: str, second: str) -> dict[str, Any]:
                 "ratio": ratio.ratio,
                 "ratio_low": ratio.low,
                 "ratio_high": ratio.high,
-                "first_latency_ms": latencies[0].latency_ms,
-                "second_latency_ms": latencies[1].latency_ms,
-                "flags": sorted({*latencies[0].flags, *latencies[1].flags}),
+                "first_median_ms": latencies[0].median_ms,
+                "second_median_ms": latencies[1].median_ms,
+                "flags": _flags(latencies),
             }
             for ratio, latencies in zip(comparison.processes, comparison.latencies, strict=True)
         ],
@@ -92,29 +95,34 @@ def _row(comparison: "Comparison", first: str, second: str) -> dict[str, Any]:
     }
 
 
-def _print(console: "Console", row: dict[str, Any]) -> None:
+def _print(console: "Console", comparison: "Comparison", names: tuple[str, str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from srnas.leaderboard.profile_table import digits
+    from srnas.leaderboard.show.profile_table import digits
 
-    table = Table(title=escape(f"{row['second']} beside {row['first']}"), title_justify="left")
+    first, second = names
+    table = Table(title=escape(f"{second} beside {first}"), title_justify="left")
     for head in ("process", "A ms", "B ms", "B / A", "95 % interval", "flags"):
         table.add_column(head, justify="right", no_wrap=head != "flags")
-    for number, found in enumerate(row["processes"], 1):
+    for number, (ratio, latencies) in enumerate(zip(comparison.processes, comparison.latencies, strict=True), 1):
         table.add_row(
             str(number),
-            digits(found["first_latency_ms"]),
-            digits(found["second_latency_ms"]),
-            f"{found['ratio']:.3f}",
-            f"{found['ratio_low']:.3f} to {found['ratio_high']:.3f}",
-            ", ".join(found["flags"]),
+            *(digits(latency.median_ms) for latency in latencies),
+            f"{ratio.ratio:.3f}",
+            f"{ratio.low:.3f} to {ratio.high:.3f}",
+            ", ".join(_flags(latencies)),
         )
     console.print(table)
-    for side, key in (("A", "first"), ("B", "second")):
-        console.print(f"{side}: {row[key]} on {row[f'{key}_device']}", highlight=False, markup=False, soft_wrap=True)
+    for side, name, device in zip("AB", names, comparison.devices, strict=True):
+        console.print(f"{side}: {name} on {device}", highlight=False, markup=False, soft_wrap=True)
+    overall = comparison.overall
     console.print(
-        f"{row['second']} {_SAID[row['verdict']]} {row['first']}: ratio {row['ratio']:.3f}, "
-        f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f} over all processes.",
+        f"{second} {_SAID[overall.verdict]} {first}: ratio {overall.ratio:.3f}, "
+        f"{overall.low:.3f} to {overall.high:.3f} over all processes.",
         markup=False,
     )
+
+
+def _flags(latencies: "tuple[Latency, Latency]") -> list[str]:
+    return sorted({*latencies[0].flags, *latencies[1].flags})

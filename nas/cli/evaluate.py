@@ -4,19 +4,19 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace, count_bar
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Row, Threads, WorkspacePath, count_bar
 from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srnas.nas.assessment import ImageScores, OnImage
-    from srnas.nas.pairs import PairSet
-    from srnas.nas.sources import Source
+    from srnas.nas.images.assessment import ImageScores, OnImage
+    from srnas.nas.images.pairs import PairSet
+    from srnas.nas.workspace.sources import Source
 
 _SHEET = ".sheet.png"
 
@@ -33,7 +33,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     threads: Threads = 1,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Score a trained network on photographs, beside bicubic upscaling.
@@ -45,13 +45,14 @@ def evaluate(
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.assessment import assess
-        from srnas.nas.pairs import load_pairs
-        from srnas.nas.sources import SourceRequest, load_source
+        from srnas.nas.images.assessment import assess
+        from srnas.nas.images.pairs import load_pairs
+        from srnas.nas.workspace.sources import SourceRequest, load_source
+        from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import cpu_threads, resolve_device, resolve_threads
 
         where, threads = resolve_device(device), resolve_threads(threads)
-        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        source = load_source(Workspace(workspace), SourceRequest(network, checkpoint, scale, trial, study))
         architecture = source.architecture
         pairs = load_pairs(data, architecture.scale, lr=lr, min_size=architecture.min_size)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
@@ -71,7 +72,7 @@ def evaluate(
 
 def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:
     """Return where the output of each photograph goes, once it is sure that it can."""
-    from srnas.nas.output import check_folder, check_new, output_names
+    from srnas.nas.files import check_folder, check_new, output_names
 
     names = output_names([pair.name for pair in pairs.pairs], (".png", _SHEET))
     outputs = {image: folder / name for image, name in names.items()}
@@ -84,10 +85,10 @@ def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]
 def _on_image(source: "Source", outputs: dict[str, Path], on_done: Callable[[], None]) -> "OnImage":
     from PIL import Image
 
-    from srnas.nas.metrics import Image as Pixels
-    from srnas.nas.output import save_png
-    from srnas.nas.pairs import Pair
-    from srnas.nas.sheet import draw_sheet
+    from srnas.nas.files import save_png
+    from srnas.nas.images.metrics import Image as Pixels
+    from srnas.nas.images.pairs import Pair
+    from srnas.nas.images.sheet import draw_sheet
 
     def write(pair: Pair, sr: Pixels, scores: "ImageScores") -> None:
         path = outputs.get(pair.name)
@@ -100,8 +101,8 @@ def _on_image(source: "Source", outputs: dict[str, Path], on_done: Callable[[], 
     return write
 
 
-def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> dict[str, Any]:
-    from srnas.nas.assessment import mean_scores
+def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> Row:
+    from srnas.nas.images.assessment import mean_scores
 
     mean = mean_scores(scores)
     plain = {
@@ -119,7 +120,7 @@ def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> d
     return plain | ({"kept_fraction": mean.kept_fraction} if mean.kept_fraction else {})
 
 
-def _numbers(scores: "ImageScores") -> dict[str, Any]:
+def _numbers(scores: "ImageScores") -> Row:
     numbers = {
         "psnr_y_db": _finite(scores.psnr_y_db),
         "ssim_y": scores.ssim_y,
@@ -139,7 +140,7 @@ def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "
     from rich.markup import escape
     from rich.table import Table
 
-    from srnas.nas.assessment import mean_scores
+    from srnas.nas.images.assessment import mean_scores
 
     scale, mean = source.architecture.scale, mean_scores(scores)
     reduced = "bicubic imresize" if pairs.lr == "imresize" else f"'{pairs.lr}'"

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Workspace, parse_size
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, WorkspacePath, parse_size
 from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from srnas.nas.exporting import Check
-    from srnas.nas.sources import Source
+    from srnas.nas.ship.export import Check
+    from srnas.nas.workspace.sources import Source
+    from srnas.nas.workspace.workspace import Workspace
 
 
 def export(
@@ -31,7 +32,7 @@ def export(
     checkpoint: Checkpoint = None,
     trial: Trial = None,
     study: Study = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a trained network as a file, with a model card beside it.
 
@@ -42,18 +43,20 @@ def export(
     from rich.console import Console
 
     with Console(stderr=True).status("exporting"):
-        from srnas.nas.exporting import export as run
-        from srnas.nas.exporting import suffix_of
-        from srnas.nas.output import check_new, writing
-        from srnas.nas.sources import SourceRequest, load_key, load_source
+        from srnas.nas.files import check_new, writing
+        from srnas.nas.ship.export import export as run
+        from srnas.nas.ship.export import suffix_of
+        from srnas.nas.workspace.sources import SourceRequest, load_key, load_source
+        from srnas.nas.workspace.workspace import Workspace
         from srnas.search_space import InputError
 
+        place = Workspace(workspace)
         if key is not None:
             if network is not None or trial is not None or study is not None:
                 raise InputError(f"a key names a trained network by itself, but got '{key}' and options that do.")
-            source = load_key(workspace, key)
+            source = load_key(place, key)
         else:
-            source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+            source = load_source(place, SourceRequest(network, checkpoint, scale, trial, study))
         if register is not None and (form, dtype, size) != ("onnx", "float32", None):
             raise InputError(
                 f"--register needs --format onnx, float32 and any size, but got {form}, {dtype} and "
@@ -65,8 +68,8 @@ def export(
             check_new([path, card])
         checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
         with writing(card) as aside:
-            aside.write_text(_card(source, form, dtype, checks, licence, workspace), encoding="utf-8")
-        version = _register(source, register, path, card, workspace) if register is not None else None
+            aside.write_text(_card(source, form, dtype, checks, licence, place), encoding="utf-8")
+        version = _register(source, register, path, card, place) if register is not None else None
     for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
@@ -75,29 +78,26 @@ def export(
         typer.echo(f"model   models:/{register}/{version}")
 
 
-def _register(source: "Source", name: str, path: Path, card: Path, workspace: Path) -> int:
-    from srnas.leaderboard import Store, StoreLostError, answering
-    from srnas.leaderboard.registry import register, training_run
+def _register(source: "Source", name: str, path: Path, card: Path, workspace: "Workspace") -> int:
+    from srnas.leaderboard.store.registry import register, training_run
+    from srnas.leaderboard.store.store import StoreLostError, answering
     from srnas.profiling.runtimes.files import read_model
     from srnas.search_space import InputError
 
     try:
         with answering():
-            store, text = Store(workspace), card.read_text(encoding="utf-8")
-            run_id = training_run(store, source.final.record if source.final else None, source.trial)
+            store, text = workspace.store, card.read_text(encoding="utf-8")
+            trial = source.judged.trial if source.judged else None
+            run_id = training_run(store, source.final.record if source.final else None, trial)
             return register(store, name, read_model(path), source.architecture, text, run_id)
     except StoreLostError as error:
         raise InputError(f"MLflow must take model '{name}', but {error}; the file '{path}' is kept.") from None
 
 
-def _card(source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: Path) -> str:
-    from srnas.nas.boards import load_board
-    from srnas.nas.model_card import model_card
+def _card(
+    source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: "Workspace"
+) -> str:
+    from srnas.nas.ship.card import model_card
 
-    if source.trial is None:
-        return model_card(source, form, dtype, checks, licence)
-    from srnas.leaderboard import Store
-
-    study = load_board(workspace, source.study).study
-    timed = Store(workspace).trained(source.architecture.key)
-    return model_card(source, form, dtype, checks, licence, study, timed)
+    timed = workspace.store.trained(source.architecture.key) if source.judged else ()
+    return model_card(source, form, dtype, checks, licence, timed)

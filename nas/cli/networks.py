@@ -1,10 +1,10 @@
 """``srnas networks``: the published networks, with their sizes."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import Json, print_json
+from srnas.nas.cli.options import Json, Row, print_json
 
 if TYPE_CHECKING:
     from srnas.search_space import Architecture, PublishedNetwork
@@ -43,13 +43,14 @@ def networks(
         _print(rows)
 
 
-def _row(entry: "PublishedNetwork", architecture: "Architecture", scale: int) -> dict[str, Any]:
+def _row(entry: "PublishedNetwork", architecture: "Architecture", scale: int) -> Row:
     import torch
 
     from srnas.profiling import count
+    from srnas.search_space import Network
 
     with torch.device("meta"):
-        network = architecture.build()
+        network = Network(architecture)
         deployed = network.deploy()
     wide = sorted(_X3_WIDTHS, key=lambda width: width != entry.x3_width) if scale == 3 else [1280 // scale]
     params, train_params = (sum(p.numel() for p in form.parameters()) for form in (deployed, network))
@@ -82,7 +83,7 @@ def _row(entry: "PublishedNetwork", architecture: "Architecture", scale: int) ->
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
 

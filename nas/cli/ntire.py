@@ -11,7 +11,7 @@ from srnas.nas.cli.options import (
     Json,
     MaxTime,
     Threads,
-    Workspace,
+    WorkspacePath,
     count_bar,
     make_target,
     parse_size,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from srnas.nas.refereeing import Judged, Verdict
+    from srnas.nas.ntire.referee import Judged, Ranking
 
 
 def ntire(
@@ -50,7 +50,7 @@ def ntire(
     device: Device = "auto",
     threads: Threads = 1,
     max_time_s: MaxTime = 10.0,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -63,14 +63,15 @@ def ntire(
 
     with count_bar(Console(stderr=True)) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.entries import Given, RefereeRequest
-        from srnas.nas.refereeing import referee, to_row
+        from srnas.nas.ntire.entries import Given, RefereeRequest
+        from srnas.nas.ntire.referee import referee, to_row
+        from srnas.nas.workspace.workspace import Workspace
 
         target = make_target(device, "eager", "float32", "nchw", threads)
         request = RefereeRequest(
             names=names or (),
             study=study,
-            workspace=workspace,
+            workspace=Workspace(workspace),
             scale=scale,
             size=parse_size(size, "--size"),
             year=year,
@@ -81,32 +82,32 @@ def ntire(
             target=target,
             protocol=patient_protocol(target, max_time_s),
         )
-        verdict = referee(
+        ranking = referee(
             request,
             on_stage=lambda text, total: bars.reset(task, description=text, total=total),
             on_done=lambda number: bars.update(task, completed=number),
         )
-    rows = [to_row(one, verdict) for one in verdict.judged]
+    rows = [to_row(one, ranking) for one in ranking.judged]
     if as_json:
         print_json(rows)
     elif as_csv:
         print_csv(rows)
     else:
-        _print(Console(), verdict)
+        _print(Console(), ranking)
 
 
-def _print(console: "Console", verdict: "Verdict") -> None:
-    console.print(_table(verdict))
-    for text in _notes(verdict):
+def _print(console: "Console", ranking: "Ranking") -> None:
+    console.print(_table(ranking))
+    for text in _notes(ranking):
         console.print(text, highlight=False, markup=False)
 
 
-def _table(verdict: "Verdict") -> "Table":
+def _table(ranking: "Ranking") -> "Table":
     from rich.table import Table
 
-    rule, (height, width) = verdict.rule, verdict.size
+    rule, (height, width) = ranking.rule, ranking.size
     table = Table(
-        title=f"NTIRE {rule.year} efficient super-resolution, x{verdict.scale}, input {width}x{height}",
+        title=f"NTIRE {rule.year} efficient super-resolution, x{ranking.scale}, input {width}x{height}",
         caption=(
             f"score = {rule.runtime:g} exp(2 ms / ms of the baseline) + {rule.flops:g} of FLOPs + {rule.params:g} of "
             "parameters likewise; lower is better. ms: the fastest of interleaved rounds, which is scored; below, the "
@@ -119,26 +120,26 @@ def _table(verdict: "Verdict") -> "Table":
     table.add_column("network", overflow="fold", min_width=12)
     for head in ("size", "ms", "score\nand rank", "official\nms", "official\nscore\nand rank"):
         table.add_column(head, justify="right", overflow="fold")
-    for one in verdict.judged:
-        table.add_row(*_cells(one, verdict), style="bold" if one in verdict.moved else "")
+    for one in ranking.judged:
+        table.add_row(*_cells(one, ranking), style="bold" if one in ranking.moved else "")
     return table
 
 
-def _cells(one: "Judged", verdict: "Verdict") -> list[str]:
+def _cells(one: "Judged", ranking: "Ranking") -> list[str]:
     from rich.markup import escape
 
-    from srnas.leaderboard.profile_table import digits
+    from srnas.leaderboard.show.profile_table import digits
 
-    entry, found, latency = one.entry, one.measured, one.measured.latency
+    entry, measured, latency = one.entry, one.measured, one.measured.latency
     psnr = [] if entry.psnr_y_db is None else [f"{entry.psnr_y_db:.2f} dB"]
-    gate = {"below": ["PSNR below"], "unknown": ["PSNR unknown"]}.get(one.gate, [])
-    about = [*psnr, *gate, *(["baseline"] if entry.label == verdict.baseline else [])]
+    gate = {"below": ["PSNR below"], "unknown": ["PSNR unknown"]}.get(one.admission, [])
+    about = [*psnr, *gate, *(["baseline"] if entry.label == ranking.baseline else [])]
     return [
         escape(entry.label) + "".join(f"\n[dim]{text}[/]" for text in about),
-        f"{digits(found.flops_g)} G\n{found.params_m:.3f} M",
-        f"{digits(latency.stable_ms)}\n[dim]{digits(latency.latency_ms)}\n{_short(latency.low_ms)}-{_short(latency.high_ms)}[/]",
+        f"{digits(measured.flops_g)} G\n{measured.params_m:.3f} M",
+        f"{digits(latency.fastest_ms)}\n[dim]{digits(latency.median_ms)}\n{_short(latency.low_ms)}-{_short(latency.high_ms)}[/]",
         _ranked(one.score.final, one.rank),
-        f"{digits(found.timing.mean_ms)}\n[dim]{digits(found.timing.first_ms)}[/]",
+        f"{digits(measured.timing.mean_ms)}\n[dim]{digits(measured.timing.first_ms)}[/]",
         _ranked(one.official.final, one.official_rank),
     ]
 
@@ -151,49 +152,49 @@ def _ranked(final: float, rank: int | None) -> str:
     return f"{final:.4g}" + (f"\n#{rank}" if rank else "")
 
 
-def _notes(verdict: "Verdict") -> "list[str]":
+def _notes(ranking: "Ranking") -> "list[str]":
     from srnas.profiling.ntire import NUM_VALID_IMAGES, SCALE, SIDE
 
-    rule, figures = verdict.rule, verdict.baseline_figures
-    own = verdict.baseline in {one.entry.label for one in verdict.judged}
-    images = len(verdict.judged[0].measured.timing.images_ms)
+    rule, figures = ranking.rule, ranking.baseline_figures
+    own = ranking.baseline in {one.entry.label for one in ranking.judged}
+    images = len(ranking.judged[0].measured.timing.images_ms)
     notes = [
-        f"Device: {verdict.device}; the challenge's: {rule.gpu}.",
+        f"Device: {ranking.device}; the challenge's: {rule.gpu}.",
         (
-            f"Baseline: {verdict.baseline}. The challenge's own, {rule.baseline}, is not built here: scores are "
+            f"Baseline: {ranking.baseline}. The challenge's own, {rule.baseline}, is not built here: scores are "
             "comparable among the networks of this table only."
             if own
-            else f"Baseline: {verdict.baseline}: {figures.runtime_ms:g} ms for both ways to measure, "
+            else f"Baseline: {ranking.baseline}: {figures.runtime_ms:g} ms for both ways to measure, "
             f"{figures.flops_g:g} G, {figures.params_m:g} M."
         ),
         f"Official: each network in a fresh process, {images} random images of one size; the challenge times "
         f"{NUM_VALID_IMAGES} photographs of many sizes, so that its first weighs less.",
         "FLOPs as fvcore counts them: a multiply-accumulate is one; parameters of the deploy form.",
     ]
-    if (verdict.scale, *verdict.size) != (SCALE, SIDE, SIDE):
+    if (ranking.scale, *ranking.size) != (SCALE, SIDE, SIDE):
         notes.append(f"The challenge scores x{SCALE} networks at {SIDE}x{SIDE}.")
     flagged: dict[str, list[str]] = {}
-    for one in verdict.judged:
+    for one in ranking.judged:
         flagged.setdefault(", ".join(one.measured.latency.flags), []).append(one.entry.label)
     notes += [f"Rounds are {flags}: {', '.join(labels)}." for flags, labels in flagged.items() if flags]
-    return [*notes, _said_of_psnr(verdict), _said_of_ranks(verdict)]
+    return [*notes, _said_of_psnr(ranking), _said_of_ranks(ranking)]
 
 
-def _said_of_ranks(verdict: "Verdict") -> str:
-    if all(one.rank is None for one in verdict.judged):
+def _said_of_ranks(ranking: "Ranking") -> str:
+    if all(one.rank is None for one in ranking.judged):
         return "No network has a rank."
-    moved = ", ".join(f"{one.entry.label} #{one.rank}, officially #{one.official_rank}" for one in verdict.moved)
+    moved = ", ".join(f"{one.entry.label} #{one.rank}, officially #{one.official_rank}" for one in ranking.moved)
     return f"The ranks differ: {moved}." if moved else "Both ways to measure give the same ranks."
 
 
-def _said_of_psnr(verdict: "Verdict") -> str:
+def _said_of_psnr(ranking: "Ranking") -> str:
     from srnas.profiling.ntire import MIN_PSNR_TEST_DB, MIN_PSNR_VALID_DB
 
     asked = (
         f"The challenge asks for {MIN_PSNR_VALID_DB:.2f} dB in RGB on DIV2K_LSDIR_valid and {MIN_PSNR_TEST_DB:.2f} dB "
         "on its test set"
     )
-    sets = ", ".join(sorted({f"'{one.entry.psnr_set}'" for one in verdict.judged if one.entry.psnr_set}))
+    sets = ", ".join(sorted({f"'{one.entry.psnr_set}'" for one in ranking.judged if one.entry.psnr_set}))
     known = f"PSNR-Y here is that of {sets}, as a study trained the network" if sets else "no PSNR is known here"
-    gate = "" if verdict.min_psnr_y_db is None else f" Less than {verdict.min_psnr_y_db:g} dB, or none, has no rank."
+    gate = "" if ranking.min_psnr_y_db is None else f" Less than {ranking.min_psnr_y_db:g} dB, or none, has no rank."
     return f"{asked}; {known}.{gate}"

@@ -1,8 +1,7 @@
-"""Options that several commands share, and the parsing of sizes."""
+"""Options that several commands share; those of a search are made from their one definition."""
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import OptionInfo
+
+from srnas.nas.run.request import DEFAULT_WORKSPACE, SearchOption, parse_size, search_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,26 +19,31 @@ if TYPE_CHECKING:
 
     from srnas.profiling import LatencyProtocol, Target
 
-Workspace = Annotated[
-    Path, typer.Option("--workspace", envvar="SRNAS_WORKSPACE", help="Folder of studies, results and figures.")
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        "--storage",
-        envvar="SRNAS_STORAGE",
-        help="Where the study lies: postgresql://USER@HOST/DATABASE or sqlite:///FILE \\[default: in the workspace].",
-    ),
-]
+__all__ = ["DEFAULT_WORKSPACE", "parse_size"]
+
+# What a command prints of one thing: plain data by key, with units in the keys.
+Row = dict[str, Any]
+
+
+def option_of(option: SearchOption, panel: str | None = None) -> OptionInfo:
+    """Return an option of a search as one of a command."""
+    flag = f"--{option.name.replace('_', '-')}"
+    help_ = (option.field.description or "").replace("[", r"\[")
+    made: OptionInfo = typer.Option(flag, envvar=option.variable, help=help_, rich_help_panel=panel)
+    return made
+
+
+_SEARCH = {option.name: option_of(option) for option in search_options()}
+
+WorkspacePath = Annotated[Path, _SEARCH["workspace"]]
+Storage = Annotated[str | None, _SEARCH["storage"]]
+Device = Annotated[str, _SEARCH["device"]]
+Threads = Annotated[int, _SEARCH["threads"]]
+Runtime = Annotated[str, _SEARCH["runtime"]]
+Dtype = Annotated[str, _SEARCH["dtype"]]
+MemoryFormat = Annotated[str, _SEARCH["memory_format"]]
 Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda[:N].")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads.")]
-Runtime = Annotated[
-    str, typer.Option("--runtime", help="What executes the networks: eager, compile, cudagraph, onnxruntime, openvino.")
-]
-Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or int8.")]
-MemoryFormat = Annotated[str, typer.Option("--memory-format", help="nchw or channels_last.")]
 
 NetworkScale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 NetworkSize = Annotated[
@@ -48,26 +55,8 @@ MaxTime = Annotated[
     float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
 ]
 
-DEFAULT_WORKSPACE = Path("srnas-runs")
-
 # Twelve rounds of a network that takes minutes.
 _PATIENCE_S = 3600.0
-
-
-def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Return height and width of ``WxH``, as sizes of pictures are written.
-
-    Raises:
-        InputError: If the text is not two positive integers.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())
-    if match is None:
-        from srnas.search_space import InputError
-
-        raise InputError(
-            f"{option} must be WIDTHxHEIGHT in pixels, such as 320x180, each at most 99999, but got '{text}'."
-        )
-    return int(match[2]), int(match[1])
 
 
 def make_target(device: str, runtime: str, dtype: str, memory_format: str, threads: int) -> "Target":
@@ -99,12 +88,12 @@ def count_bar(said: "Console") -> "Progress":
     return Progress(*columns, console=said, transient=True)
 
 
-def print_json(rows: Sequence[dict[str, Any]]) -> None:
+def print_json(rows: Sequence[Row]) -> None:
     """Write rows to the standard output."""
     typer.echo(json.dumps(list(rows), indent=2, allow_nan=False))
 
 
-def print_csv(rows: Sequence[dict[str, Any]]) -> None:
+def print_csv(rows: Sequence[Row]) -> None:
     """Write rows to the standard output with a line of heads; what is no single value is written as JSON."""
     heads = dict.fromkeys(head for row in rows for head in row)
     writer = csv.DictWriter(sys.stdout, list(heads))

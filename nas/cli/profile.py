@@ -1,9 +1,10 @@
 """``srnas profile``: sizes and latencies of blocks and networks."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,7 @@ from srnas.nas.cli.options import (
     NetworkSize,
     Runtime,
     Threads,
-    Workspace,
+    WorkspacePath,
     make_target,
     parse_size,
     patient_protocol,
@@ -49,7 +50,7 @@ def block(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     max_time_s: MaxTime = 10.0,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -72,7 +73,7 @@ def sweep(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     max_time_s: MaxTime = 10.0,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -104,18 +105,20 @@ def network(
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
     max_time_s: MaxTime = 10.0,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Count and time whole networks, interleaved, and split their latency by position."""
     with _showing() as show:
-        from srnas.nas.subjects import by_target, find_subject
+        from srnas.nas.workspace.named import by_target, find_named
+        from srnas.nas.workspace.workspace import Workspace
 
         target = make_target(device, runtime, dtype, memory_format, threads)
         shape = parse_size(size, "--size") if size else None
-        found = [find_subject(name, scale, workspace, target) for name in dict.fromkeys(names)]
-        for of_one, together in by_target(found, shape):
+        place = Workspace(workspace)
+        named = [find_named(name, scale, place, target) for name in dict.fromkeys(names)]
+        for of_one, together in by_target(named, shape):
             show.run(together, of_one, cold=False, max_time_s=max_time_s)
     show.report(_title(names, size or "output 1280x720"), workspace, as_json, as_csv)
 
@@ -137,13 +140,13 @@ def _block_subjects(names: list[str], channels: list[int], size: tuple[int, int]
     from srnas.search_space import REGISTRY, build_block
     from srnas.search_space.registry import fold_all
 
-    found = {}
+    subjects = {}
     for name in dict.fromkeys(names):
         for width in channels:
             module = fold_all(build_block(name, width).eval())
             REGISTRY.block(name).info.constraint.check_size(name, *size)
-            found[f"{name} {width}"] = Subject("block", name, module, (1, width, *size))
-    return found
+            subjects[f"{name} {width}"] = Subject("block", name, module, (1, width, *size))
+    return subjects
 
 
 class _Show:
@@ -176,7 +179,7 @@ class _Show:
         if target not in self._rooflines:
             self._rooflines[target] = measure_roofline(target)
         self.bars.update(self._task, total=None, done="")
-        found = profile(
+        profiles = profile(
             subjects,
             target,
             protocol=patient_protocol(target, max_time_s),
@@ -185,22 +188,23 @@ class _Show:
             on_stage=lambda text: self.bars.update(self._task, description=escape(text)),
             on_round=lambda number: self.bars.update(self._task, description="timing", done=f"round {number}"),
         )
-        self._profiles += found.values()
+        self._profiles += profiles.values()
 
     def report(self, title: str, workspace: Path, as_json: bool, as_csv: bool) -> None:
         """Draw, log and print."""
-        from srnas.leaderboard import profile_figures
-        from srnas.nas.atlas import log_profiles
+        from srnas.leaderboard.show.profile_figure import profile_figures
+        from srnas.nas.workspace.atlas import log_profiles
+        from srnas.nas.workspace.workspace import Workspace
 
-        rows = [found.to_row() for found in self._profiles]
+        rows = [one.to_row() for one in self._profiles]
         roofline = next(iter(self._rooflines.values())) if len(self._rooflines) == 1 else None
-        paths = log_profiles(title, self._profiles, profile_figures(rows, roofline), workspace)
+        paths = log_profiles(title, self._profiles, profile_figures(self._profiles, roofline), Workspace(workspace))
         if as_json:
             print_json(rows)
         elif as_csv:
             print_csv(rows)
         else:
-            _print(rows, paths, workspace)
+            _print(self._profiles, paths, workspace)
 
 
 @contextmanager
@@ -212,24 +216,24 @@ def _showing() -> Iterator[_Show]:
         yield show
 
 
-def _print(rows: list[dict[str, Any]], figures: list[Path], workspace: Path) -> None:
+def _print(profiles: "list[Profile]", figures: list[Path], workspace: Path) -> None:
     from itertools import groupby
 
     from rich.console import Console
 
-    from srnas.leaderboard import latency_table, places_table, reconciliations, sizes_table
+    from srnas.leaderboard.show.profile_table import latency_table, places_table, reconciliations, sizes_table
 
     console = Console()
-    console.print(sizes_table(rows))
-    for text in reconciliations(rows):
+    console.print(sizes_table(profiles))
+    for text in reconciliations(profiles):
         console.print(text, style="dim", highlight=False, markup=False)
-    for _, same in groupby(rows, key=lambda row: row["device_key"]):
+    for _, same in groupby(profiles, key=lambda profile: profile.device.key):
         console.print(latency_table(list(same)))
-    for row in rows:
-        if row.get("places"):
-            console.print(places_table(row))
-        if row["max_abs_difference"] != 0:
-            console.print(_difference(row), markup=False)
+    for profile in profiles:
+        if profile.places:
+            console.print(places_table(profile))
+        if profile.max_abs_difference != 0:
+            console.print(_difference(profile), markup=False)
     for path in figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
     console.print(
@@ -237,8 +241,7 @@ def _print(rows: list[dict[str, Any]], figures: list[Path], workspace: Path) -> 
     )
 
 
-def _difference(row: dict[str, Any]) -> str:
-    name, difference = row.get("block") or row["network"], row["max_abs_difference"]
-    if difference is None:
-        return f"{name}: its output is not finite on random images"
-    return f"{name}: largest difference to eager float32 {difference:.2g}"
+def _difference(profile: "Profile") -> str:
+    if not math.isfinite(profile.max_abs_difference):
+        return f"{profile.name}: its output is not finite on random images"
+    return f"{profile.name}: largest difference to eager float32 {profile.max_abs_difference:.2g}"

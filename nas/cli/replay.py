@@ -1,17 +1,17 @@
 """``srnas replay``: search strategies compared on what a study recorded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, Workspace, count_bar, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, Storage, WorkspacePath, count_bar, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from srnas.nas.recording import Recording
-    from srnas.nas.replay import Replayed
+    from srnas.nas.revisit.recording import Recording
+    from srnas.nas.revisit.replay import Replayed
 
 _SHOWN = (0.1, 0.25, 0.5, 1.0)
 
@@ -25,7 +25,7 @@ def replay(
     space: Annotated[Path | None, typer.Option(help="File of the study's space, if it is not a shipped one.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Write a figure into this folder.")] = None,
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Run search strategies again on the recorded results of a study: nothing is trained or timed."""
@@ -33,19 +33,20 @@ def replay(
 
     with count_bar(Console(stderr=True)) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.recording import load_recording
-        from srnas.nas.replay import replay as run
+        from srnas.nas.revisit.recording import load_recording
+        from srnas.nas.revisit.replay import replay as run
+        from srnas.nas.workspace.workspace import Workspace
 
-        recording = load_recording(workspace, study, str(space) if space else None, storage)
+        recording = load_recording(Workspace(workspace), study, str(space) if space else None, storage)
         samplers, rules = _names("--sampler", sampler), _names("--rungs", rungs)
         bars.reset(task, description="searching", total=len(samplers) * len(rules) * seeds)
-        found = run(recording, samplers, rules, seeds=seeds, unit=cost, on_run=lambda: bars.advance(task))
-    written = _write(found, figures / f"{study}-replay.png") if figures else None
+        replays = run(recording, samplers, rules, seeds=seeds, unit=cost, on_run=lambda: bars.advance(task))
+    written = _write(replays, figures / f"{study}-replay.png") if figures else None
     if as_json:
-        print_json([row for one in found for row in _rows(one)])
+        print_json([row for one in replays for row in _rows(one)])
         return
     console = Console()
-    console.print(_table(recording, found, seeds))
+    console.print(_table(recording, replays, seeds))
     if written:
         console.print(f"figure  {written}", soft_wrap=True, highlight=False, markup=False)
 
@@ -60,13 +61,13 @@ def _names(option: str, text: str) -> list[str]:
 
 
 def _at(one: "Replayed", share: float) -> tuple[float, float | None]:
-    from srnas.nas.replay import SHARES
+    from srnas.nas.revisit.replay import SHARES
 
     index = SHARES.index(share)
     return one.mean[index], one.error[index]
 
 
-def _rows(one: "Replayed") -> list[dict[str, Any]]:
+def _rows(one: "Replayed") -> list[Row]:
     return [
         {
             "sampler": one.sampler,
@@ -82,7 +83,7 @@ def _rows(one: "Replayed") -> list[dict[str, Any]]:
     ]
 
 
-def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Table":
+def _table(recording: "Recording", replays: "list[Replayed]", seeds: int) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -91,7 +92,7 @@ def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Tabl
         title=escape(f"Strategies on the recording of study '{recording.study.name}'"),
         caption=(
             f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
-            f"training the whole recording ({found[0].total_cost:,.0f} {found[0].unit}). {whole} of "
+            f"training the whole recording ({replays[0].total_cost:,.0f} {replays[0].unit}). {whole} of "
             f"{recording.num_records} trials have a whole curve and are replayed. A proposal that was not recorded "
             "stands for the nearest one. stops: trials that the rungs stopped, on average."
         ),
@@ -102,7 +103,7 @@ def _table(recording: "Recording", found: "list[Replayed]", seeds: int) -> "Tabl
     for share in _SHOWN:
         table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
     table.add_column("stops", justify="right", no_wrap=True)
-    for one in found:
+    for one in replays:
         cells = (_cell(*_at(one, share)) for share in _SHOWN)
         table.add_row(one.name, *cells, f"{one.num_stopped:.1f}")
     return table
@@ -112,12 +113,12 @@ def _cell(mean: float, error: float | None) -> str:
     return f"{mean:.3f}" + ("" if error is None else f"±{error:.3f}".replace("±0.", "±."))
 
 
-def _write(found: "list[Replayed]", path: Path) -> Path:
-    from srnas.leaderboard import write_cost_curves
-    from srnas.nas.output import writing
-    from srnas.nas.replay import SHARES
+def _write(replays: "list[Replayed]", path: Path) -> Path:
+    from srnas.leaderboard.rank.curve import write_cost_curves
+    from srnas.nas.files import writing
+    from srnas.nas.revisit.replay import SHARES
 
-    curves = {one.name: ([share * one.total_cost for share in SHARES], one.mean, one.error) for one in found}
+    curves = {one.name: ([share * one.total_cost for share in SHARES], one.mean, one.error) for one in replays}
     with writing(path) as aside:
-        write_cost_curves(curves, found[0].unit, aside)
+        write_cost_curves(curves, replays[0].unit, aside)
     return path

@@ -13,7 +13,7 @@ from srnas.nas.cli.options import (
     Runtime,
     Storage,
     Threads,
-    Workspace,
+    WorkspacePath,
     count_bar,
     make_target,
     print_json,
@@ -29,7 +29,7 @@ def retime(
     threads: Threads = 1,
     limit: Annotated[int | None, typer.Option(help="Time so many networks at most, the front first.")] = None,
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Time the trained networks of a study on another device profile: a front without training anything."""
@@ -39,11 +39,12 @@ def retime(
     said = Console(stderr=True)
     with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.leaderboard import board_summary, board_table
-        from srnas.nas.retiming import retime as run
+        from srnas.leaderboard.show.table import board_summary, board_table
+        from srnas.nas.revisit.retime import retime as run
+        from srnas.nas.workspace.workspace import Workspace
 
         retimed = run(
-            workspace,
+            Workspace(workspace),
             study,
             make_target(device, runtime, dtype, memory_format, threads),
             storage=storage,

@@ -1,127 +1,36 @@
-"""``srnas search``: run or go on with a study."""
+"""``srnas search``: run or go on with a study. Its options are those of :class:`SearchRequest`, one by one."""
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from srnas.nas.cli.options import (
-    DEFAULT_WORKSPACE,
-    Device,
-    Dtype,
-    Json,
-    MemoryFormat,
-    Runtime,
-    Storage,
-    Threads,
-    Workspace,
-    parse_size,
-    print_json,
-)
+from srnas.nas.cli.options import Json, option_of, print_json
+from srnas.nas.run.request import SearchOption, search_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from srnas.nas.outcome import Outcome
+    from srnas.nas.run.outcome import Outcome
 
 _SHOWN = 5
 
 
-def search(
-    space: Annotated[str, typer.Option(help="A space of 'srnas space list', or the path of a TOML file.")] = "tiny",
-    scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
-    trials: Annotated[int, typer.Option(help="Total number of candidates of the study.")] = 24,
-    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: SPACE-xSCALE].")] = None,
-    train: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
-    val: Annotated[Path | None, typer.Option(help="Folder of held-out photographs \\[default: embedded].")] = None,
-    sampler: Annotated[str, typer.Option(help="front, tpe, nsga2, gp or random.")] = "front",
-    rungs: Annotated[str, typer.Option(help="halving stops weak candidates early, none trains all to the end.")] = (
-        "halving"
-    ),
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of proposals, weights and patches.")] = 0,
-    device: Device = "auto",
-    runtime: Runtime = "eager",
-    dtype: Dtype = "float32",
-    memory_format: MemoryFormat = "nchw",
-    threads: Threads = 1,
-    latency_input: Annotated[
-        str | None, typer.Option(help="WxH of the low-resolution input that is timed \\[default: by space].")
-    ] = None,
-    max_latency_ms: Annotated[float | None, typer.Option(help="Train no candidate slower than this.")] = None,
-    max_params_k: Annotated[float | None, typer.Option(help="... with more thousands of parameters.")] = None,
-    max_macs_g: Annotated[float | None, typer.Option(help="... with more billions of MACs.")] = None,
-    patch: Annotated[int | None, typer.Option(help="Training patch in low-resolution pixels.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Patches per training step.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Training steps per candidate.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
-    max_train_s: Annotated[
-        float | None, typer.Option(help="End a candidate that needs more seconds of training steps.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="End when the hypervolume has not risen for so many candidates.")
-    ] = None,
-    replicates: Annotated[int, typer.Option(help="Train what is near the front again with so many other seeds.")] = 0,
-    proxies: Annotated[
-        bool, typer.Option("--proxies", help="Compute zero-cost proxies beside, as a diagnostic.")
-    ] = False,
-    workers: Annotated[int, typer.Option(help="Processes: one for each GPU or share of the cores.")] = 1,
-    engine: Annotated[str, typer.Option(help="Where workers run: local, or ray.")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster \\[default: start one here].")] = None,
-    storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
-    as_json: Json = False,
-) -> None:
+def search(as_json: bool = False, **options: Any) -> None:
     """Search: propose, count, time, train and rank candidates until the study holds --trials of them.
 
-    The same command again goes on where it stopped; a larger --trials extends a finished study.
+    The same command again goes on where it stopped; a larger --trials extends a finished study. A candidate meets
+    --max-latency-ms if its fastest round does, here as in 'srnas leaderboard' and 'srnas pick'.
     """
     from rich.console import Console
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.launch import launch
-        from srnas.nas.preparation import SearchRequest
-        from srnas.nas.progress import SearchProgress
-        from srnas.nas.settings import Budgets
-        from srnas.search_space.errors import parse
-    budgets: dict[str, Any] = {
-        "max_latency_ms": max_latency_ms,
-        "max_params_k": max_params_k,
-        "max_macs_g": max_macs_g,
-    }
-    request = SearchRequest(
-        workspace=workspace,
-        space=space,
-        scale=scale,
-        trials=trials,
-        study=study,
-        train=train,
-        validation=val,
-        sampler=sampler,
-        seed=seed,
-        device=device,
-        runtime=runtime,
-        dtype=dtype,
-        memory_format=memory_format,
-        threads=threads,
-        latency_input=parse_size(latency_input, "--latency-input") if latency_input else None,
-        budgets=parse(Budgets, budgets, "budgets"),
-        patch=patch,
-        batch=batch,
-        iterations=iterations,
-        learning_rate=learning_rate,
-        rungs=rungs,
-        max_train_s=max_train_s,
-        patience=patience,
-        replicates=replicates,
-        proxies=proxies,
-        workers=workers,
-        engine=engine,
-        address=address,
-        storage=storage,
-    )
+        from srnas.nas.cli.progress import SearchProgress
+        from srnas.nas.run.launch import launch
+        from srnas.nas.run.request import SearchRequest
+    request = SearchRequest.of(**options)
     try:
-        with SearchProgress(said, trials) as progress:
+        with SearchProgress(said, request.trials) as progress:
             outcome = launch(request, progress)
     except KeyboardInterrupt:
         said.print("Interrupted. Every finished trial is kept; run the same command again to go on.")
@@ -132,13 +41,31 @@ def search(
     console = Console()
     _report(console, outcome)
     if outcome.anew:
-        _say_where(console, outcome, workspace)
+        _say_where(console, outcome, request.workspace)
     else:
         _offer_more(console, outcome)
 
 
+def _parameter(option: SearchOption) -> inspect.Parameter:
+    # A size is written as text.
+    kind: Any = str | None if option.name == "latency_input" else option.field.annotation
+    annotation = Annotated[kind, option_of(option, option.panel)]
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=option.field.default, annotation=annotation
+    )
+
+
+_PARAMETERS = [
+    *map(_parameter, search_options()),
+    inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json),
+]
+# Typer reads both, and so finds options that are defined once, in the request of a search.
+search.__signature__ = inspect.Signature(_PARAMETERS, return_annotation=None)  # type: ignore[attr-defined]
+search.__annotations__ = {parameter.name: parameter.annotation for parameter in _PARAMETERS}
+
+
 def _report(console: "Console", outcome: "Outcome") -> None:
-    from srnas.leaderboard import board_summary, board_table
+    from srnas.leaderboard.show.table import board_summary, board_table
 
     console.print(board_table(outcome.board, width=console.width, limit=_SHOWN))
     console.print(board_summary(outcome.board))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, Workspace, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, WorkspacePath, print_json
 
 app = typer.Typer(help="List, remove, export and import studies.", invoke_without_command=True)
 
@@ -17,7 +17,7 @@ Name = Annotated[str, typer.Argument(help="Name of the study.")]
 def studies(
     context: typer.Context,
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """List the studies of a workspace or a storage: state, workers alive, trials, front size, hypervolume."""
@@ -26,14 +26,15 @@ def studies(
     from rich.console import Console
     from rich.table import Table
 
-    from srnas.nas.archive import list_studies
-    from srnas.nas.storage import shown, storage_url
+    from srnas.nas.revisit.archive import list_studies
+    from srnas.nas.study.storage import given_url, shown
+    from srnas.nas.workspace.workspace import Workspace
 
-    rows = list_studies(workspace, storage)
+    rows = list_studies(Workspace(workspace), storage)
     if as_json:
         print_json([asdict(row) for row in rows])
         return
-    where = shown(storage_url(workspace, "", storage)) if storage else f"'{workspace}'"
+    where = shown(given_url(storage)) if storage else f"'{workspace}'"
     table = Table(title=f"Studies of {where}", title_justify="left")
     table.add_column("study", overflow="fold")
     table.add_column("state")
@@ -49,15 +50,16 @@ def studies(
 def remove(
     name: Name,
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a study; trained weights stay in the cache, and MLflow can restore its runs."""
-    from srnas.nas.archive import remove_study
+    from srnas.nas.revisit.archive import remove_study
+    from srnas.nas.workspace.workspace import Workspace
 
     if not yes:
         typer.confirm(f"Delete study '{name}' and its trials?", abort=True)
-    remove_study(workspace, name, storage)
+    remove_study(Workspace(workspace), name, storage)
     typer.echo(f"Study '{name}' is deleted.")
 
 
@@ -66,12 +68,13 @@ def export(
     name: Name,
     file: Annotated[Path, typer.Argument(help="A new file.")],
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a study to one file: settings, trials, learning curves, latencies; not the weights."""
-    from srnas.nas.archive import export_study
+    from srnas.nas.revisit.archive import export_study
+    from srnas.nas.workspace.workspace import Workspace
 
-    export_study(workspace, name, file, storage)
+    export_study(Workspace(workspace), name, file, storage)
     typer.echo(f"Study '{name}' is in {file}.")
 
 
@@ -79,10 +82,11 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="A file of 'srnas studies export'.")],
     storage: Storage = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Take in an exported study: it can be browsed, retimed, replayed and gone on with."""
-    from srnas.nas.archive import import_study
+    from srnas.nas.revisit.archive import import_study
+    from srnas.nas.workspace.workspace import Workspace
 
-    name = import_study(workspace, file, storage)
+    name = import_study(Workspace(workspace), file, storage)
     typer.echo(f"Study '{name}' is in the workspace.")

@@ -12,7 +12,7 @@ from srnas.nas.cli.options import (
     MemoryFormat,
     Runtime,
     Threads,
-    Workspace,
+    WorkspacePath,
     count_bar,
     make_target,
     parse_size,
@@ -33,7 +33,7 @@ def table(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Time every part of a space, so that a search can screen proposals by the sum of their parts.
@@ -46,15 +46,16 @@ def table(
     said = Console(stderr=True)
     with count_bar(said) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.preparation import latency_input
-        from srnas.nas.tables import save_table, table_path
+        from srnas.nas.run.plan import latency_input
+        from srnas.nas.workspace.tables import save_table, table_path
+        from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import build_table
         from srnas.search_space import SearchSpace
 
         target = make_target(device, runtime, dtype, memory_format, threads)
         loaded = SearchSpace.load(space, scale)
         shape = latency_input(loaded, parse_size(size, "--size") if size else None)
-        path = table_path(workspace, loaded, target, shape)
+        path = table_path(Workspace(workspace), loaded, target, shape)
         built = build_table(
             loaded,
             shape,

@@ -2,20 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Threads, Workspace
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Row, Threads, WorkspacePath
 from srnas.nas.cli.sources import Scale
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from srnas.nas.final_plan import FinalRequest
-    from srnas.nas.finals import Final
-    from srnas.nas.team import Team
+    from srnas.nas.ship.final import Final
+    from srnas.nas.ship.plan import FinalRequest
+    from srnas.nas.training.team import Team
+    from srnas.nas.workspace.workspace import Workspace
 
 
 def train(
@@ -45,7 +46,7 @@ def train(
     ] = "auto",
     threads: Threads = 1,
     out: Annotated[Path | None, typer.Option(help="Write architecture and weights to this folder as well.")] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Train a chosen architecture on the long schedule, to ship it.
@@ -57,15 +58,17 @@ def train(
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.final_plan import FinalRequest
-        from srnas.nas.finals import train_final
-        from srnas.nas.output import check_folder
-        from srnas.nas.progress import FinalProgress
-        from srnas.nas.team import Team
+        from srnas.nas.cli.progress import FinalProgress
+        from srnas.nas.files import check_folder
+        from srnas.nas.ship.final import train_final
+        from srnas.nas.ship.plan import FinalRequest
+        from srnas.nas.training.team import Team
+        from srnas.nas.workspace.workspace import Workspace
+    place = Workspace(workspace)
     request = FinalRequest(
         network=network,
         iterations=iterations,
-        workspace=workspace,
+        workspace=place,
         scale=scale,
         data=data,
         validation=tuple(val or ()),
@@ -98,14 +101,14 @@ def train(
     if as_json:
         typer.echo(json.dumps(_plain(final), indent=2, allow_nan=False))
         return
-    _report(Console(), final, workspace)
+    _report(Console(), final, place)
 
 
 def _follow(request: "FinalRequest", team: "Team") -> None:
     """Train in a process that does not lead: what the first says is not said again."""
-    from srnas.nas.finals import train_final
-    from srnas.nas.observer import Observer
-    from srnas.nas.team import LeaderFailedError
+    from srnas.nas.errors import LeaderFailedError
+    from srnas.nas.judging.observer import Observer
+    from srnas.nas.ship.final import train_final
 
     try:
         train_final(request, Observer(), team)
@@ -118,11 +121,11 @@ def _say_interrupted(said: "Console", team: "Team") -> None:
         said.print("Interrupted. Run the same command again to go on from where the training was saved.")
 
 
-def _plain(final: "Final") -> dict[str, Any]:
+def _plain(final: "Final") -> Row:
     record = final.result.record
     return {
-        "architecture_key": record.genotype.key,
-        "architecture": record.architecture,
+        "architecture_key": record.architecture.key,
+        "architecture": record.architecture.to_dict(),
         "protocol": record.protocol,
         **record.config,
         "sets": {
@@ -142,8 +145,8 @@ def _plain(final: "Final") -> dict[str, Any]:
     }
 
 
-def _report(console: "Console", final: "Final", workspace: Path) -> None:
-    from srnas.nas.sources import find_search
+def _report(console: "Console", final: "Final", workspace: "Workspace") -> None:
+    from srnas.nas.workspace.sources import find_search
 
     folder = final.folder
     console.print(_table(final))
@@ -160,7 +163,7 @@ def _report(console: "Console", final: "Final", workspace: Path) -> None:
     files = f"--network {folder.architecture} --checkpoint {folder.weights}"
     for line in (
         f"weights  {folder.weights}",
-        f"export   srnas export {final.result.record.genotype.key} --workspace {workspace}",
+        f"export   srnas export {final.result.record.architecture.key} --workspace {workspace}",
         f"judge    srnas evaluate {files} --data FOLDER",
         f"use      srnas upscale PHOTO {files}",
         f"MLflow   srnas ui --workspace {workspace}",
@@ -181,7 +184,10 @@ def _table(final: "Final") -> "Table":
 
     record = final.result.record
     table = Table(
-        title=f"{record.genotype.key}, x{record.genotype.scale}, {record.config['training.iterations']:,} iterations",
+        title=(
+            f"{record.architecture.key}, x{record.architecture.scale}, "
+            f"{record.config['training.iterations']:,} iterations"
+        ),
         caption="PSNR in dB and SSIM of Y of the moving average after the last iteration.",
         title_justify="left",
         caption_justify="left",

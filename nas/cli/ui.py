@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Workspace
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, WorkspacePath
 
 _PASSWORD = "MLFLOW_AUTH_ADMIN_PASSWORD"
 # What MLflow takes.
@@ -28,16 +28,16 @@ def ui(
         "127.0.0.1"
     ),
     auth: Annotated[bool, typer.Option("--auth", help="Ask for a user and password, as MLflow does.")] = False,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Serve the leaderboard and MLflow's own pages until Ctrl-C."""
     from rich.console import Console
 
-    from srnas.leaderboard import Store
+    from srnas.nas.workspace.workspace import Workspace
     from srnas.search_space import InputError
 
-    if not workspace.is_dir():
-        raise InputError(f"a workspace must exist, but got '{workspace}'; run 'srnas search' first.")
+    place = Workspace(workspace)
+    place.check_exists()
     if (uri := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("http"):
         raise InputError(
             f"MLFLOW_TRACKING_URI must be a database to be served from here, but got the server {uri}; start that one "
@@ -51,7 +51,7 @@ def ui(
             "password.",
             err=True,
         )
-    store = Store(workspace)
+    store = place.store
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "srnas-auth" if auth else "srnas"]
     command += ["--host", host, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     command += ["--default-artifact-root", (store.workspace / "artifacts").as_uri()]
@@ -61,6 +61,7 @@ def ui(
     if auth:
         settings |= _auth_settings(store.workspace)
     shown = f"[{host}]" if ":" in host else host
+    # In a group of its own: MLflow starts more processes, which are stopped with it.
     server = subprocess.Popen(command, env={**os.environ, **settings}, start_new_session=True)
     try:
         with Console(stderr=True).status("starting"):
@@ -121,5 +122,5 @@ def _auth_settings(workspace: Path) -> dict[str, str]:
     settings["mlflow"]["database_uri"] = f"sqlite:///{users}".replace("%", "%%")
     with config.open("w", encoding="utf-8") as file:
         settings.write(file)
-    found = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32)}
-    return {name: os.environ.get(name, value) for name, value in found.items()}
+    variables = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32)}
+    return {name: os.environ.get(name, value) for name, value in variables.items()}

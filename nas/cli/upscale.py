@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, Workspace, count_bar
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Threads, WorkspacePath, count_bar
 from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from srnas.nas.upscaling import Upscaler
+    from srnas.nas.images.upscaling import Upscaler
 
 
 def upscale(
@@ -32,7 +32,7 @@ def upscale(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     threads: Threads = 1,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Upscale a photograph, or every photograph of a folder, to 8-bit RGB PNG.
 
@@ -42,13 +42,14 @@ def upscale(
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.output import check_folder
-        from srnas.nas.sources import SourceRequest, load_source
-        from srnas.nas.upscaling import Upscaler
+        from srnas.nas.files import check_folder
+        from srnas.nas.images.upscaling import Upscaler
+        from srnas.nas.workspace.sources import SourceRequest, load_source
+        from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import cpu_threads, resolve_device, resolve_threads
 
         where, threads = resolve_device(device), resolve_threads(threads)
-        source = load_source(SourceRequest(network, checkpoint, scale, trial, study, workspace))
+        source = load_source(Workspace(workspace), SourceRequest(network, checkpoint, scale, trial, study))
         upscaler = Upscaler(source.network.to(where), where, tile)
         folder = given if given.is_dir() else given.parent
         outputs = _outputs(given, out, source.architecture.scale)
@@ -62,8 +63,8 @@ def upscale(
 
 def _outputs(given: Path, out: Path | None, scale: int) -> dict[Path, Path]:
     """Return where the output of each photograph goes."""
-    from srnas.nas.output import output_names
-    from srnas.nas.photos import find_images
+    from srnas.nas.files import output_names
+    from srnas.nas.images.photos import find_images
     from srnas.search_space import InputError
 
     if given.is_dir():
@@ -84,10 +85,11 @@ def _outputs(given: Path, out: Path | None, scale: int) -> dict[Path, Path]:
 
 def _leave_existing(outputs: dict[Path, Path], overwrite: bool) -> list[str]:
     """Take what exists out of ``outputs``, and return what there is to say about it."""
-    from srnas.nas.output import check_new
-    from srnas.nas.photos import listed
+    from srnas.nas.errors import listed
+    from srnas.nas.files import check_new
 
     existing = {path: output for path, output in outputs.items() if not overwrite and output.exists()}
+    # Nothing would be left to do, which is an error rather than a note.
     if len(existing) == len(outputs):
         check_new(list(existing.values()))
     names = listed([str(output) for output in existing.values()])
@@ -98,7 +100,8 @@ def _leave_existing(outputs: dict[Path, Path], overwrite: bool) -> list[str]:
 
 def _survey(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler") -> list[str]:
     """Decode every photograph once before any is upscaled, and return what there is to say."""
-    from srnas.nas.photos import listed, survey
+    from srnas.nas.errors import listed
+    from srnas.nas.images.photos import survey
     from srnas.search_space import InputError
 
     sizes, notes = survey(list(outputs), folder)
@@ -116,9 +119,9 @@ def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", said: "C
     from PIL import Image
     from rich.console import Console
 
-    from srnas.nas.output import save_png
-    from srnas.nas.photos import load_photo
-    from srnas.nas.upscaling import inference_errors
+    from srnas.nas.files import save_png
+    from srnas.nas.images.photos import load_photo
+    from srnas.nas.images.upscaling import inference_errors
 
     with count_bar(said) as bar:
         task = bar.add_task("upscaling", total=len(outputs))

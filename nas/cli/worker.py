@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Storage, Workspace
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Storage, WorkspacePath
 
 
 def worker(
@@ -18,7 +18,7 @@ def worker(
         Path | None, typer.Option(help="Folder of held-out photographs here \\[default: as in the search].")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda:N \\[default: as in the search].")] = None,
-    workspace: Workspace = DEFAULT_WORKSPACE,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Judge candidates of a study together with other workers, on this or another machine, until nothing is left to do.
 
@@ -28,9 +28,11 @@ def worker(
 
     said = Console(stderr=True)
     with said.status("loading"):
-        from srnas.nas.launch import join
-        from srnas.nas.progress import SearchProgress
-    changes = {"storage": storage, "train": train, "validation": val, "device": device}
+        from srnas.nas.cli.progress import SearchProgress
+        from srnas.nas.run.join import join
+        from srnas.nas.workspace.workspace import Workspace
+    given = {"storage": storage, "train": train, "validation": val, "device": device}
+    changes = {name: value for name, value in given.items() if value}
     with SearchProgress(said, None) as progress:
-        standing = join(workspace, study, progress, **{name: value for name, value in changes.items() if value})
+        standing = join(Workspace(workspace), study, progress, **changes)
     said.print(f"Nothing is left to do for study '{study}' ({standing.value}).", markup=False)

@@ -32,7 +32,7 @@ class Executable:
         run: One forward pass without gradients. On CUDA it is enqueued on the current stream; on a CPU it is done when
             ``run`` returns.
         output: Runs once and returns the result, ``(B, C, H, W)`` in float32 on the CPU.
-        version: Of the runtime; empty for torch's own.
+        version: Name and version of the runtime's library; empty for torch's own.
         max_abs_difference: The largest absolute difference to eager float32 on the same input, ``inf`` where one of
             them is not finite.
         load_s: Seconds from the network to its first result: export, compilation, quantisation, first call.
@@ -50,10 +50,10 @@ class Runtime:
     """A runtime and what it can be asked for.
 
     Attributes:
-        name: As in :class:`~srnas.profiling.device.Target`.
-        dtypes: From the device types it runs on to the data types that exist there.
-        load: From a network of its own (float32, eval mode, on the device), batches (the first is the input, all serve
-            to calibrate) and the target to what runs.
+        name: What the runtime is called, as in :class:`~srnas.profiling.device.Target`.
+        dtypes: Data types that exist there, by the type of the device it runs on.
+        load: Makes what runs of a network of its own (float32, eval mode, on the device), batches (the first is the
+            input, all serve to calibrate) and the target.
         memory_formats: Those that make a difference to it.
         packages: What must be importable.
         extra: What installs the packages.

@@ -36,7 +36,7 @@ def write_network(
         network: On the CPU, in float32; it is not changed.
         path: Written whole or with an error.
         form: One of ``FORMATS``.
-        dtype: Of weights, input and output; with ``int8`` input and output are float32.
+        dtype: Data type of weights, input and output; with ``int8`` input and output are float32.
         batches: ``(1, 3, H, W)`` each. The first is the example, all serve to calibrate int8.
         dynamic: Whether height and width may be others than the example's.
 

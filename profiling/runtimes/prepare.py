@@ -42,7 +42,7 @@ def prepare(
     """Make ``network`` ready to run on ``target``.
 
     Args:
-        network: In deploy form, in float32; it is not changed.
+        network: A network in deploy form, in float32; it is not changed.
         input_shape: ``(B, C, H, W)`` of the input; nothing else can be run afterwards.
         target: Device, runtime, data type, memory format and threads.
         inputs: ``(N, C, H, W)`` with N a multiple of B. The first B images are run and compared, all of them calibrate

@@ -117,7 +117,7 @@ class SK(Block):
 
     @classmethod
     def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
-        """Of reduction and least width, which give one width d, the defaults are kept where they give it too."""
+        """Drop reduction and least width where their defaults give the same width d."""
         assert isinstance(config, SK.Config)
         default, hidden = SK.Config(), config.hidden(channels)
         if default.hidden(channels) == hidden:

@@ -8,7 +8,7 @@ from filled import store_of
 from serving import serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory, _migrated):
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     folder = tmp_path_factory.mktemp("page") / "runs"

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from handmade import study, trial
 
-from srnas.leaderboard import Rung, Sizes, Store
+from srnas.leaderboard.record.trials import Rung, Sizes
+from srnas.leaderboard.store.store import Store
 from srnas.search_space import Architecture, Position
 
 HOSTILE = '<img src=x onerror=document.title="owned">'
 
 
 def architecture(*trunks):
-    return Architecture(scale=2, channels=6, positions=tuple(Position(trunk=trunk) for trunk in trunks)).to_dict()
+    return Architecture(scale=2, channels=6, positions=tuple(Position(trunk=trunk) for trunk in trunks))
 
 
 def made(number, psnr, latency_ms, *trunks, **fields):
@@ -44,7 +45,7 @@ ALPHA = [
     made(2, 31.5, 3.0, "dw", "conv"),
     made(3, 33.0, 5.0, "conv", "conv", "conv"),
     made(4, 32.5, 8.0, "dw", "dw"),
-    trial(5, 0.0, state="over_budget").model_copy(update={"reason": "latency_ms=20 > 10", "latency": None}),
+    trial(5, 0.0, state="over_budget").model_copy(update={"reason": "fastest_ms=20 > 10", "latency": None}),
 ]
 BETA = [made(0, 32.2, 1.8, "dw"), made(1, 31.1, 4.0, "conv")]
 

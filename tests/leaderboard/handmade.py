@@ -2,11 +2,12 @@
 
 import math
 
-from srnas.leaderboard import Quality, Replicate, StudyRecord, TrialRecord
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
 from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import Architecture, Position
 
-ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),)).to_dict()
+ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),))
 
 
 def quality(psnr, images="abcd"):
@@ -19,10 +20,10 @@ def quality(psnr, images="abcd"):
 
 def trial(number, psnr, rounds=(1.0,), state="complete", images="abcd", **times):
     latency = Latency(
-        latency_ms=max(rounds),
+        median_ms=max(rounds),
         low_ms=min(rounds),
         high_ms=max(rounds),
-        stable_ms=min(rounds),
+        fastest_ms=min(rounds),
         reference_ratio=1.0,
         first_call_ms=1.0,
         rounds_ms=tuple(rounds),
@@ -56,5 +57,5 @@ def study():
         bicubic_ssim_y=0.9,
         device=describe_device(Target()),
         reference_psnr_y_db=30.0,
-        reference_latency_ms=math.e,
+        reference_fastest_ms=math.e,
     )

@@ -5,7 +5,8 @@ import shutil
 import pytest
 from trained import TINY
 
-from srnas.nas.final_plan import FinalRequest
+from srnas.nas.ship.plan import FinalRequest
+from srnas.nas.workspace.workspace import Workspace
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def final_request(tmp_path, workspace, photo_folder, held_out_folder):
     return FinalRequest(
         network=str(path),
         iterations=24,
-        workspace=workspace,
+        workspace=Workspace(workspace),
         data=photo_folder,
         validation=(f"held={held_out_folder}", f"other={held_out_folder}"),
         batch=4,
@@ -52,4 +53,4 @@ def elsewhere(workspace, tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     shutil.copy(workspace / "mlflow.db", folder)
-    return folder
+    return Workspace(folder)

@@ -1,6 +1,6 @@
-"""A nursery of workers on simulated trials: every line 'start' on its standard input forks one and prints its pid.
+"""A nursery of workers on simulated trials: a process that forks one whenever it is asked to, which spares the imports.
 
-Arguments: storage URL, workspace, study, space, total, seconds per trial, sampler. Forking spares the imports.
+Arguments: storage URL, workspace, study, space, total, seconds per trial, sampler.
 """
 
 import hashlib
@@ -8,23 +8,26 @@ import math
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
+import fresh
 import psutil
 import torch._dynamo  # noqa: F401  Counting a network imports it, which takes a second.
 
-from srnas.leaderboard import Quality, Rung, StudyRecord, TrialRecord
-from srnas.nas import study
-from srnas.nas.observer import Observer
-from srnas.nas.publishing import Publisher
-from srnas.nas.settings import Budgets, StudySettings, digest
-from srnas.nas.study import Search
-from srnas.nas.training import TrainingConfig
-from srnas.nas.worker import work
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Quality, Rung, TrialRecord
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.publishing import Publisher
+from srnas.nas.run.session import Session
+from srnas.nas.run.worker import work
+from srnas.nas.study import claims
+from srnas.nas.study.search import open_search
+from srnas.nas.study.settings import StudySettings, digest
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import SearchSpace
 
@@ -38,7 +41,8 @@ class SimulatedJudge:
     """Sleeps as long as a trial takes; its results depend on the architecture only."""
 
     def __init__(self, settings, seconds):
-        self.settings, self.seconds, self.observer, self.proxies = settings, seconds, Observer(), set()
+        self.settings, self.seconds, self.proxies = settings, seconds, set()
+        self.materials = SimpleNamespace(observer=Observer())
 
     def judge(self, architecture, number, design="", gate=None, predictions=None):
         started_ms = int(time.time() * 1000)
@@ -50,15 +54,15 @@ class SimulatedJudge:
             study=self.settings.name,
             number=number,
             state="complete",
-            architecture=architecture.to_dict(),
+            architecture=architecture,
             design=design,
             protocol=self.settings.protocol,
             validation="held-out",
             latency=Latency(
-                latency_ms=latency_ms,
+                median_ms=latency_ms,
                 low_ms=latency_ms,
                 high_ms=latency_ms,
-                stable_ms=latency_ms,
+                fastest_ms=latency_ms,
                 reference_ratio=1.0,
                 first_call_ms=1.0,
                 rounds_ms=(latency_ms,),
@@ -78,7 +82,7 @@ class SimulatedJudge:
 
 
 def open_simulated(url, workspace, name, space, total, seconds, sampler="random"):
-    """Return a search, a simulated judge and a publisher."""
+    """Return a session with a simulated judge."""
     space = SearchSpace.load(str(space), 2)
     settings = StudySettings(
         name=name,
@@ -92,7 +96,7 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
         device="cpu",
         threads=1,
         latency_input=(32, 32),
-        budgets=Budgets(),
+        rungs="none",
         training=TrainingConfig(iterations=3, patch=8, batch=1, learning_rate=1e-3),
     )
     record = StudyRecord(
@@ -104,59 +108,52 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
         bicubic_ssim_y=0.8,
         device=describe_device(Target()),
         reference_psnr_y_db=27.0,
-        reference_latency_ms=10.0,
+        reference_fastest_ms=10.0,
     )
-    search = Search(url, settings, space)
-    record = search.begin(lambda: record, total=total)
-    return search, SimulatedJudge(settings, seconds), Publisher(Path(workspace), url, record, lambda _: None)
+    search = open_search(url, settings, space)
+    search.want(total=total)
+    record = search.begin(lambda: record)
+    publisher = Publisher(Workspace(Path(workspace)), url, record, lambda _: None)
+    return Session(search, SimulatedJudge(settings, seconds), publisher)
 
 
 def run_simulated(*arguments):
     """Work on a simulated study until it has its total."""
-    return work(*open_simulated(*arguments))
+    return work(open_simulated(*arguments))
 
 
 @contextmanager
 def nursery(*arguments):
     """Give a function that starts a worker and returns its pid; none survives."""
-    command = [sys.executable, __file__, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    ours, theirs = fresh.CONTEXT.Pipe()
+    process = fresh.CONTEXT.Process(target=fork_workers, args=(theirs, *map(str, arguments)))
+    process.start()
+    theirs.close()
     pids = []
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
 
-        def start():
-            process.stdin.write("start\n")
-            process.stdin.flush()
-            pids.append(int(process.stdout.readline()))
-            return pids[-1]
+    def start():
+        ours.send("start")
+        pids.append(ours.recv())
+        return pids[-1]
 
-        try:
-            yield start
-        finally:
-            for pid in filter(psutil.pid_exists, pids):
-                os.kill(pid, signal.SIGKILL)
-            process.stdin.close()
+    try:
+        yield start
+    finally:
+        for pid in filter(psutil.pid_exists, pids):
+            os.kill(pid, signal.SIGKILL)
+        ours.close()
+        process.join()
 
 
-def main():
-    """Fork a worker for every line."""
-    url, workspace, name, space, total, seconds, *sampler = sys.argv[1:]
-    study.MAX_DEATHS = 1000  # Here it is never the candidate that kills.
+def fork_workers(asked, url, workspace, name, space, total, seconds, *sampler):
+    """Fork a worker whenever one is asked for."""
+    claims.MAX_DEATHS = 1000  # Here it is never the candidate that kills.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    for _ in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            run_simulated(url, workspace, name, space, int(total), float(seconds), *sampler)
-            os._exit(0)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    with suppress(EOFError):
+        while asked.recv():
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                run_simulated(url, workspace, name, space, int(total), float(seconds), *sampler)
+                os._exit(0)
+            asked.send(pid)

@@ -3,8 +3,7 @@
 import torch
 from safetensors.torch import load_file
 
-from srnas.leaderboard import Store
-from srnas.nas.observer import Observer
+from srnas.nas.judging.observer import Observer
 from srnas.search_space import Architecture, Choice, Position
 
 TINY = Architecture(scale=2, channels=6, positions=(Position(trunk=Choice(name="conv")),))
@@ -36,8 +35,8 @@ def equal(first, second):
 
 
 def runs(workspace, scale=2):
-    store = Store(workspace)
-    return store.client, store._search(store._experiment(f"sr-x{scale}/final"), "")
+    store = workspace.store
+    return store.client, store.search_runs(store.open_experiment(f"sr-x{scale}/final"), "")
 
 
 def steps(client, run, metric):

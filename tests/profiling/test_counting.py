@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from srnas.profiling import ModuleCounts, count
-from srnas.search_space import PUBLISHED, InputError, build_block, published
+from srnas.search_space import PUBLISHED, InputError, Network, build_block, published
 
 
 class Call(nn.Module):
@@ -172,7 +172,7 @@ class Executed(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["plainusr_l", "a2n", "man_light"])
 def test_counting_computes_nothing(name):
-    network = published(name, 2).build().deploy()
+    network = Network(published(name, 2)).deploy()
     assert name in PUBLISHED
     with Executed() as executed:
         counts = count(network, (1, 3, 2160, 3840))

@@ -6,28 +6,37 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
 from srnas.profiling import DeviceBusyError, device_lease, device_share
 
 CPU = torch.device("cpu")
-MEASURE = """
-import time, torch
-from srnas.profiling import device_lease
-with device_lease(torch.device("cpu")):
-    print("held", flush=True)
-    time.sleep(60)
+# Forks a holder for every line, a folder of leases and what to do; forking spares the imports.
+NURSERY = """
+import os, signal, sys, tempfile, time, torch
+from srnas.profiling import device_lease, device_share
+
+def measure():
+    with device_lease(torch.device("cpu")):
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+
+def train():
+    with device_share(torch.device("cpu")) as share:
+        print(os.getpid(), flush=True)
+        while True:
+            time.sleep(0.02)
+            share.give_way()
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while line := sys.stdin.readline():
+    tempfile.tempdir, _, work = line.rstrip().rpartition(" ")
+    if os.fork() == 0:
+        {"measure": measure, "train": train}[work]()
 """
-TRAIN = """
-import time, torch
-from srnas.profiling import device_share
-with device_share(torch.device("cpu")) as share:
-    print("held", flush=True)
-    while True:
-        time.sleep(0.02)
-        share.give_way()
-"""
+MEASURE, TRAIN = "measure", "train"
 
 
 @pytest.fixture(autouse=True)
@@ -36,22 +45,28 @@ def _own_leases(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
 
 
+@pytest.fixture(scope="module")
+def nursery():
+    command = [sys.executable, "-c", NURSERY, "busy"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def start():
+def start(nursery, tmp_path):
     """Return a function that starts a holder and waits until it holds."""
     started = []
 
-    def start(program):
-        process = subprocess.Popen([sys.executable, "-c", program, "busy"], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
+    def start(work):
+        nursery.stdin.write(f"{tmp_path} {work}\n")
+        started.append(psutil.Process(int(nursery.stdout.readline())))
+        return started[-1]
 
     yield start
-    for process in started:
+    for process in filter(psutil.Process.is_running, started):
         process.kill()
         process.wait()
-        process.stdout.close()
 
 
 def test_measuring_excludes_measuring_and_names_the_holder(start):

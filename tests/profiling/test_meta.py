@@ -6,7 +6,7 @@ from torch import nn
 
 from srnas.profiling import count
 from srnas.profiling.meta import RememberingMode, to_meta
-from srnas.search_space import PUBLISHED, REGISTRY, build_block, published
+from srnas.search_space import PUBLISHED, REGISTRY, Network, build_block, published
 
 
 class Odd(nn.Module):
@@ -57,7 +57,7 @@ def test_a_copy_has_no_data_and_shares_nothing():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_copy_has_the_same_tensors(name):
-    network = published(name, 2).build()
+    network = Network(published(name, 2))
     on_meta = to_meta(network)
     assert [n for n, _ in on_meta.named_modules()] == [n for n, _ in network.named_modules()]
     pairs = zip(network.state_dict().items(), on_meta.state_dict().items(), strict=True)

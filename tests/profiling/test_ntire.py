@@ -109,6 +109,7 @@ def test_no_image_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_pools")
 def test_a_fresh_process():
     architecture = Architecture.from_dict({"scale": 4, "channels": 8, "positions": [{"trunk": "conv"}] * 2})
     found = time_cold(architecture, (1, 3, 32, 32), CPU, threads=1, images=8)

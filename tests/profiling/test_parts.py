@@ -7,7 +7,7 @@ import torch
 
 from srnas.profiling import count
 from srnas.profiling.parts import parts
-from srnas.search_space import PUBLISHED, Architecture, SearchSpace, human_designs, published
+from srnas.search_space import PUBLISHED, Architecture, Network, SearchSpace, human_designs, published
 
 SIZE = (9, 11)
 
@@ -19,7 +19,7 @@ def sums(architecture):
 
 
 def whole(architecture):
-    counts = count(architecture.build().deploy(), (1, 3, *SIZE))
+    counts = count(Network(architecture).deploy(), (1, 3, *SIZE))
     return counts.params, counts.macs
 
 

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from srnas.profiling import ModuleCounts, by_block, by_position, count
-from srnas.search_space import PUBLISHED, REGISTRY, Architecture, InputError, SearchSpace, published
+from srnas.search_space import PUBLISHED, REGISTRY, Architecture, InputError, Network, SearchSpace, published
 
 LIA = {"trunk": "conv", "attention": "lia"}
 
@@ -24,7 +24,7 @@ def assert_adds_up(counts, parts):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks_add_up(name, deployed):
     architecture = published(name, 3)
-    network = architecture.build()
+    network = Network(architecture)
     counts = count(network.deploy() if deployed else network, (1, 3, 24, 31))
     positions = by_position(counts)
     names = [f"p{i:02d}" for i in range(len(architecture.positions))]
@@ -37,14 +37,14 @@ def test_published_networks_add_up(name, deployed):
 def test_random_networks_add_up(seed):
     architecture = SearchSpace.load("full", 2).sample(random.Random(seed))
     size = max(8, architecture.min_size)
-    counts = count(architecture.build(), (1, 3, size, size))
+    counts = count(Network(architecture), (1, 3, size, size))
     assert_adds_up(counts, by_position(counts))
     assert_adds_up(counts, by_block(counts, architecture))
 
 
 def test_parts_are_the_closed_forms():
     architecture = build(positions=[LIA, {"attention": "pa", "active": 6}], tail="pixelshuffle")
-    counts = count(architecture.build().deploy(), (1, 3, 20, 30))
+    counts = count(Network(architecture).deploy(), (1, 3, 20, 30))
     blocks = by_block(counts, architecture)
     assert list(blocks) == ["stem", "p00.conv", "p00.lia", "p00.rest", "p01.pa", "p01.rest", "end", "tail", "skip"]
     for part, name, channels in (("p00.conv", "conv", 12), ("p00.lia", "lia", 12), ("p01.pa", "pa", 6)):
@@ -62,7 +62,7 @@ def test_parts_are_the_closed_forms():
 
 def test_positions_hold_their_blocks():
     architecture = build(positions=[{**LIA, "order": "around"}])
-    counts = count(architecture.build(), (1, 3, 20, 30))
+    counts = count(Network(architecture), (1, 3, 20, 30))
     blocks, positions = by_block(counts, architecture), by_position(counts)
     assert [name for name in blocks if name.startswith("p00")] == ["p00.lia", "p00.conv", "p00.lia.2", "p00.rest"]
     parts = [part for name, part in blocks.items() if name.startswith("p00")]
@@ -73,6 +73,6 @@ def test_positions_hold_their_blocks():
 def test_what_is_no_network_has_no_positions():
     with pytest.raises(InputError, match="only a network has positions, but what was counted has no 'stem'"):
         by_position(count(nn.ReLU(), (1, 3, 8, 8)))
-    counts = count(build(positions=[LIA]).build(), (1, 3, 8, 8))
+    counts = count(Network(build(positions=[LIA])), (1, 3, 8, 8))
     with pytest.raises(InputError, match="has 0 positions, and the counts 1"):
         by_block(counts, build())

@@ -8,7 +8,7 @@ import pytest
 
 from srnas.profiling import CPU_PROTOCOL, CUDA_PROTOCOL
 from srnas.profiling.latency import summarise
-from srnas.profiling.rounds import REFERENCE, DeviceState, run_rounds
+from srnas.profiling.rounds import REFERENCE, DeviceState, Timed, run_rounds
 
 RUNS = 500
 
@@ -26,7 +26,7 @@ class SimulatedBench:
     """
 
     def __init__(self, truth, *, noise=0.01, round_noise=0.0, slowdown=None, first_ms=0.0, state=None, seed=0):
-        self.truth = {REFERENCE: 1.0, **truth}
+        self.truth = {REFERENCE: 1.0, **{Timed(name): ms for name, ms in truth.items()}}
         self.noise, self.round_noise, self.first_ms = noise, round_noise, first_ms
         self.slowdown = slowdown or (lambda _: 1.0)
         self._state = state or (lambda _: DeviceState())
@@ -35,14 +35,14 @@ class SimulatedBench:
         self.started = set()
         self.asked = []
 
-    def time(self, name, calls):
-        self.asked.append((name, calls))
+    def time(self, subject, calls):
+        self.asked.append((subject.name, calls))
         shared = self.rng.lognormvariate(0, self.round_noise)
         durations = []
         for _ in range(calls):
             factor = self.slowdown(self.clock) * shared * self.rng.lognormvariate(0, self.noise)
-            durations.append(self.truth[name] * factor + (0 if name in self.started else self.first_ms))
-            self.started.add(name)
+            durations.append(self.truth[subject] * factor + (0 if subject in self.started else self.first_ms))
+            self.started.add(subject)
             self.clock += durations[-1] / 1e3
         return durations
 
@@ -61,9 +61,9 @@ PROTOCOL = replace(CUDA_PROTOCOL, warmup_min_s=0.02, warmup_cap_s=0.1, window_to
 
 
 def measure(bench, protocol=PROTOCOL, seed=0):
-    names = [name for name in bench.truth if name != REFERENCE]
-    rounds = run_rounds(bench, names, protocol, random.Random(seed))
-    return {name: summarise(rounds, name, protocol, first_call_ms=0.0) for name in names}
+    subjects = [subject for subject in bench.truth if subject != REFERENCE]
+    rounds = run_rounds(bench, subjects, protocol, random.Random(seed))
+    return {name: summarise(rounds, name, protocol, first_call_ms=0.0) for name, _ in subjects}
 
 
 def throttled_between(start, end, told):
@@ -127,7 +127,7 @@ def test_an_injected_slowdown_of_3_percent_is_found(scenario):
 
 def test_a_constant_device_gives_its_time():
     latency = measure(SimulatedBench({"a": 3.0}, noise=0.0))["a"]
-    assert latency.latency_ms == latency.low_ms == latency.high_ms == latency.stable_ms == 3.0
+    assert latency.median_ms == latency.low_ms == latency.high_ms == latency.fastest_ms == 3.0
     assert latency.reference_ratio == 3.0
     assert latency.iqr_ms == 0.0
     assert latency.flags == ()
@@ -144,7 +144,7 @@ def test_rounds_go_on_until_the_interval_is_narrow():
     few = measure(SimulatedBench({"a": 3.0}, noise=0.0, round_noise=0.005))["a"]
     more = measure(SimulatedBench({"a": 3.0}, noise=0.0, round_noise=0.03))["a"]
     assert PROTOCOL.min_rounds <= len(few.rounds_ms) < len(more.rounds_ms) <= PROTOCOL.max_rounds
-    assert few.high_ms - few.latency_ms <= PROTOCOL.interval * few.latency_ms
+    assert few.high_ms - few.median_ms <= PROTOCOL.interval * few.median_ms
 
 
 def test_a_wide_interval_is_flagged():
@@ -163,7 +163,7 @@ def test_throttled_rounds_are_discarded_and_said():
     assert "throttled" in latency.discarded
     assert "throttled" in latency.flags
     assert latency.num_discarded < 0.25 * len(latency.rounds_ms)
-    assert latency.latency_ms == 3.0
+    assert latency.median_ms == 3.0
 
 
 def test_another_process_on_the_gpu_discards_the_round():
@@ -191,7 +191,7 @@ def test_with_too_few_rounds_kept_all_are_used():
     state = lambda _: DeviceState(throttled=True)  # noqa: E731
     latency = measure(SimulatedBench({"a": 3.0}, noise=0.0, state=state))["a"]
     assert latency.num_discarded == len(latency.rounds_ms)
-    assert latency.latency_ms == 3.0
+    assert latency.median_ms == 3.0
     assert "throttled" in latency.flags
 
 
@@ -205,7 +205,7 @@ def test_a_discarded_round_is_not_the_fastest():
     latency = measure(boost)["a"]
     assert latency.num_discarded > 0
     assert min(latency.rounds_ms) < 3.0
-    assert (latency.stable_ms, latency.reference_ratio) == (3.0, 3.0)
+    assert (latency.fastest_ms, latency.reference_ratio) == (3.0, 3.0)
 
 
 def test_many_discarded_rounds_make_a_run_invalid():

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from srnas.search_space import PUBLISHED, Architecture, InputError, load_network, published
+from srnas.search_space import PUBLISHED, Architecture, InputError, Network, load_network, published
 
 CHECKPOINTS = Path(__file__).parents[2].parent / "shared" / "checkpoints"
 ARCHITECTURE = Architecture.from_dict(
@@ -19,7 +19,7 @@ ARCHITECTURE = Architecture.from_dict(
 
 
 def drawn(architecture):
-    network = architecture.build().eval()
+    network = Network(architecture).eval()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
     return network
@@ -76,7 +76,7 @@ def test_official_names_and_back(tmp_path, name, deployed):
 def test_a_name_that_is_claimed_twice_is_listed(tmp_path):
     # Deployed, the attention stands at body.3, while training at body.4; a file has one of them.
     architecture = published("plainusr_s", 2)
-    network = architecture.build().deploy()
+    network = Network(architecture).deploy()
     names = {ours: official for official, ours in PUBLISHED["plainusr_s"].official_names(architecture).items()}
     official = {}
     for key, tensor in network.state_dict().items():

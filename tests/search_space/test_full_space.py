@@ -1,4 +1,7 @@
-"""Property: whatever the full space proposes builds, trains, deploys, and is what its JSON says."""
+"""Property: whatever the full space proposes builds, trains, deploys, and is what its JSON says.
+
+The networks have up to four positions: more of them repeat the same hosts.
+"""
 
 import random
 
@@ -8,24 +11,37 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.profiling import count
-from srnas.search_space import Architecture, SearchSpace
+from srnas.search_space import Architecture, Network, SearchSpace
+from srnas.search_space.space import read_space
 
-SPACES = {scale: SearchSpace.load("full", scale) for scale in (2, 3, 4)}
-SAMPLES = 300
+CONTENT = read_space("full")[1].model_copy(update={"positions": 4})
+SPACES = {scale: SearchSpace(CONTENT, scale, "full") for scale in (2, 3, 4)}
+SAMPLES = 100
 CHUNK = 25
+
+
+def drawn(seed):
+    return SPACES[2 + seed % 3].sample(random.Random(seed))
+
+
+def test_every_choice_is_drawn():
+    positions = [position for seed in range(SAMPLES) for position in drawn(seed).positions]
+    for name in ("trunk", "attention", "order", "residual"):
+        expected = {getattr(choice, "name", choice) for choice in getattr(CONTENT, name)}
+        assert {getattr(found := getattr(p, name), "name", found) for p in positions} == expected
+    assert {position.active is None for position in positions} == {True, False}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, SAMPLES, CHUNK))
 def test_random_architectures(start):
     for seed in range(start, start + CHUNK):
-        space = SPACES[2 + seed % 3]
-        architecture = space.sample(random.Random(seed))
+        architecture = drawn(seed)
         assert Architecture.from_json(architecture.to_json()) == architecture
         assert Architecture.from_json(architecture.to_json()).key == architecture.key
-        assert space.contains(architecture)
+        assert SPACES[architecture.scale].contains(architecture)
         torch.manual_seed(seed)
-        network = architecture.build()
+        network = Network(architecture)
         lr = torch.rand(2, 3, max(8, architecture.min_size), 9)
         sr = network(lr)
         assert sr.shape == (2, 3, architecture.scale * lr.shape[2], architecture.scale * 9)
@@ -35,21 +51,21 @@ def test_random_architectures(start):
                 assert parameter.grad is not None, (name, str(architecture))
                 assert parameter.grad.isfinite().all(), (name, str(architecture))
         with torch.no_grad():
-            assert_starts_as_its_skip(architecture, network.eval(), lr)
+            sr = network.eval()(lr)
+            assert_starts_as_its_skip(architecture, sr, lr)
             deployed = network.deploy()
-            torch.testing.assert_close(deployed(lr), network(lr), rtol=0, atol=1e-5)
+            torch.testing.assert_close(deployed(lr), sr, rtol=0, atol=1e-5)
         assert count(deployed, tuple(lr.shape)).unknown == {}
         assert_folds_where_every_branch_counts(architecture, lr)
 
 
 @torch.no_grad()
 def assert_folds_where_every_branch_counts(architecture, lr):
-    """Compare both forms of some of the positions, with no scale or branch left at zero and no skip beside them."""
-    plain = architecture.to_dict()
-    plain |= {"positions": plain.get("positions", [])[:4], "global_skip": "none", "input_range": 1}
-    network = Architecture.from_dict(plain).build().eval()
+    """Compare both forms with no scale or branch left at zero and no skip beside the positions."""
+    plain = architecture.to_dict() | {"global_skip": "none", "input_range": 1}
+    network = Network(Architecture.from_dict(plain)).eval()
     for parameter in network.parameters():
-        if len(parameter.unique()) == 1:
+        if (parameter == parameter.flatten()[0]).all():
             nn.init.constant_(parameter, 0.3)
     for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.uniform_(norm.running_mean)
@@ -57,9 +73,9 @@ def assert_folds_where_every_branch_counts(architecture, lr):
     torch.testing.assert_close(network.deploy()(lr), expected, rtol=0, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
-def assert_starts_as_its_skip(architecture, network, lr):
+def assert_starts_as_its_skip(architecture, sr, lr):
     mode = {"carriers": "nearest"}.get(architecture.global_skip, architecture.global_skip)
     if mode == "none":
         return
     skip = F.interpolate(lr, scale_factor=architecture.scale, mode=mode)
-    assert (network(lr) - skip).norm() / skip.norm() < 0.05, str(architecture)
+    assert (sr - skip).norm() / skip.norm() < 0.05, str(architecture)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.profiling import count
-from srnas.search_space import PUBLISHED, REGISTRY, Position, build_block, convert_official, published
+from srnas.search_space import PUBLISHED, REGISTRY, Network, Position, build_block, convert_official, published
 from srnas.search_space.blocks.repmb import OFFICIAL_NAMES, GateProjection, RepMBConv
 from srnas.search_space.blocks.softpool import SoftPool2d
 from srnas.search_space.blocks.stn import warp
@@ -84,13 +84,13 @@ def a2n(name, c):
     position = Position(attention="aab" if name == "a2n" else "aab_m")
     tail = {"name": "nearest_pa", "features": c["unf"]}
     fields = {"channels": c["nf"], "positions": (position,) * c["nb"], "tail": tail}
-    return OfficialRange(type(base := published(name, c["scale"]))(**{**dict(base), **fields}).build())
+    return OfficialRange(Network(type(base := published(name, c["scale"]))(**{**dict(base), **fields})))
 
 
 def man(c):
     base = published("man_tiny", c["scale"])
     positions = base.positions[:1] * c["n_resblocks"]
-    return OfficialRange(type(base)(**{**dict(base), "channels": c["n_feats"], "positions": positions}).build())
+    return OfficialRange(Network(type(base)(**{**dict(base), "channels": c["n_feats"], "positions": positions})))
 
 
 def plainusr(c):
@@ -98,7 +98,7 @@ def plainusr(c):
     for name in PUBLISHED:
         network = published(name, c["scale"])
         if tuple(dict.fromkeys(p.active or network.channels for p in network.positions)) == widths:
-            return OfficialRange(network.build())
+            return OfficialRange(Network(network))
     return None
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.search_space import REGISTRY, Architecture, InputError, Position
+from srnas.search_space import REGISTRY, Architecture, InputError, Network, Position
 from srnas.search_space.blocks.repmb import RepMBConv
 from srnas.search_space.network import PositionModule
 
 
 def build(**fields):
-    return Architecture.from_dict({"scale": 2, "channels": 12, **fields}).build()
+    return Network(Architecture.from_dict({"scale": 2, "channels": 12, **fields}))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from srnas.profiling import count
-from srnas.search_space import PUBLISHED, Architecture, InputError, published
+from srnas.search_space import PUBLISHED, Architecture, InputError, Network, published
 from srnas.search_space.blocks.repmb import RepMBConv
 
 GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
@@ -66,7 +66,7 @@ def test_both_tables_hold_every_network():
 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_published_figures(name, scale):
-    network = published(name, scale).build()
+    network = Network(published(name, scale))
     if scale == 4 and name in TRAIN_PARAMS_X4:
         assert sum(p.numel() for p in network.parameters()) == TRAIN_PARAMS_X4[name]
     deployed = network.deploy()
@@ -85,7 +85,7 @@ def test_published_figures(name, scale):
 def test_counts_to_the_unit(name, scale):
     official = {"plainusr": "plainusr_base", "man": "man_base"}.get(name, name)
     expected = json.loads(COUNTS.read_text())["networks"][f"{official}_x{scale}"]
-    network = published(name, scale).build()
+    network = Network(published(name, scale))
     for form, counts in ((network.deploy(), expected), (network, expected.get("train_form"))):
         if counts is not None:
             assert sum(p.numel() for p in form.parameters()) == counts["params"]
@@ -103,7 +103,7 @@ def test_a_published_network_is_an_architecture(name, scale):
     assert architecture.mean_shift == ("div2k" if name.startswith("man") else "none")
     if name in ("man", "man_light") and scale != 2:
         return
-    network = architecture.build().eval()
+    network = Network(architecture).eval()
     size = architecture.min_size
     assert network(torch.rand(1, 3, size, size + 1)).shape == (1, 3, size * scale, (size + 1) * scale)
 

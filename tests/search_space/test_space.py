@@ -320,7 +320,7 @@ def test_load_a_file(tmp_path):
         ("channels = [8]\npositions = 2\nactive = [0.0]", "0 < active <= 1 must hold"),
         ("channels = [8]\npositions = 2\nattention = ['mlka']", "fit channels=8"),
         ("channels = []\npositions = 2", "at least 1 item"),
-        ("channels = [0]\npositions = 2", "greater than or equal to 1"),
+        ("channels = [0]\npositions = 2", "channels.0 >= 1 must hold"),
         ("channels = [8]\npositions = 2\ntrunk = [{name = '*', kernel = 1}]", "'*' takes no options, but got kernel"),
         ("channels = [8]\npositions = 2\norder = ['both']", "should be 'after', 'before' or 'around'"),
         (

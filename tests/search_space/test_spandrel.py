@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from srnas.search_space import Architecture, Position
+from srnas.search_space import Architecture, Network, Position
 from srnas.search_space.checkpoints import join_architecture
 
 # Its torchvision must fit the torch that is installed.
@@ -16,7 +16,7 @@ def test_spandrel_loads_an_exported_network(tmp_path, blocks, tiled):
     from srnas.search_space.spandrel_support import add_to_spandrel
 
     position = Position(trunk=blocks[0]) if tiled else Position(trunk=blocks[0], attention=blocks[1])
-    network = Architecture(scale=2, channels=8, positions=(position, position)).build().deploy()
+    network = Network(Architecture(scale=2, channels=8, positions=(position, position))).deploy()
     save_file(join_architecture(network.architecture, network.state_dict()), tmp_path / "sr.safetensors")
     for _ in range(2):
         add_to_spandrel()

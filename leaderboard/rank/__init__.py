@@ -1,0 +1,1 @@
+"""Trials ranked: the front, its statistics, and what to pick."""

@@ -1,0 +1,117 @@
+"""Rows of a study as a ranked board: the front first, with its gain over bicubic and its hypervolume."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from srnas.leaderboard.rank.budget import meets
+from srnas.leaderboard.rank.confidence import confidence_rows
+from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.leaderboard.record.columns import COLUMNS, DOUBT
+from srnas.leaderboard.record.row import TrialRow
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.search_space import unknown_name
+
+# By name the column that a board is sorted by, and whether its least value comes first.
+SORTS = {
+    "front": ("", True),
+    "psnr": ("psnr_y_db", False),
+    "latency": ("latency_fastest_ms", True),
+    "macs": ("macs_g", True),
+    "params": ("params_k", True),
+    "probability": ("front_probability", False),
+}
+
+
+@dataclass(frozen=True)
+class Board:
+    """A study's trials in ranking order.
+
+    Attributes:
+        study: The study.
+        rows: One row per trial: complete ones first (front by rising latency, then the rest by falling PSNR), with
+            the added columns ``front`` and ``gain_db`` (PSNR less bicubic's).
+        hypervolume: Area between the front and the study's reference point, in dB times natural log of latency.
+    """
+
+    study: StudyRecord
+    rows: pd.DataFrame
+    hypervolume: float
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The non-dominated trials by rising latency."""
+        return self.rows[self.rows["front"]]
+
+    def selected(
+        self, *, sort: str = "front", max_latency_ms: float | None = None, min_psnr_y_db: float | None = None
+    ) -> "Board":
+        """Return the rows within these limits, in another order; what is on the front stays so.
+
+        Args:
+            sort: ``front`` as ranked, else one of ``SORTS``; rows without the value come last.
+            max_latency_ms: Budget in milliseconds, which the fastest round meets.
+            min_psnr_y_db: Least PSNR-Y in dB.
+
+        Raises:
+            InputError: If there is no such order.
+        """
+        if sort not in SORTS:
+            raise unknown_name("order", sort, SORTS)
+        rows = self.rows
+        if rows.empty:
+            return self
+        if max_latency_ms is not None:
+            rows = rows[[meets(fastest_ms, max_latency_ms) for fastest_ms in rows["latency_fastest_ms"]]]
+        if min_psnr_y_db is not None:
+            rows = rows[rows["psnr_y_db"] >= min_psnr_y_db]
+        column, ascending = SORTS[sort]
+        if column in rows:
+            rows = rows.sort_values(column, ascending=ascending, kind="stable", na_position="last")
+        return replace(self, rows=rows.reset_index(drop=True))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows as plain data; what was not measured is ``None``."""
+        plain = self.rows.astype(object).where(self.rows.notna(), None)
+        return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def frame_of(rows: Iterable[TrialRow]) -> pd.DataFrame:
+    """Return rows as a table in their order; what is not known is NaN.
+
+    Doubt and runs are no columns where no row has them.
+    """
+    frame = pd.DataFrame([vars(row) for row in rows])
+    if frame.empty:
+        return frame
+    unknown = [key for key in (*DOUBT, "run_id") if frame[key].isna().all()]
+    # A column of nothing but None would hold objects, and whole numbers beside None fractions.
+    numbers = {c.key: "float64" for c in COLUMNS if c.digits and c.key in frame} | {"num_seeds": "Int64"}
+    return frame.astype(numbers).drop(columns=unknown)
+
+
+def rank_rows(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame | None = None) -> Board:
+    """Rank the rows of :meth:`Store.rows`, joined by trial with those of :func:`confidence_rows`, if given."""
+    if rows.empty:
+        return Board(study, rows.assign(front=False, gain_db=0.0), 0.0)
+    if confidence is not None:
+        rows = rows.drop(columns=list(DOUBT), errors="ignore").merge(confidence, on="trial", how="left")
+    complete = (rows["state"] == "complete").to_numpy()
+    points = list(zip(rows["psnr_y_db"].where(complete), rows["latency_fastest_ms"], strict=True))
+    rows = rows.assign(front=non_dominated(points), gain_db=rows["psnr_y_db"] - study.bicubic_psnr_y_db)
+    order = pd.DataFrame(
+        {
+            "group": [0 if front else 1 if done else 2 for front, done in zip(rows["front"], complete, strict=True)],
+            "value": rows["latency_fastest_ms"].where(rows["front"], -rows["psnr_y_db"]).fillna(rows["trial"]),
+        }
+    ).sort_values(["group", "value"])
+    reference = (study.reference_psnr_y_db, study.reference_fastest_ms)
+    return Board(study, rows.loc[order.index].reset_index(drop=True), hypervolume(points, reference))
+
+
+def rank_records(study: StudyRecord, trials: Sequence[TrialRecord], replicates: Sequence[Replicate] = ()) -> Board:
+    """Rank trials that need not be in MLflow, with their doubt."""
+    return rank_rows(study, frame_of(map(TrialRow.of, trials)), confidence_rows(trials, replicates))

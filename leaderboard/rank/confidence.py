@@ -1,0 +1,198 @@
+"""How sure a front is: what other seeds, other photographs and other rounds of the clock would have made of it.
+
+Seeds are pooled: two or three trainings of one network tell little about their own spread, those of all replicated
+networks together tell more. The spread is taken to be the same for every network.
+
+Reference: Davison and Hinkley, "Bootstrap Methods and their Application", Cambridge University Press 1997, chapter 2.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from srnas.leaderboard.rank.front import Floats, non_dominated, non_dominated_of_rows
+from srnas.leaderboard.record.columns import DOUBT
+from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
+from srnas.search_space import InputError
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Return mean and standard error of ``a - b``, image by image.
+
+    Raises:
+        InputError: If there are fewer than two images, or not the same number.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise InputError(f"a and b must hold the same two or more images, but got {len(a)} and {len(b)}.")
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
+
+
+def mean_by_image(qualities: Sequence[Quality]) -> list[float]:
+    """Return the PSNR of each photograph, mean over trainings."""
+    return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in qualities), strict=True)]
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """The standard deviation of PSNR over seeds.
+
+    Attributes:
+        deviation_db: Standard deviation in dB, pooled over the replicated trials.
+        trials: Number of replicated trials.
+        trainings: Number of trainings of these trials, the first ones included.
+    """
+
+    deviation_db: float
+    trials: int
+    trainings: int
+
+    def __str__(self) -> str:
+        return f"{self.deviation_db:.3f} dB over seeds ({self.trainings} trainings of {self.trials} networks)"
+
+
+def seed_spread(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> SeedSpread | None:
+    """Return how far seeds move PSNR; ``None`` if no trial was replicated."""
+    groups = [[q.mean_psnr_y_db for q in found] for found in _qualities(trials, replicates).values() if len(found) > 1]
+    trainings = sum(map(len, groups))
+    if not groups:
+        return None
+    squares = sum((value - statistics.fmean(group)) ** 2 for group in groups for value in group)
+    return SeedSpread(math.sqrt(squares / (trainings - len(groups))), len(groups), trainings)
+
+
+def near_front(records: Sequence[TrialRecord], margin_db: float) -> list[TrialRecord]:
+    """Return the trials worth replicating, by rising latency.
+
+    These are the front, and what is at most ``margin_db`` below the best PSNR of those that are no slower.
+    """
+    # The number decides between equals, as records have no order.
+    done = sorted((r.point[1], r.number, r.point[0], r) for r in records if r.point)
+    fronts = non_dominated([(psnr, latency) for latency, _, psnr, _ in done])
+    near: list[TrialRecord] = []
+    for (latency, _, psnr, record), on_front in zip(done, fronts, strict=True):
+        best = max(rival for other, _, rival, _ in done if other <= latency)
+        if on_front or psnr >= best - margin_db:
+            near.append(record)
+    return near
+
+
+def front_probability(
+    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], seed: int = 0, draws: int = 2000
+) -> dict[int, float]:
+    """Return how often each complete trial is on the front of a bootstrap, by number.
+
+    A draw takes photographs with replacement, the same for all trials (they are paired); for the mean PSNR of a trial
+    over its seeds a deviation of the pooled seeds; and of each trial's kept rounds some with replacement, of which the
+    fastest counts. Where no trial was replicated, seeds are taken to make no difference: the probabilities are too
+    sure then.
+
+    Raises:
+        InputError: If the trials were not judged on the same photographs.
+    """
+    qualities = _qualities(trials, replicates)
+    if not qualities:
+        return {}
+    _check_images([quality for found in qualities.values() for quality in found])
+    rng = np.random.default_rng(seed)
+    latencies = {t.number: t.latency for t in trials if t.number in qualities}
+    rounds = [sorted(found.rounds_ms[i] for i in found.kept) for found in latencies.values() if found]
+    psnr = _draw_psnr(list(qualities.values()), rng, draws)
+    latency = np.stack([_draw_fastest(np.array(kept), rng, draws) for kept in rounds], axis=1)
+    return dict(zip(qualities, map(float, non_dominated_of_rows(psnr, latency).mean(axis=0)), strict=True))
+
+
+def confidence_rows(
+    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], seed: int = 0, draws: int = 2000
+) -> pd.DataFrame:
+    """Return what a board shows beside its rows: a row per complete trial.
+
+    Beside ``trial`` the columns are those of doubt: ``psnr_mean_db`` (over seeds), ``psnr_se_db`` (its standard error,
+    from the pooled spread; not a number without replicates), ``num_seeds``, ``front_probability`` and, of a member of
+    the front, ``step_db`` over the next faster member with its standard error ``step_se_db``, paired by image.
+    """
+    spread = seed_spread(trials, replicates)
+    deviation = spread.deviation_db if spread else math.nan
+    probabilities = front_probability(trials, replicates, seed, draws)
+    qualities = _qualities(trials, replicates)
+    steps = _front_steps(trials, qualities)
+    rows = [
+        (
+            number,
+            statistics.fmean(quality.mean_psnr_y_db for quality in found),
+            deviation / math.sqrt(len(found)),
+            len(found),
+            probabilities[number],
+            *steps.get(number, (math.nan, math.nan)),
+        )
+        for number, found in qualities.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["trial", *DOUBT])
+    # Whole numbers stay whole beside trials that were not finished.
+    return frame.astype({"num_seeds": "Int64"})
+
+
+def _front_steps(
+    trials: Sequence[TrialRecord], qualities: Mapping[int, Sequence[Quality]]
+) -> dict[int, tuple[float, float]]:
+    """Return by how much each member of the front is better than the next faster one, and the standard error."""
+    done = [(point[1], trial.number, point) for trial in trials if (point := trial.point)]
+    kept = non_dominated([point for *_, point in done])
+    front = [number for (_, number, _), on_front in sorted(zip(done, kept, strict=True)) if on_front]
+    by_image = {number: mean_by_image(qualities[number]) for number in front}
+    if not front or len(by_image[front[0]]) < 2:
+        return {}
+    return {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}
+
+
+def _qualities(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Mapping[int, list[Quality]]:
+    """Return the qualities of each complete trial: its own, then its replicates'."""
+    found: dict[int, list[Quality]] = {t.number: [t.quality] for t in trials if t.point and t.quality}
+    by_trial: dict[int, list[Quality]] = defaultdict(list)
+    for replicate in replicates:
+        by_trial[replicate.number].append(replicate.quality)
+    return {number: own + by_trial[number] for number, own in found.items()}
+
+
+def _check_images(qualities: Sequence[Quality]) -> None:
+    sets = {quality.images for quality in qualities}
+    if len(sets) > 1:
+        sizes = ", ".join(sorted(str(len(images)) for images in sets))
+        raise InputError(
+            f"trials must be judged on the same photographs, but got {len(sets)} sets of {sizes}; compare them apart."
+        )
+
+
+def _draw_psnr(qualities: Sequence[Sequence[Quality]], rng: np.random.Generator, draws: int) -> Floats:
+    """Return ``(draws, trials)``: the mean over drawn photographs, moved by drawn deviations of seeds."""
+    groups = [np.array([quality.psnr_y_db for quality in found]) for found in qualities]
+    images = groups[0].shape[1]
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=draws) / images
+    psnr: Floats = weights @ np.stack([group.mean(axis=0) for group in groups], axis=1)
+    # A deviation from the mean of k seeds is shorter than one from the truth by sqrt(1 - 1/k).
+    deviations = [(g - g.mean(axis=0)) * math.sqrt(len(g) / (len(g) - 1)) for g in groups if len(g) > 1]
+    if not deviations:
+        return psnr
+    pool: Floats = weights @ np.concatenate(deviations).T
+    rows = np.arange(draws)[:, None]
+    for column, group in enumerate(groups):
+        drawn = rng.integers(pool.shape[1], size=(draws, len(group)))
+        psnr[:, column] += pool[rows, drawn].mean(axis=1)
+    return psnr
+
+
+def _draw_fastest(rounds: Floats, rng: np.random.Generator, draws: int) -> Floats:
+    """Return the least of as many rounds, drawn with replacement from sorted ones.
+
+    The least is not among the first j of n with probability ``(1 - j / n) ** n``, which is inverted.
+    """
+    number = len(rounds)
+    ranks = np.floor(number * (1 - rng.random(draws) ** (1 / number))).astype(np.intp)
+    fastest: Floats = rounds[np.minimum(ranks, number - 1)]
+    return fastest

@@ -1,0 +1,1 @@
+"""What is recorded of studies, trials and trainings: plain, complete, JSON both ways."""

@@ -1,0 +1,53 @@
+"""What is recorded of a study: what its trials share."""
+
+from typing import Any
+
+from pydantic import model_validator
+
+from srnas.leaderboard.record.base import Record
+from srnas.leaderboard.record.before import STUDY_FIELDS, in_names_of_now
+from srnas.profiling import DeviceProfile
+
+
+class StudyRecord(Record):
+    """A study as its trials need it.
+
+    Attributes:
+        name: The study's name.
+        scale: The upscaling factor of its networks.
+        config: All settings, by dotted name.
+        validation: Name of the held-out set.
+        bicubic_psnr_y_db: PSNR-Y of bicubic upscaling on the held-out set, in dB.
+        bicubic_ssim_y: SSIM-Y of bicubic upscaling on the held-out set.
+        device: The device profile of every latency.
+        reference_psnr_y_db: PSNR-Y of the hypervolume's reference point in dB: bicubic's.
+        reference_fastest_ms: Fastest round of the reference point in milliseconds: the budget, or the slowest human
+            design's.
+        retimed_from: Name of the study whose trained networks these are, timed again on another device profile.
+    """
+
+    name: str
+    scale: int
+    config: dict[str, Any]
+    validation: str
+    bicubic_psnr_y_db: float
+    bicubic_ssim_y: float
+    device: DeviceProfile
+    reference_psnr_y_db: float
+    reference_fastest_ms: float
+    retimed_from: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: Any) -> Any:
+        return in_names_of_now(data, STUDY_FIELDS)
+
+    @property
+    def task(self) -> str:
+        """The upscaling task, such as ``x2``."""
+        return f"x{self.scale}"
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment that holds the study."""
+        return f"sr-{self.task}/search"

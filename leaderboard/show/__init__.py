@@ -1,0 +1,1 @@
+"""Boards and profiles shown: tables, figures, and the page."""

@@ -1,0 +1,108 @@
+"""The board as a rich table."""
+
+import math
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from srnas.leaderboard.rank.board import Board
+from srnas.leaderboard.record.columns import SHOWN, Column
+from srnas.search_space import PUBLISHED
+
+_STATES = {"complete": "", "over_budget": "over budget", "out_of_memory": "out of memory"}
+
+
+WIDE = 130
+
+
+def board_markdown(board: Board, *, limit: int | None = None) -> str:
+    """Return the ranked trials as a table in Markdown.
+
+    Args:
+        board: What is shown.
+        limit: Keeps that many rows beyond the front.
+    """
+    columns = _columns(board)
+    shown = board.rows if limit is None else board.rows.head(len(board.front) + limit)
+    lines = [["", "trial", "architecture", *(column.heading for column in columns)]]
+    lines.append(["---", "---:", "---", *("---:" for _ in columns)])
+    for _, row in shown.iterrows():
+        name = f"`{row['architecture']}`".replace("|", r"\|")
+        numbers = (column.shown(row[column.key]) for column in columns)
+        lines.append(["\\*" if row["front"] else "", str(row["trial"]), name, *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
+    """Return the ranked trials.
+
+    Args:
+        board: What is shown.
+        width: Characters in a line of the terminal; below ``WIDE`` some columns are left out.
+        limit: Keeps that many rows beyond the front.
+    """
+    study = board.study
+    front = len(board.front)
+    table = Table(
+        title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
+        caption=(
+            f"* front. PSNR-Y in dB on '{escape(study.validation)}' and its gain over bicubic "
+            f"({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; "
+            f"median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    columns = [column for column in _columns(board) if width >= WIDE or not column.wide]
+    table.add_column("", no_wrap=True)
+    table.add_column("trial", justify="right")
+    table.add_column("architecture", overflow="fold", ratio=1)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    shown = board.rows if limit is None else board.rows.head(front + limit)
+    for _, row in shown.iterrows():
+        numbers = (column.shown(row[column.key]) for column in columns)
+        style = "bold" if row["front"] else ""
+        table.add_row("*" if row["front"] else "", str(row["trial"]), _name(row), *numbers, style=style)
+    return table
+
+
+def _columns(board: Board) -> list[Column]:
+    """Return what is shown of a board: columns of doubt only where it has them."""
+    return [column for column in SHOWN if not column.doubt or column.key in board.rows]
+
+
+def _said_of_confidence(board: Board) -> str:
+    if "front_probability" not in board.rows:
+        return ""
+    return (
+        " mean: PSNR-Y over seeds; s.e.: standard error of it; P(front): how often the trial is on the front of other "
+        "seeds, photographs and rounds; step: PSNR-Y over the next faster member, paired by photograph."
+    )
+
+
+def board_summary(board: Board) -> str:
+    """Return the front in a sentence, or why there is none."""
+    front, states = board.front, board.rows["state"]
+    if not front.empty:
+        return (
+            f"Front of {len(front)}, best {front['gain_db'].max():+.2f} dB over bicubic, hypervolume "
+            f"{board.hypervolume:.3f} dB x ln(ms) against ({board.study.reference_psnr_y_db:.2f} dB, "
+            f"{board.study.reference_fastest_ms:.1f} ms)."
+        )
+    if (states == "over_budget").any():
+        near = board.rows["latency_fastest_ms"].min()
+        fastest = f"; the fastest takes {near:.2f} ms" if math.isfinite(near) else ""
+        return f"No candidate was finished within the budgets{fastest}."
+    return "No candidate was finished; the table says why."
+
+
+def _name(row: "pd.Series[object]") -> str:
+    """Return the architecture, or the name of the published network that it is, and what there is to say."""
+    design = str(row["design"])
+    name, design = (design, "published") if design in PUBLISHED else (str(row["architecture"]), design)
+    notes = (design, _STATES.get(str(row["state"]), str(row["state"])), row["reason"], row["latency_flags"])
+    said = ", ".join(str(note) for note in notes if note)
+    # Lines are broken between positions.
+    return escape(name.replace("|", "| ")) + (f"\n[dim]{escape(said)}[/]" if said else "")

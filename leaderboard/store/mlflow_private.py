@@ -1,0 +1,130 @@
+"""What is used of MLflow that it does not document: all of it is named here, and a contract test tries each name.
+
+Its names may change with any release; ``pyproject.toml`` keeps MLflow below the next major one.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask
+from mlflow import MlflowClient
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun, SqlTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from sqlalchemy.orm import Session
+
+__all__ = [
+    "MLFLOW_PARENT_RUN_ID",
+    "MLFLOW_RUN_NAME",
+    "MLFLOW_RUN_NOTE",
+    "SqlLatestMetric",
+    "SqlRun",
+    "SqlTag",
+    "create_database",
+    "database_session",
+    "is_database",
+    "is_served_by_uvicorn",
+    "mlflow_app",
+    "mounted",
+    "permit_route",
+    "quieten",
+    "tracking_uri",
+    "user_may_read",
+    "with_authentication",
+    "with_fastapi",
+]
+
+
+def quieten() -> None:
+    """Let MLflow and its migrations say only what is wrong."""
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It prints the trace of every error that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
+def create_database(uri: str, artifacts: str) -> None:
+    """Create the tables of a tracking store.
+
+    Args:
+        uri: SQLAlchemy's URL of the database.
+        artifacts: URI of the folder that holds the files of runs.
+    """
+    SqlAlchemyStore(uri, artifacts).engine.dispose()
+
+
+def is_database(client: MlflowClient) -> bool:
+    """Return whether a client reads a database itself, and not through a server."""
+    return isinstance(client._tracking_client.store, SqlAlchemyStore)
+
+
+@contextlib.contextmanager
+def database_session(client: MlflowClient) -> Iterator[Session]:
+    """Open a session on the database that a client reads."""
+    with client._tracking_client.store.ManagedSessionMaker() as session:
+        yield session
+
+
+# The server is loaded where it is asked for: a search needs none.
+
+
+def mlflow_app() -> Flask:
+    """Return the app of MLflow's server."""
+    from mlflow.server import app
+
+    return app
+
+
+def tracking_uri() -> str:
+    """Return the URI of the store of the server that this process is."""
+    from mlflow.server.constants import BACKEND_STORE_URI_ENV_VAR
+
+    return os.environ[BACKEND_STORE_URI_ENV_VAR]
+
+
+def mounted(path: str) -> str:
+    """Return a path below the prefix that the server was started with."""
+    from mlflow.server.handlers import _add_static_prefix
+
+    return str(_add_static_prefix(path))
+
+
+def is_served_by_uvicorn() -> bool:
+    """Return whether the server asks for an ASGI app."""
+    from mlflow.environment_variables import _MLFLOW_SGI_NAME
+
+    return bool(_MLFLOW_SGI_NAME.get() == "uvicorn")
+
+
+def with_fastapi(app: Flask) -> Any:
+    """Return an app as ASGI, with those routes of MLflow that are ASGI's only."""
+    from mlflow.server.fastapi_app import create_fastapi_app
+
+    return create_fastapi_app(app)
+
+
+def with_authentication(app: Flask) -> Any:
+    """Return an app behind MLflow's basic authentication."""
+    from mlflow.server import auth
+
+    return auth.create_app(app)
+
+
+def user_may_read(experiment_id: str) -> bool:
+    """Return whether the user of the request that is answered may read an experiment."""
+    from flask import g
+    from mlflow.server import auth
+
+    if auth.sender_is_admin():
+        return True
+    return bool(auth._get_experiment_permission(experiment_id, g.mlflow_authenticated_user).can_read)
+
+
+def permit_route(path: str, method: str, allowed: Callable[[], bool]) -> None:
+    """Let the authentication ask ``allowed`` about a route that is not MLflow's own, which it refuses otherwise."""
+    from mlflow.server import auth
+
+    auth.BEFORE_REQUEST_VALIDATORS[path, method] = allowed

@@ -1,0 +1,242 @@
+"""What MLflow holds of studies and their trials, as records and rows.
+
+Where the tracking store is a database, rows are read from its tables, 20 times faster than through MLflow's search.
+"""
+
+import base64
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from sqlalchemy import Select, select
+from sqlalchemy.orm import aliased
+
+from srnas.leaderboard.rank.board import frame_of
+from srnas.leaderboard.record.before import PLACE_FIELDS, in_names_of_now
+from srnas.leaderboard.record.row import TrialRow
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.leaderboard.store.mlflow_private import SqlLatestMetric, SqlRun, SqlTag, database_session, is_database
+from srnas.leaderboard.store.runs import ROW_TAGS, WHOLE, FoundRun, read_row
+
+# Among the artifacts of a member of a front.
+SHOWN, PLACES = "shown", "places.json"
+
+
+class StoredStudy(NamedTuple):
+    """A study in MLflow.
+
+    Attributes:
+        record: The study.
+        run_id: Id of its run.
+        experiment_id: Id of the experiment that holds it.
+        status: MLflow's: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
+        started_ms: Unix time of its start in milliseconds.
+        ended_ms: Unix time of its end in milliseconds; ``None`` while it runs.
+    """
+
+    record: StudyRecord
+    run_id: str
+    experiment_id: str
+    status: str
+    started_ms: int
+    ended_ms: int | None
+
+
+class Results:
+    """Reads studies and trials.
+
+    Args:
+        client: What asks the tracking store.
+    """
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def stored_studies(self) -> list[StoredStudy]:
+        """Return every study, newest first."""
+        found = []
+        for experiment in self.experiments():
+            for run in self._find([experiment], "study"):
+                record = StudyRecord.model_validate_json(run.tags["srnas.record"])
+                found.append(StoredStudy(record, run.run_id, experiment, run.status, run.started_ms, run.ended_ms))
+        return sorted(found, key=lambda study: study.started_ms, reverse=True)
+
+    def studies(self) -> list[StudyRecord]:
+        """Return every study, newest first."""
+        return [study.record for study in self.stored_studies()]
+
+    def rows(self, study: StudyRecord) -> pd.DataFrame:
+        """Return one row per trial: tags by their name, metrics with units in their name, full precision."""
+        return self.rows_of([study])
+
+    def rows_of(self, studies: Sequence[StudyRecord]) -> pd.DataFrame:
+        """Return the rows of the trials of several studies as a table, by study and number."""
+        return frame_of(self.read_rows(studies))
+
+    def read_rows(self, studies: Sequence[StudyRecord]) -> list[TrialRow]:
+        """Return the rows of the trials of several studies, by study and number."""
+        experiments = self.experiments({study.experiment for study in studies})
+        wanted = {(study.task, study.name) for study in studies}
+        rows = [
+            read_row(run, experiments[run.experiment_id])
+            for run in self._find(experiments, "trial", [name for _, name in wanted], keys=ROW_TAGS)
+        ]
+        chosen = [row for row in rows if (row.task, row.study) in wanted]
+        return sorted(chosen, key=lambda row: (row.study, row.trial))
+
+    def summaries(self) -> dict[tuple[str, str], tuple[str, int]]:
+        """Return protocol and number of the written trials by task and name of their study."""
+        found: dict[tuple[str, str], tuple[str, int]] = {}
+        experiments, keys = self.experiments(), ("srnas.study", "srnas.protocol")
+        for run in self._find(experiments, "trial", metrics=False, keys=keys):
+            name, protocol = (run.tags[key] for key in keys)
+            study = experiments[run.experiment_id], name
+            found[study] = (protocol, found.get(study, ("", 0))[1] + 1)
+        return found
+
+    def trained(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows of trials that trained or retimed an architecture, newest first, with their ``profile``."""
+        return [row for row in self.judged(key) if row["state"] == "complete"]
+
+    def judged(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows of trials of an architecture, newest first, with their ``profile``."""
+        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial'"
+        experiments = self.experiments()
+        runs = [FoundRun.of(run) for experiment in experiments for run in self.search_runs(experiment, filters)]
+        runs.sort(key=lambda run: run.ended_ms or 0, reverse=True)
+        names = ("srnas.device", "srnas.dtype", "srnas.runtime")
+        return [
+            vars(read_row(run, experiments[run.experiment_id])) | {"profile": ", ".join(run.tags[n] for n in names)}
+            for run in runs
+        ]
+
+    def architecture(self, key: str) -> dict[str, Any] | None:
+        """Return an architecture that some study judged, as plain data, or ``None`` if none did."""
+        for experiment in self.experiments():
+            for run in self.client.search_runs([experiment], f"tags.`srnas.key` = '{key}'", max_results=1):
+                found: dict[str, Any] = json.loads(self.text(run.info.run_id, "architecture.json"))
+                return found
+        return None
+
+    def trial(self, run_id: str) -> TrialRecord:
+        """Return the whole record of a trial's run."""
+        return TrialRecord.model_validate_json(self.text(run_id, "trial.json"))
+
+    def details(self, run_id: str) -> dict[str, Any]:
+        """Return what the page's panel shows of a trial: its record, its latency by position, a crop as URL."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(self.client.download_artifacts(run_id, "", folder))
+            places = root / SHOWN / PLACES
+            return {
+                "trial": json.loads((root / "trial.json").read_text(encoding="utf-8")),
+                "places": _read_places(places) if places.is_file() else None,
+                "crops": [
+                    f"data:image/png;base64,{base64.b64encode(crop.read_bytes()).decode()}"
+                    for crop in sorted((root / SHOWN).glob("*.png"))[:1]
+                ],
+            }
+
+    def replicates(self, study: StudyRecord) -> list[Replicate]:
+        """Return what was trained again with other seeds, in the study whose networks these are."""
+        filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
+        runs = [run for e in self.experiments({study.experiment}) for run in self.search_runs(e, filters)]
+        return [Replicate.model_validate_json(self.text(run.info.run_id, "replicate.json")) for run in runs]
+
+    def text(self, run_id: str, file: str) -> str:
+        """Return the content of a text file among a run's artifacts."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, file, folder)
+            return Path(path).read_text(encoding="utf-8")
+
+    def experiments(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """Return the tasks of the experiments that hold studies, or of those named, by id."""
+        found = self.client.search_experiments(filter_string="name LIKE 'sr-x%/search'")
+        kept = (e for e in found if names is None or e.name in names)
+        return {str(e.experiment_id): e.name.removeprefix("sr-").removesuffix("/search") for e in kept}
+
+    def search_runs(self, experiment: str, filters: str) -> list[Run]:
+        """Return all runs of an experiment, by its id, that MLflow's filter finds."""
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([experiment], filters, page_token=token)
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _find(
+        self,
+        experiments: Iterable[str],
+        role: str,
+        studies: Sequence[str] = (),
+        *,
+        metrics: bool = True,
+        keys: Sequence[str] = (),
+    ) -> Iterator[FoundRun]:
+        """Yield the runs of a role, of all studies or of those named; trials that are being written are left out.
+
+        Args:
+            experiments: Their ids.
+            role: ``study`` or ``trial``.
+            studies: Names.
+            metrics: Whether they are needed.
+            keys: The tags that are needed; a run without them is left out.
+        """
+        if is_database(self.client):
+            runs: Iterable[FoundRun] = _read_tables(self.client, experiments, role, studies, metrics, keys)
+        else:
+            names = [f" and tags.`srnas.study` = '{name}'" for name in studies] or [""]
+            filters = [f"tags.`srnas.role` = '{role}'{name}" for name in names]
+            runs = (FoundRun.of(run) for e in experiments for given in filters for run in self.search_runs(e, given))
+        for run in runs:
+            if (role != "trial" or run.status in WHOLE) and run.tags.keys() >= set(keys):
+                yield run
+
+
+def _read_places(path: Path) -> list[dict[str, Any]]:
+    return [in_names_of_now(place, PLACE_FIELDS) for place in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _read_tables(
+    client: MlflowClient,
+    experiments: Iterable[str],
+    role: str,
+    studies: Sequence[str],
+    metrics: bool,
+    keys: Sequence[str],
+) -> Iterable[FoundRun]:
+    marked = aliased(SqlTag)
+    runs: Select[Any] = select(SqlRun.run_uuid).join(marked, marked.run_uuid == SqlRun.run_uuid)
+    runs = runs.where(marked.key == "srnas.role", marked.value == role, SqlRun.lifecycle_stage == "active")
+    runs = runs.where(SqlRun.experiment_id.in_([int(experiment) for experiment in experiments]))
+    if studies:
+        named = aliased(SqlTag)
+        runs = runs.join(named, named.run_uuid == SqlRun.run_uuid)
+        runs = runs.where(named.key == "srnas.study", named.value.in_(studies))
+    infos = select(SqlRun.run_uuid, SqlRun.experiment_id, SqlRun.status, SqlRun.start_time, SqlRun.end_time)
+    tags = select(SqlTag.run_uuid, SqlTag.key, SqlTag.value).where(SqlTag.run_uuid.in_(runs))
+    tags = tags.where(SqlTag.key.in_(keys) if keys else SqlTag.key.like("srnas.%"))
+    values = select(SqlLatestMetric.run_uuid, SqlLatestMetric.key, SqlLatestMetric.value)
+    values = values.where(SqlLatestMetric.run_uuid.in_(runs), ~SqlLatestMetric.is_nan)
+    with database_session(client) as session:
+        found = {
+            run_id: FoundRun(run_id, str(experiment), status, started_ms, ended_ms)
+            for run_id, experiment, status, started_ms, ended_ms in session.execute(
+                infos.where(SqlRun.run_uuid.in_(runs))
+            )
+        }
+        # Another process may add runs between these questions.
+        for run_id, key, value in session.execute(tags):
+            if run_id in found:
+                found[run_id].tags[key] = value
+        for run_id, key, value in session.execute(values) if metrics else ():
+            if run_id in found:
+                found[run_id].metrics[key] = value
+    return found.values()

@@ -1,0 +1,1 @@
+"""One block in words and as a drawing."""

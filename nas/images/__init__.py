@@ -1,0 +1,1 @@
+"""Photographs: read, reduced, cut into patches, upscaled, and judged."""

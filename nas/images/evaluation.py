@@ -1,0 +1,56 @@
+"""PSNR and SSIM of a network, or of bicubic upscaling, on whole photographs."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from srnas.leaderboard.record.trials import Quality
+from srnas.nas.errors import DivergedError
+from srnas.nas.images.imresize import imresize
+from srnas.nas.images.metrics import Image, psnr_y_db, ssim_y
+from srnas.nas.images.pairs import Pair, to_image, to_tensor
+
+
+def evaluate(
+    network: nn.Module, pairs: Sequence[Pair], scale: int, device: torch.device, *, with_ssim: bool = True
+) -> Quality:
+    """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32.
+
+    Without SSIM, which takes longer, it is not a number.
+
+    Raises:
+        DivergedError: If an output is not finite.
+    """
+
+    def upscale(lr: Image) -> Image:
+        with torch.inference_mode():
+            sr = network(to_tensor(lr).to(device))
+        if not sr.isfinite().all():
+            raise DivergedError("the network's output is not finite")
+        return to_image(sr)
+
+    return _score(upscale, pairs, scale, with_ssim)
+
+
+def evaluate_bicubic(pairs: Sequence[Pair], scale: int) -> Quality:
+    """Score MATLAB's bicubic upscaling of the 8-bit RGB input."""
+    return _score(lambda lr: imresize(lr, scale).astype(np.uint8, copy=False), pairs, scale, True)
+
+
+def _score(upscale: Callable[[Image], Image], pairs: Sequence[Pair], scale: int, with_ssim: bool) -> Quality:
+    psnr, ssim = [], []
+    for pair in pairs:
+        sr = upscale(pair.lr)
+        psnr.append(psnr_y_db(sr, pair.hr, scale, pair.gray))
+        ssim.append(ssim_y(sr, pair.hr, scale, pair.gray) if with_ssim else math.nan)
+    return Quality(
+        images=tuple(pair.name for pair in pairs),
+        psnr_y_db=tuple(psnr),
+        ssim_y=tuple(ssim),
+        mean_psnr_y_db=statistics.fmean(psnr),
+        mean_ssim_y=statistics.fmean(ssim),
+    )

@@ -1,0 +1,235 @@
+"""Photographs as 8-bit RGB: the embedded default set, or any folder of images."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from srnas.nas.errors import listed
+from srnas.nas.images.metrics import Image
+from srnas.search_space import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+# The colour photographs that come with scikit-image and scikit-learn. The two views of the motorcycle stay together.
+_EMBEDDED_TRAIN = ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle_right", "flower")
+_EMBEDDED_HELD_OUT = ("astronaut", "china")
+
+
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+# A small file may claim to be a huge image: beyond this, where Pillow warns, it is refused unread.
+MAX_MEGAPIXELS = 89
+_BOMBS = (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning)
+# What Pillow raises for a damaged file.
+_BROKEN = (UnidentifiedImageError, *_BOMBS, OSError, SyntaxError, TypeError, ValueError)
+
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A decoded photograph.
+
+    Attributes:
+        name: Path below its folder, or the name in the embedded set.
+        pixels: ``(H, W, 3)``, 8-bit RGB.
+        gray: Whether the file holds gray values (then the three channels are equal).
+    """
+
+    name: str
+    pixels: Image
+    gray: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoSet:
+    """Photographs with the name of their set, and what was said while they were read."""
+
+    name: str
+    photos: tuple[Photo, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all pixels and names."""
+        digest = hashlib.sha256()
+        for photo in self.photos:
+            digest.update(f"{photo.name}{photo.pixels.shape}{photo.gray}".encode())
+            digest.update(photo.pixels.tobytes())
+        return digest.hexdigest()[:12]
+
+    def at_least(self, side: int, what: str) -> "PhotoSet":
+        """Return the photographs whose sides are all at least ``side`` pixels, with a note on the others.
+
+        Raises:
+            InputError: If none is left.
+        """
+        kept = tuple(photo for photo in self.photos if min(photo.pixels.shape[:2]) >= side)
+        if not kept:
+            height, width = max((photo.pixels.shape[:2] for photo in self.photos), key=min)
+            raise InputError(
+                f"photographs of '{self.name}' must be at least {side}x{side} pixels ({what}), but the largest of "
+                f"{len(self.photos)} is {width}x{height}; give larger photographs."
+            )
+        dropped = len(self.photos) - len(kept)
+        if not dropped:
+            return self
+        note = f"{self.name}: left out {dropped} of {len(self.photos)} photographs below {side}x{side} pixels ({what})"
+        return PhotoSet(self.name, kept, (*self.notes, note))
+
+
+def embedded_photos(part: Literal["train", "held-out"]) -> PhotoSet:
+    """Return the photographs bundled with scikit-image and scikit-learn, split by name."""
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    left, right, _ = data.stereo_motorcycle()
+    loaders = {
+        "motorcycle_left": lambda: left,
+        "motorcycle_right": lambda: right,
+        "flower": lambda: load_sample_image("flower.jpg"),
+        "china": lambda: load_sample_image("china.jpg"),
+    }
+    names = _EMBEDDED_TRAIN if part == "train" else _EMBEDDED_HELD_OUT
+    pixels = (loaders[name]() if name in loaders else getattr(data, name)() for name in names)
+    photos = (Photo(name, np.ascontiguousarray(p, dtype=np.uint8)) for name, p in zip(names, pixels, strict=True))
+    return PhotoSet(f"embedded-{part}", tuple(photos))
+
+
+def load_folder(folder: Path) -> PhotoSet:
+    """Decode every image below ``folder``: PNG, JPEG, WebP, BMP and TIFF of at most 89 megapixels.
+
+    Gray and CMYK images become RGB, 16-bit ones 8-bit, a transparent one is laid on black; each conversion is noted.
+
+    Raises:
+        InputError: If there is no such folder, it holds no image, or an image cannot be decoded (all are named).
+    """
+    photos, notes = _decode_all(find_images(folder), folder, lambda photo: photo)
+    return PhotoSet(folder.name or str(folder), photos, notes)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the files below ``folder`` that end as images do.
+
+    Raises:
+        InputError: If there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"a folder of photographs must exist, but got '{folder}'.")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise InputError(f"folder '{folder}' must hold images ({', '.join(SUFFIXES)}), but it holds none.")
+    return paths
+
+
+def survey(paths: Sequence[Path], folder: Path) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+    """Decode files below ``folder`` and return their heights and widths, with notes on their conversions.
+
+    Raises:
+        InputError: If an image cannot be decoded (all are named).
+    """
+    return _decode_all(paths, folder, lambda photo: (photo.pixels.shape[0], photo.pixels.shape[1]))
+
+
+def load_photo(path: Path, folder: Path) -> Photo:
+    """Decode one file below ``folder``, as :func:`load_folder` does.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    return _decode_all([path], folder, lambda photo: photo)[0][0]
+
+
+def _decode_all(
+    paths: Sequence[Path], folder: Path, keep: Callable[[Photo], Kept]
+) -> tuple[tuple[Kept, ...], tuple[str, ...]]:
+    """Return what ``keep`` takes of each photograph, and notes on the conversions."""
+
+    def decode(path: Path) -> tuple[str, Kept, list[str]] | str:
+        result = _decode(path, path.relative_to(folder).as_posix())
+        return result if isinstance(result, str) else (result[0].name, keep(result[0]), result[1])
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(decode, paths))
+    broken = [result for result in results if isinstance(result, str)]
+    if broken:
+        raise InputError(f"every image must decode, but {listed(broken)}; repair or remove it.")
+    decoded = [result for result in results if not isinstance(result, str)]
+    said: dict[str, list[str]] = {}
+    for name, _, notes in decoded:
+        for note in notes:
+            said.setdefault(note, []).append(name)
+    where = folder.absolute().name
+    conversions = tuple(f"{where}: {len(names)} {note} ({listed(names)})" for note, names in said.items())
+    return tuple(kept for _, kept, _ in decoded), conversions
+
+
+def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
+    """Return the photograph and notes on its conversion, or what is wrong with the file."""
+    try:
+        with PillowImage.open(path) as opened:
+            megapixels = opened.width * opened.height / 1e6
+            if megapixels > MAX_MEGAPIXELS:
+                return (
+                    f"'{name}' does not (it has {megapixels:.0f} megapixels, and at most {MAX_MEGAPIXELS} are decoded)"
+                )
+            # Read before loading, which forgets how the file is laid out.
+            pages = getattr(opened, "n_frames", 1)
+            deep = ";16" in str(opened.tile)
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except _BROKEN as error:
+        return f"'{name}' does not ({error})"
+    notes = []
+    if image.mode == "F":
+        return f"'{name}' does not (floating-point values are not supported)"
+    if pages > 1:
+        notes.append("of several pages or frames, the first is used")
+    gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+    if image.mode.startswith("I"):
+        try:
+            image, deep = _to_8_bit(image), True
+        except ValueError as error:
+            return f"'{name}' does not ({error})"
+    if deep:
+        notes.append("16-bit, reduced to 8 bits")
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        image, transparent = _flatten(image)
+        notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
+    if gray:
+        notes.append("gray, used as RGB")
+    elif image.mode not in ("RGB", "P"):
+        notes.append(f"{image.mode}, converted to RGB")
+    return Photo(name, np.array(image.convert("RGB")), gray), notes
+
+
+def _to_8_bit(image: PillowImage.Image) -> PillowImage.Image:
+    values = np.asarray(image).astype(np.float64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"values must lie in 0 to 65535, but they span {values.min():g} to {values.max():g}")
+    # 65535 / 257 is 255: both ends of the range are kept.
+    return PillowImage.fromarray(np.floor(values / 257 + 0.5).astype(np.uint8))
+
+
+def _flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
+    with_alpha = image.convert("RGBA")
+    transparent = bool(np.asarray(with_alpha.getchannel("A")).min() < 255)
+    black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
+    return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent
+
+
+def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
+    """Return what was said while the sets were read, and what they share."""
+    seen = {photo.pixels.tobytes() for photo in train.photos}
+    shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
+    notes = [*train.notes, *held_out.notes]
+    if shared:
+        notes.append(f"{len(shared)} held-out photographs are trained on ({listed(shared)}): their PSNR flatters")
+    return notes

@@ -1,0 +1,1 @@
+"""One candidate is judged: counted, timed, and trained from rung to rung."""

@@ -1,0 +1,158 @@
+"""Trains one candidate from rung to rung; it can be killed at any moment and goes on in another process."""
+
+import math
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from srnas.leaderboard.record.trials import Quality, Rung
+from srnas.nas.errors import DivergedError, StoppedError, TimedOutError
+from srnas.nas.images.evaluation import evaluate
+from srnas.nas.judging.cache import TrainedResult
+from srnas.nas.judging.draft import Draft
+from srnas.nas.judging.materials import Materials
+from srnas.nas.strategy.rungs import Decision
+from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
+from srnas.nas.training.state import TrainingState
+from srnas.profiling import cpu_threads, device_share
+from srnas.search_space import Architecture
+
+# A batch that is too large for the memory goes through the network in so many parts.
+_CHUNKS = 2
+
+
+class RungGate(Protocol):
+    """Decides at a rung whether a candidate goes on."""
+
+    def __call__(self, rung: Rung, fastest_ms: float) -> Decision:
+        """Return the decision for a candidate whose fastest round takes so many milliseconds."""
+
+
+class CandidateState(TrainingState):
+    """Where the training of a candidate is.
+
+    Attributes:
+        rungs: PSNR at the rungs that the training has reached so far.
+        spared: Whether a rung would have stopped the candidate, which went on nevertheless.
+    """
+
+    rungs: tuple[Rung, ...] = ()
+    spared: bool = False
+
+
+class CandidateTraining:
+    """The training of one candidate of a study.
+
+    Args:
+        materials: What candidates are trained with.
+        architecture: The candidate.
+        draft: Filled on the way (``rungs``, ``quality``, ``train_s``, ``spared``, ``halved_batch``); with a gate it
+            holds ``latency``.
+        gate: Asked at every rung but the last; without one the candidate is trained to the end.
+    """
+
+    def __init__(
+        self, materials: Materials, architecture: Architecture, draft: Draft, gate: RungGate | None = None
+    ) -> None:
+        self._materials = materials
+        self._architecture = architecture
+        self._draft = draft
+        self._gate = gate
+
+    def run(self) -> TrainedResult:
+        """Train to the end and keep the result; a batch that is too large for the memory is halved once.
+
+        Raises:
+            StoppedError: If the gate stops it.
+            DivergedError: If it diverges.
+            TimedOutError: If it takes longer than a candidate may.
+        """
+        try:
+            return self._run(chunks=1)
+        except Exception as error:
+            if not is_memory(error) or self._materials.settings.training.batch < _CHUNKS:
+                raise
+        # After the except clause: the error in it keeps the tensors of the first attempt alive.
+        self._draft.halved_batch = True
+        if self._materials.device.type == "cuda":
+            # What the allocator keeps of the first attempt is cut for whole batches.
+            torch.cuda.empty_cache()
+        return self._run(chunks=_CHUNKS)
+
+    def _run(self, chunks: int) -> TrainedResult:
+        materials, key = self._materials, self._architecture.key
+        settings, observer, device = materials.settings, materials.observer, materials.device
+        # Studies of one protocol share results, but two must not write one unfinished training.
+        saved = materials.cache.training(key, settings.name)
+        state = CandidateState()
+        observer.on_stage("training")
+        try:
+            with cpu_threads(settings.threads), device_share(device) as share:
+
+                def on_step(progress: TrainingProgress) -> None:
+                    self._draft.train_s = progress.train_s
+                    self._check_time(progress)
+                    observer.on_step(progress)
+                    # Another process may be waiting to measure, and no step may run beside a measurement.
+                    share.give_way()
+
+                network, train_s = train(
+                    build_seeded(self._architecture, settings.training.seed),
+                    materials.patches,
+                    settings.training,
+                    Compute(device, chunks=chunks),
+                    state=state,
+                    saved=saved,
+                    on_step=on_step,
+                    on_rung=lambda iteration, network: self._judge(iteration, network, state),
+                )
+        except (StoppedError, DivergedError, TimedOutError):
+            # How it ended is the candidate's result: nobody goes on with its training.
+            saved.unlink(missing_ok=True)
+            raise
+        self._draft.spared = state.spared
+        # A training that was saved after its last step is judged here.
+        quality = self._draft.quality or self._evaluate(network)
+        result = TrainedResult(rungs=state.rungs, quality=quality, train_s=train_s)
+        # In this order a kill between the two loses nothing.
+        materials.cache.save(key, result, network)
+        saved.unlink(missing_ok=True)
+        return result
+
+    def _judge(self, iteration: int, network: nn.Module, state: CandidateState) -> None:
+        observer, draft = self._materials.observer, self._draft
+        observer.on_stage("judging")
+        last = iteration == self._materials.settings.training.iterations
+        # SSIM takes longer than PSNR, and no rung compares it.
+        scores = self._evaluate(network, with_ssim=last)
+        if not math.isfinite(scores.mean_psnr_y_db):
+            raise DivergedError(f"PSNR is {scores.mean_psnr_y_db} after {iteration} iterations")
+        rung = Rung(iteration=iteration, psnr_y_db=scores.mean_psnr_y_db)
+        draft.rungs = state.rungs = (*state.rungs, rung)
+        observer.on_rung(rung)
+        if last:
+            draft.quality = scores
+        elif self._gate:
+            assert draft.latency is not None
+            decision = self._gate(rung, draft.latency.fastest_ms)
+            draft.spared = state.spared = state.spared or decision.spared
+            if not decision.survives:
+                raise StoppedError(decision.reason)
+        observer.on_stage("training")
+
+    def _evaluate(self, network: nn.Module, *, with_ssim: bool = True) -> Quality:
+        materials = self._materials
+        scale, device = materials.settings.scale, materials.device
+        return evaluate(network, materials.validation, scale, device, with_ssim=with_ssim)
+
+    def _check_time(self, progress: TrainingProgress) -> None:
+        limit = self._materials.settings.max_train_s
+        if limit is not None and progress.train_s > limit:
+            raise TimedOutError(f"train_s={progress.train_s:.4g} > {limit:g} after {progress.iteration} iterations")
+
+
+def is_memory(error: Exception) -> bool:
+    """Return whether an error is that of a lack of memory."""
+    # On a CPU torch raises a plain RuntimeError, which only its text tells from others.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -1,0 +1,167 @@
+"""Judges one candidate: counts it, times it, and trains it if it is within the budgets."""
+
+import os
+import socket
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+
+import torch
+from torch import nn
+
+from srnas.leaderboard.record.trials import Sizes, State, TrialRecord
+from srnas.nas.errors import (
+    DiskFullError,
+    DivergedError,
+    OverBudgetError,
+    StoppedError,
+    StorageLostError,
+    TimedOutError,
+)
+from srnas.nas.judging.cache import TrainedResult
+from srnas.nas.judging.candidate import CandidateTraining, RungGate, is_memory
+from srnas.nas.judging.draft import Draft
+from srnas.nas.judging.materials import Materials
+from srnas.nas.judging.proxies import proxies
+from srnas.nas.training.loop import build_seeded
+from srnas.profiling import BlockTable, DeviceBusyError, Measurement, by_block, count, measure_latency, reconcile
+from srnas.search_space import Architecture
+
+# How a candidate ends that raises one of these.
+_STATES: dict[type[Exception], State] = {
+    OverBudgetError: "over_budget",
+    StoppedError: "stopped",
+    DivergedError: "diverged",
+    TimedOutError: "timed_out",
+}
+
+
+class Judge:
+    """Turns architectures into records.
+
+    Args:
+        materials: What candidates are trained and judged with.
+        table: Predicts latencies on the study's target and input, if there is one.
+        proxies: Names of the zero-cost proxies that are computed of every candidate; they decide nothing.
+    """
+
+    def __init__(self, materials: Materials, table: BlockTable | None = None, proxies: Collection[str] = ()) -> None:
+        self.materials = materials
+        self.table = table
+        self.proxies = set(proxies)
+
+    def judge(
+        self,
+        architecture: Architecture,
+        number: int,
+        design: str = "",
+        gate: RungGate | None = None,
+        predictions: Mapping[str, float] | None = None,
+    ) -> TrialRecord:
+        """Return the record of a candidate; whatever goes wrong in it is part of the record.
+
+        Args:
+            architecture: The candidate.
+            number: The number of its trial.
+            design: Name of the human design, if it is one.
+            gate: Asked at every rung but the last; without one every candidate is trained to the end.
+            predictions: What was expected of it, by predictor.
+
+        Raises:
+            DeviceBusyError: If another process holds the device for too long.
+            DiskFullError: If the workspace cannot be written.
+            StorageLostError: If the gate's storage does not answer.
+        """
+        started_ms = int(time.time() * 1000)
+        draft = Draft(predictions=dict(predictions or {}))
+        state, reason = self._attempt(architecture, draft, gate)
+        return TrialRecord(
+            study=self.materials.settings.name,
+            number=number,
+            state=state,
+            reason=reason,
+            architecture=architecture,
+            design=design,
+            protocol=self.materials.settings.protocol,
+            validation=self.materials.validation_name,
+            started_ms=started_ms,
+            ended_ms=int(time.time() * 1000),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            **{field.name: getattr(draft, field.name) for field in fields(draft)},
+        )
+
+    def _attempt(self, architecture: Architecture, draft: Draft, gate: RungGate | None) -> tuple[State, str]:
+        try:
+            self._measure(architecture, draft)
+            self._train(architecture, draft, gate)
+        except (OverBudgetError, StoppedError, DivergedError, TimedOutError) as error:
+            return _STATES[type(error)], str(error)
+        except (DeviceBusyError, DiskFullError, StorageLostError):
+            raise  # Not the candidate's fault: the study stops, and judges it when it goes on.
+        except Exception as error:  # A candidate must never end the study; the reason is kept.
+            return ("out_of_memory" if is_memory(error) else "failed"), f"{type(error).__name__}: {error}"
+        return "complete", ""
+
+    def _measure(self, architecture: Architecture, draft: Draft) -> None:
+        settings, observer = self.materials.settings, self.materials.observer
+        shape = (1, 3, *settings.latency_input)
+        observer.on_stage("counting")
+        network = build_seeded(architecture, settings.training.seed).deploy()
+        counts = count(network, shape)
+        draft.sizes = Sizes.from_counts(counts)
+        _refuse(settings.budgets.exceeded(params_k=counts.params / 1e3, macs_g=counts.macs / 1e9))
+        self._screen(architecture, draft)
+        # The published counters trace the network twice more: a candidate that is refused above is spared that.
+        draft.sizes = Sizes.from_counts(counts, reconcile(network, shape))
+        draft.sizes_by_block = by_block(counts, architecture)
+        observer.on_stage("timing")
+        measured = self.time({"candidate": network}).of("candidate")
+        draft.take(measured)
+        _refuse(settings.budgets.exceeded(fastest_ms=measured.latency.fastest_ms))
+
+    def _screen(self, architecture: Architecture, draft: Draft) -> None:
+        """End a candidate that the block table expects to be too slow, errors of the table allowed for."""
+        if self.table is None or not self.table.covers(architecture):
+            return
+        if self.table.validation.kendall_tau_interval[0] <= 0:  # It has no signal.
+            return
+        draft.predictions["table"] = self.table.predict_ms(architecture)
+        limit = self.materials.settings.budgets.max_latency_ms
+        if limit is not None and (least := self.table.least_ms(architecture)) > limit:
+            raise OverBudgetError(f"fastest_ms={least:.4g} at least > {limit:g}, by the block table")
+
+    def time(self, networks: dict[str, nn.Module]) -> Measurement:
+        """Measure deployed networks at the study's input."""
+        settings = self.materials.settings
+        return measure_latency(networks, (1, 3, *settings.latency_input), settings.target)
+
+    def _train(self, architecture: Architecture, draft: Draft, gate: RungGate | None) -> None:
+        materials, training = self.materials, self.materials.settings.training
+        if self.proxies:
+            # A generator and a network of their own: with proxies a candidate is trained as it is without them.
+            batch = materials.patches.draw(training.batch, torch.Generator().manual_seed(training.seed))
+            network = build_seeded(architecture, training.seed).to(materials.device)
+            draft.predictions |= proxies(network, *batch, sorted(self.proxies))
+        result = materials.cache.load(architecture.key)
+        draft.reused = result is not None
+        result = result or CandidateTraining(materials, architecture, draft, gate).run()
+        draft.rungs, draft.quality, draft.train_s = result.rungs, result.quality, result.train_s
+
+    def replicate(self, architecture: Architecture, seed: int) -> TrainedResult:
+        """Return what training from another seed gives.
+
+        Raises:
+            DivergedError: If it diverges.
+            TimedOutError: If it takes longer than a candidate may.
+        """
+        materials = self.materials.with_seed(seed)
+        # A study that was killed after this training has its result here.
+        known = materials.cache.load(architecture.key)
+        # Nobody reads this draft: a replicate is no trial and passes no gate.
+        return known or CandidateTraining(materials, architecture, Draft()).run()
+
+
+def _refuse(exceeded: str) -> None:
+    if exceeded:
+        raise OverBudgetError(exceeded)

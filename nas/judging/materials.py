@@ -1,0 +1,43 @@
+"""What a study's candidates are trained and judged with; it is the same for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from srnas.nas.images.pairs import Pair
+from srnas.nas.images.patches import PatchSampler
+from srnas.nas.judging.cache import ResultCache
+from srnas.nas.judging.observer import Observer
+from srnas.nas.study.settings import StudySettings
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What candidates are trained and judged with.
+
+    Attributes:
+        settings: The study's settings.
+        patches: Training patches on the device.
+        validation: Held-out pairs.
+        validation_name: Name of the held-out set.
+        cache: Where results, weights and unfinished trainings are kept.
+        observer: Told of every stage.
+    """
+
+    settings: StudySettings
+    patches: PatchSampler
+    validation: Sequence[Pair]
+    validation_name: str
+    cache: ResultCache
+    observer: Observer
+
+    @property
+    def device(self) -> torch.device:
+        """What trains."""
+        return torch.device(self.settings.device)
+
+    def with_seed(self, seed: int) -> "Materials":
+        """Return the same materials for trainings from another seed, whose results are kept apart."""
+        settings = self.settings.with_seed(seed)
+        return replace(self, settings=settings, cache=self.cache.of(settings.protocol))

@@ -1,0 +1,35 @@
+"""What a search tells whoever watches it."""
+
+from collections.abc import Mapping
+
+from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.nas.training.loop import TrainingProgress
+from srnas.search_space import Architecture
+
+
+class Observer:
+    """What a search tells about itself; every method may be overridden."""
+
+    def on_note(self, text: str) -> None:
+        """Say something once."""
+
+    def on_start(self, judged: int, iterations: int) -> None:
+        """The search begins with so many judged trials; a candidate is trained for so many iterations."""
+
+    def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
+        """A candidate is about to be judged."""
+
+    def on_stage(self, stage: str) -> None:
+        """A candidate enters ``counting``, ``timing``, ``training`` or ``judging``."""
+
+    def on_step(self, progress: TrainingProgress) -> None:
+        """Training went on."""
+
+    def on_rung(self, rung: Rung) -> None:
+        """The candidate was judged during training."""
+
+    def on_record(self, record: TrialRecord, on_front: bool) -> None:
+        """A candidate was judged."""
+
+    def on_validation(self, iteration: int, psnr_y_db: Mapping[str, float]) -> None:
+        """A training on the long schedule was validated on sets."""

@@ -1,0 +1,1 @@
+"""Networks ranked as the NTIRE challenge does."""

@@ -1,0 +1,188 @@
+"""Studies as a whole: what a workspace or a storage holds, and how studies leave it, come back, and move."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.nas.files import check_new, writing
+from srnas.nas.run.publishing import Publisher
+from srnas.nas.study.owner import Owner
+from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.study.storage import (
+    critical,
+    exists,
+    file_url,
+    given_url,
+    open_storage,
+    shown,
+    study_files,
+)
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study in a list.
+
+    Attributes:
+        study: Name of the study.
+        state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), or ``paused``.
+        workers: Number of workers that are alive, as far as this machine can tell.
+        trials: Number of judged trials.
+        total: Number of trials that were asked for.
+        complete: Number of trials that were trained to the end.
+        front: Number of members of the front.
+        hypervolume: Hypervolume of the front against the study's reference point, in dB times natural log of latency.
+        ended_ms: Unix time in milliseconds at which the last trial ended, or none.
+    """
+
+    study: str
+    state: str
+    workers: int
+    trials: int
+    total: int
+    complete: int
+    front: int
+    hypervolume: float
+    ended_ms: int | None
+
+
+def list_studies(workspace: Workspace, storage: str | None = None) -> list[StudyRow]:
+    """Return the studies of a workspace, or of a storage, by name."""
+    return [study_row(study) for study in find_studies(workspace, storage)]
+
+
+def find_studies(workspace: Workspace, storage: str | None = None) -> list[StoredStudy]:
+    """Return the studies of a workspace that can be read, or those of a storage, by name.
+
+    Raises:
+        InputError: If the storage does not exist or does not answer.
+    """
+    if storage is None:
+        names = [file.stem for file in workspace.study_files]
+        return [study for name in names if (study := StoredStudy.find(workspace.study_url(name), name))]
+    url = given_url(storage)
+    if not exists(url):
+        raise InputError(f"a storage must exist, but {shown(url)} does not; run 'srnas search --storage' first.")
+    try:
+        opened = open_storage(url, create=False)
+        names = sorted(optuna.get_all_study_names(opened))
+    except StorageInternalError as error:
+        raise InputError(f"the storage {shown(url)} must answer, but {error}; start it, or give another.") from None
+    return [StoredStudy(optuna.load_study(study_name=name, storage=opened)) for name in names]
+
+
+def study_row(stored: StoredStudy) -> StudyRow:
+    """Return what is said of a study in a list."""
+    known = stored.snapshot()
+    points = [record.point for record in known.records if record.point]
+    owners = _living(stored, known)
+    volume = 0.0
+    if known.study is not None:
+        volume = hypervolume(points, (known.study.reference_psnr_y_db, known.study.reference_fastest_ms))
+    return StudyRow(
+        study=known.name,
+        state="running" if owners else _rest(known),
+        workers=len(owners),
+        trials=len(known.records),
+        total=known.total,
+        complete=len(points),
+        front=sum(non_dominated(points)),
+        hypervolume=volume,
+        ended_ms=max((record.ended_ms for record in known.records), default=None),
+    )
+
+
+def _living(stored: StoredStudy, known: Snapshot) -> set[Owner]:
+    """Return the processes that judge trials of a study, as far as can be told from here."""
+    running = [trial for trial in known.trials if trial.trial.state == TrialState.RUNNING]
+    silent = stored.silent(running)
+    owners = [trial.owner for trial in running if trial.number not in silent]
+    return {owner for owner in owners if owner is not None and not owner.is_dead}
+
+
+def _rest(known: Snapshot) -> str:
+    """Return the state of a study without workers."""
+    if len(known.records) >= known.total:
+        return "complete"
+    return "converged" if known.is_stalled else "paused"
+
+
+def remove_study(workspace: Workspace, name: str, storage: str | None = None) -> None:
+    """Delete a study: its trials for good, its MLflow runs so that MLflow can restore them; trained weights are kept.
+
+    Raises:
+        InputError: If there is no such study, or workers are alive.
+    """
+    study, url = _existing(workspace, name, storage), workspace.study_url(name, storage)
+    row, record = study_row(study), study.snapshot().study
+    if row.workers:
+        raise InputError(f"no worker of study '{name}' must be alive, but {row.workers} are; stop them first.")
+    # MLflow first: if it does not answer, the study is still there for another try.
+    if record is not None and workspace.has_store:
+        workspace.store.delete_study(record)
+    if storage:
+        optuna.delete_study(study_name=name, storage=open_storage(url))
+        return
+    for file in study_files(url):
+        file.unlink(missing_ok=True)
+
+
+def export_study(workspace: Workspace, name: str, path: Path, storage: str | None = None) -> None:
+    """Write a study (settings, trials, curves, records) to one SQLite file, whole or not at all.
+
+    Raises:
+        InputError: If there is no such study, or the file exists or cannot be written.
+    """
+    _existing(workspace, name, storage)
+    check_new([path])
+    with writing(path) as aside:
+        _copy(workspace.study_url(name, storage), file_url(aside), name)
+
+
+def import_study(workspace: Workspace, path: Path, storage: str | None = None) -> str:
+    """Take in a study that :func:`export_study` wrote, write it to MLflow, and return its name.
+
+    Raises:
+        InputError: If the file holds no study, or there is one of this name.
+    """
+    names = _names(path)
+    if len(names) != 1:
+        raise InputError(f"'{path}' must be a file of 'srnas studies export', but it holds {len(names)} studies.")
+    [name] = names
+    url = workspace.study_url(name, storage)
+    if StoredStudy.find(url, name) is not None:
+        raise InputError(f"there must be no study '{name}' yet, but there is; remove it by 'srnas studies rm {name}'.")
+    with critical(url, f"{name}.claim"):
+        _copy(file_url(path), url, name)
+    known = _existing(workspace, name, storage).snapshot()
+    if known.study is not None:
+        Publisher(workspace, url, known.study, lambda _: None).close(known.records, known.replicates)
+    return name
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return optuna.get_all_study_names(open_storage(file_url(path), create=False))
+    except (StorageInternalError, RuntimeError, SQLAlchemyError):
+        return []
+
+
+def _copy(source: str, target: str, name: str) -> None:
+    optuna.copy_study(
+        from_study_name=name, from_storage=open_storage(source, create=False), to_storage=open_storage(target)
+    )
+
+
+def _existing(workspace: Workspace, name: str, storage: str | None) -> StoredStudy:
+    stored = StoredStudy.find(workspace.study_url(name, storage), name)
+    if stored is None:
+        raise unknown_name("study", name, (row.study for row in list_studies(workspace, storage)))
+    return stored

@@ -1,0 +1,230 @@
+"""The finished trials of a study as a small world that search strategies can be tried in again."""
+
+import random
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.nas.strategy.domain import Params
+from srnas.nas.study.settings import StudySettings, digest
+from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import Architecture, InputError, SearchSpace
+from srnas.search_space.space_file import space_names
+
+COSTS = ("iterations", "seconds")
+
+# A mutation is one of so many recorded neighbours.
+_NEIGHBOURS = 6
+_ABSENT, _UNKNOWN = 0, -1
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial with its whole curve.
+
+    Attributes:
+        architecture: What was trained.
+        params: Optuna's parameters of the architecture in the study's space.
+        design: Name of the human design, if it is one.
+        fastest_ms: Fastest round of the network in milliseconds.
+        psnr_db: PSNR in dB at the end of the training.
+        rungs: PSNR during training; the last rung is the end.
+        train_s: Seconds of the whole training.
+    """
+
+    architecture: Architecture
+    params: Params
+    design: str
+    fastest_ms: float
+    psnr_db: float
+    rungs: tuple[Rung, ...]
+    train_s: float
+
+    def cost(self, rung: Rung, unit: str) -> float:
+        """Return what training to a rung takes: ``iterations``, or their share of the ``seconds``."""
+        last = self.rungs[-1].iteration
+        return float(rung.iteration) if unit == "iterations" else self.train_s * rung.iteration / last
+
+
+class Recording:
+    """The trials of a study that can be replayed, with the distance between them.
+
+    Args:
+        study: What all trials are compared with.
+        space: The search space of the study.
+        trials: The trials with their whole curves.
+        num_records: Number of trials of the study; those that cannot be replayed count too.
+    """
+
+    def __init__(self, study: StudyRecord, space: SearchSpace, trials: Sequence[Recorded], num_records: int) -> None:
+        self.study = study
+        self.space = space
+        self.trials = tuple(trials)
+        self.num_records = num_records
+        self.index = {trial.architecture.key: i for i, trial in enumerate(self.trials)}
+        genes = [_genes(trial.params) for trial in self.trials]
+        self.genes = sorted({gene for of_trial in genes for gene in of_trial})
+        self._codes: dict[tuple[str, Any], int] = {}
+        for of_trial in genes:
+            for pair in of_trial.items():
+                self._codes.setdefault(pair, len(self._codes) + 1)
+        self.matrix = np.stack([self.encode(trial.params) for trial in self.trials])
+
+    def encode(self, params: Mapping[str, Any]) -> NDArray[np.int64]:
+        """Return a code per gene; a value that was never recorded equals none."""
+        values = _genes(params)
+        codes = [self._codes.get((g, values[g]), _UNKNOWN) if g in values else _ABSENT for g in self.genes]
+        return np.array(codes, dtype=np.int64)
+
+    def distances(self, code: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the Hamming distance of each trial to a code."""
+        differing: NDArray[np.int64] = np.count_nonzero(self.matrix != code, axis=1)
+        return differing
+
+    def nearest(self, code: NDArray[np.int64], candidates: Collection[int], rng: random.Random) -> int:
+        """Return the candidate of the least Hamming distance to a code; of equally near ones a random one."""
+        distances = self.distances(code)
+        return min(sorted(candidates), key=lambda i: (distances[i], rng.random()))
+
+    def total_cost(self, unit: str) -> float:
+        """Return what training all of them to the end takes."""
+        return sum(trial.cost(trial.rungs[-1], unit) for trial in self.trials)
+
+
+class RecordedDomain:
+    """The recorded trials as the problem of a sampler that proposes whole candidates, here numbers of trials.
+
+    Args:
+        recording: The trials.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._features = _features(recording)
+
+    def sample(self, rng: random.Random) -> int:
+        """Return a random trial."""
+        return rng.randrange(len(self._recording.trials))
+
+    def mutate(self, candidate: int, rng: random.Random) -> int:
+        """Return one of the nearest trials."""
+        return rng.choice(self._near(candidate, range(len(self._recording.trials)), rng) or [candidate])
+
+    def cross_over(self, first: int, second: int, rng: random.Random) -> int:
+        """Return the trial nearest to a mixture of the genes of two, if possible another."""
+        rows = self._recording.matrix[first], self._recording.matrix[second]
+        child = np.array([rng.choice(codes) for codes in zip(*rows, strict=True)])
+        others = set(range(len(self._recording.trials))) - {first, second}
+        return self._recording.nearest(child, others or {first}, rng)
+
+    def reduce(self, candidate: int, rng: random.Random) -> int:
+        """Return one of the nearest faster trials, or a mutation of the fastest."""
+        trials = self._recording.trials
+        limit = trials[candidate].fastest_ms
+        faster = [i for i, trial in enumerate(trials) if trial.fastest_ms < limit]
+        return rng.choice(self._near(candidate, faster, rng)) if faster else self.mutate(candidate, rng)
+
+    def key(self, candidate: int) -> str:
+        """Return the key of the network."""
+        return self._recording.trials[candidate].architecture.key
+
+    def encode(self, candidate: int) -> Params:
+        """Return Optuna's parameters."""
+        return self._recording.trials[candidate].params
+
+    def decode(self, params: Mapping[str, Any]) -> int | None:
+        """Return the trial of Optuna's parameters, or ``None`` if there is none."""
+        same = np.flatnonzero(self._recording.distances(self._recording.encode(params)) == 0)
+        return int(same[0]) if len(same) else None
+
+    def features(self, candidate: int) -> list[list[float]]:
+        """Return 1 or 0 per value of each gene, and how often each value stands in the body."""
+        return [group[candidate].tolist() for group in self._features]
+
+    def cheap(self, candidates: Sequence[int]) -> list[float | None]:
+        """Return the recorded latency of each in milliseconds."""
+        return [self._recording.trials[candidate].fastest_ms for candidate in candidates]
+
+    def _near(self, candidate: int, pool: Collection[int], rng: random.Random) -> list[int]:
+        distances = self._recording.distances(self._recording.matrix[candidate])
+        return sorted(set(pool) - {candidate}, key=lambda i: (distances[i], rng.random()))[:_NEIGHBOURS]
+
+
+def load_recording(workspace: Workspace, study: str, space: str | None = None, storage: str | None = None) -> Recording:
+    """Return the replayable trials of a study.
+
+    Args:
+        workspace: The workspace that holds the study.
+        study: Name of the study.
+        space: Path of the space's file, where it is not a shipped one.
+        storage: URL of the study's storage, where it is not a file of the workspace.
+
+    Raises:
+        InputError: If there is no such study, its space is not found or has changed, or fewer than two trials can be
+            replayed.
+    """
+    settings, record, trials = load_study(workspace, study, storage)
+    search_space = _load_space(settings, space)
+    last = settings.training.iterations
+    whole = [trial for trial in trials if _is_whole(trial, settings.training.rung_iterations)]
+    # A network that was judged twice is one place in the recording.
+    distinct = {trial.architecture.key: trial for trial in reversed(whole)}
+    if len(distinct) < 2:
+        raise InputError(
+            f"study '{study}' must hold two or more complete trials with all rungs up to {last} iterations to replay, "
+            f"but holds {len(distinct)}; run a longer search with --rungs none."
+        )
+    return Recording(
+        record, search_space, [_recorded(trial, search_space) for trial in reversed(distinct.values())], len(trials)
+    )
+
+
+def _load_space(settings: StudySettings, given: str | None) -> SearchSpace:
+    if given is None and settings.space not in space_names():
+        raise InputError(
+            f"the space of study '{settings.name}' must be found, but only the name '{settings.space}' of its file is "
+            "recorded; give its path with --space."
+        )
+    space = SearchSpace.load(given or settings.space, settings.scale)
+    if digest(space) != settings.space_digest:
+        raise InputError(
+            f"space '{space.name}' must be as it was when study '{settings.name}' started (digest "
+            f"{settings.space_digest}), but its digest is {digest(space)}; give the file of then with --space."
+        )
+    return space
+
+
+def _is_whole(trial: TrialRecord, iterations: Sequence[int]) -> bool:
+    return trial.point is not None and {rung.iteration for rung in trial.rungs} >= set(iterations)
+
+
+def _recorded(trial: TrialRecord, space: SearchSpace) -> Recorded:
+    assert trial.point
+    psnr_db, fastest_ms = trial.point
+    params = space.params(trial.architecture)
+    rungs = tuple(sorted(trial.rungs, key=lambda rung: rung.iteration))
+    return Recorded(trial.architecture, params, trial.design, fastest_ms, psnr_db, rungs, trial.train_s)
+
+
+def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by gene; what restricts a gene's choices is no part of its name."""
+    return {name.partition("@")[0]: value for name, value in params.items()}
+
+
+def _features(recording: Recording) -> list[NDArray[np.float64]]:
+    one_hot = [recording.matrix == code for code in range(1, recording.matrix.max() + 1)]
+    columns = np.concatenate(one_hot, axis=1)
+    bodies = [
+        Counter((gene.partition(".")[2], value) for gene, value in _genes(trial.params).items() if "." in gene)
+        for trial in recording.trials
+    ]
+    kinds = sorted({kind for body in bodies for kind in body}, key=str)
+    counts = np.array([[body[kind] for kind in kinds] for body in bodies], dtype=float).reshape(len(bodies), -1)
+    return [columns[:, columns.any(axis=0)].astype(float), np.sqrt(counts)]

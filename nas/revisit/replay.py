@@ -1,0 +1,237 @@
+"""Tries search strategies again on what a study recorded: in seconds, since nothing is trained or timed.
+
+A strategy is a sampler with a rule that stops trials. It can only propose what was recorded: a proposal that was not is
+mapped to the nearest unseen recorded architecture, by the number of genes that differ. The sampler learns of that one
+and not of its proposal. Hence the differences between strategies are smaller here than in the open: the worse of the
+recorded networks are all that a bad sampler can find, and the good ones are never far away.
+"""
+
+import itertools
+import random
+import statistics
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from srnas.leaderboard.rank.front import hypervolume
+from srnas.nas.revisit.recording import COSTS, Recorded, RecordedDomain, Recording
+from srnas.nas.strategy.front_sampler import FrontSampler
+from srnas.nas.strategy.rungs import Halving, RungResult
+from srnas.nas.strategy.samplers import FRONT, check_sampler, make_baseline
+from srnas.search_space import InputError, unknown_name
+
+SamplerFactory = Callable[[int], BaseSampler]
+
+RULES: dict[str, Halving | None] = {"halving": Halving(), "none": None}
+SHARES = tuple(percent / 100 for percent in range(101))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search with one seed.
+
+    Attributes:
+        costs: Cost that was spent when each trial ended.
+        hypervolumes: Hypervolume of the trials that were complete at each of these costs.
+        stopped: Number of trials that the rule stopped.
+    """
+
+    costs: tuple[float, ...]
+    hypervolumes: tuple[float, ...]
+    stopped: int
+
+    def at(self, cost: float) -> float:
+        """Return the hypervolume when ``cost`` was spent; a trial counts when it has ended."""
+        # Sums of the same costs in another order differ in their last digits.
+        ended = bisect_right(self.costs, cost * (1 + 1e-9))
+        return self.hypervolumes[ended - 1] if ended else 0.0
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A strategy over its seeds.
+
+    Attributes:
+        sampler: Name of the sampler.
+        rungs: ``halving`` or ``none``.
+        unit: Unit of costs: ``iterations`` or ``seconds``.
+        total_cost: Cost of training the whole recording to the end.
+        mean: Mean hypervolume at each of ``SHARES`` of the total cost.
+        error: Standard errors of these means over the seeds; they are not known with one seed.
+        num_trials: Mean number of trials.
+        num_stopped: Mean number of trials that were stopped.
+    """
+
+    sampler: str
+    rungs: str
+    unit: str
+    total_cost: float
+    mean: tuple[float, ...]
+    error: tuple[float | None, ...]
+    num_trials: float
+    num_stopped: float
+
+    @property
+    def name(self) -> str:
+        """The name of the strategy in tables and figures."""
+        return self.sampler if self.rungs == "none" else f"{self.sampler} + {self.rungs}"
+
+
+def sampler_factory(name: str, recording: Recording) -> SamplerFactory:
+    """Return what makes the sampler of a name for a seed.
+
+    Raises:
+        InputError: If there is no such sampler.
+    """
+    check_sampler(name)
+    if name != FRONT:
+        return lambda seed: make_baseline(name, seed)
+    study = recording.study
+    reference = study.reference_psnr_y_db, study.reference_fastest_ms
+    return lambda seed: FrontSampler(RecordedDomain(recording), seed=seed, reference_point=reference)
+
+
+def replay(
+    recording: Recording,
+    samplers: Sequence[str],
+    rungs: Sequence[str],
+    *,
+    seeds: int = 20,
+    unit: str = "iterations",
+    on_run: Callable[[], None] = lambda: None,
+) -> list[Replayed]:
+    """Run every sampler with every rule, once per seed.
+
+    Args:
+        recording: The trials that a search can find.
+        samplers: Names of samplers.
+        rungs: ``halving``, ``none``.
+        seeds: Number of searches of each strategy.
+        unit: Unit of costs: ``iterations`` or ``seconds`` of training.
+        on_run: Told of each search that is done.
+
+    Raises:
+        InputError: If a name is unknown, or ``seeds`` is not positive.
+    """
+    _check(rungs, seeds, unit)
+    factories = {name: sampler_factory(name, recording) for name in samplers}
+    replays = []
+    for (sampler, factory), rule in itertools.product(factories.items(), rungs):
+        runs = []
+        for seed in range(seeds):
+            runs.append(ReplayedSearch(recording, factory, RULES[rule], seed, unit).run())
+            on_run()
+        replays.append(_replayed(sampler, rule, unit, recording.total_cost(unit), runs))
+    return replays
+
+
+def _check(rungs: Sequence[str], seeds: int, unit: str) -> None:
+    if seeds < 1:
+        raise InputError(f"seeds >= 1 must hold, but got seeds={seeds}.")
+    if unit not in COSTS:
+        raise unknown_name("cost", unit, COSTS)
+    for rule in rungs:
+        if rule not in RULES:
+            raise unknown_name("rule of rungs", rule, RULES)
+
+
+def _replayed(sampler: str, rungs: str, unit: str, total: float, runs: Sequence[Run]) -> Replayed:
+    values = np.array([[run.at(share * total) for share in SHARES] for run in runs])
+    errors = values.std(axis=0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else [None] * len(SHARES)
+    return Replayed(
+        sampler=sampler,
+        rungs=rungs,
+        unit=unit,
+        total_cost=total,
+        mean=tuple(map(float, values.mean(axis=0))),
+        error=tuple(None if error is None else float(error) for error in errors),
+        num_trials=statistics.fmean(len(run.costs) for run in runs),
+        num_stopped=statistics.fmean(run.stopped for run in runs),
+    )
+
+
+class ReplayedSearch:
+    """One search over a recording: the human designs first, then what the sampler proposes, until all were seen.
+
+    Args:
+        recording: The trials that a search can find.
+        factory: Makes the sampler.
+        rule: Stops trials at the recorded rungs, unless it is ``None``.
+        seed: Seed of the sampler, of ties between nearest neighbours, and of the trials that the rule spares.
+        unit: Unit of costs: ``iterations`` or ``seconds``.
+    """
+
+    def __init__(
+        self, recording: Recording, factory: SamplerFactory, rule: Halving | None, seed: int, unit: str
+    ) -> None:
+        self._recording = recording
+        # Each seed spares other trials, as each study does.
+        self._rule = rule.model_copy(update={"salt": f"{rule.salt}{seed}"}) if rule else None
+        self._rng = random.Random(seed)
+        self._unit = unit
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+        self._study = optuna.create_study(directions=directions, sampler=factory(seed))
+        self._unseen = dict.fromkeys(range(len(recording.trials)))
+        self._reached: dict[int, list[RungResult]] = {}
+
+    def run(self) -> Run:
+        """Search until everything recorded was seen."""
+        costs: list[float] = []
+        volumes: list[float] = []
+        points: list[tuple[float, float]] = []
+        spent, stopped = 0.0, 0
+        reference = (self._recording.study.reference_psnr_y_db, self._recording.study.reference_fastest_ms)
+        for trial in self._recording.trials:
+            if trial.design:
+                self._study.enqueue_trial(trial.params)
+        while self._unseen:
+            number, recorded = self._next()
+            cost, complete = self._train(recorded)
+            spent += cost
+            stopped += not complete
+            if complete:
+                points.append((recorded.psnr_db, recorded.fastest_ms))
+                self._study.tell(number, points[-1])
+            else:
+                self._study.tell(number, state=TrialState.PRUNED)
+            costs.append(spent)
+            volumes.append(hypervolume(points, reference))
+        return Run(tuple(costs), tuple(volumes), stopped)
+
+    def _next(self) -> tuple[int, Recorded]:
+        """Return a trial that the sampler takes for its own, and what was recorded of it."""
+        trial = self._study.ask()
+        architecture = self._recording.space.suggest(trial)
+        chosen = self._recording.index.get(architecture.key)
+        if chosen not in self._unseen:
+            code = self._recording.encode(self._recording.space.params(architecture))
+            chosen = self._recording.nearest(code, self._unseen, self._rng)
+            # The sampler must learn of what it gets: its own proposal fails, and the nearest recorded one is queued.
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.enqueue_trial(self._recording.trials[chosen].params)
+            trial = self._study.ask()
+            self._recording.space.suggest(trial)
+        assert chosen is not None
+        del self._unseen[chosen]
+        return trial.number, self._recording.trials[chosen]
+
+    def _train(self, recorded: Recorded) -> tuple[float, bool]:
+        """Return what the training costs, and whether it goes to the end."""
+        for rung in recorded.rungs[:-1] if self._rule else ():
+            result = RungResult(recorded.architecture.key, rung.psnr_y_db, recorded.fastest_ms)
+            reached = self._reached.setdefault(rung.iteration, [])
+            decision = self._rule.decide(result, reached) if self._rule else None
+            reached.append(result)
+            # Spared by its key, it would be spared at every later rung as well.
+            if decision is None or decision.spared:
+                break
+            if not decision.survives:
+                return recorded.cost(rung, self._unit), False
+        return recorded.cost(recorded.rungs[-1], self._unit), True

@@ -1,0 +1,143 @@
+"""One study, many devices: times the networks that a study trained on another target, and trains nothing."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srnas.leaderboard.rank.board import Board, rank_rows
+from srnas.leaderboard.rank.front import non_dominated
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.leaderboard.store.store import Store
+from srnas.nas.study.settings import check_front_dtype
+from srnas.nas.training.loop import build_seeded
+from srnas.nas.workspace.boards import write_figures
+from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import DeviceProfile, MeasuredNetwork, Measurement, Target, measure_latency
+from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.search_space import InputError
+
+# Networks that are timed side by side.
+_TOGETHER = 6
+
+
+@dataclass(frozen=True)
+class Retimed:
+    """The front of a study on another device profile.
+
+    Attributes:
+        front_before: Trials on the front, of those that were timed, with the latencies of the study itself.
+        board: The networks with their new latencies.
+        figures: PNG and HTML of the new front.
+        failed: Trials that the runtime cannot run, and why.
+    """
+
+    front_before: frozenset[int]
+    board: Board
+    figures: tuple[Path, ...]
+    failed: dict[int, str]
+
+
+def retime(
+    workspace: Workspace,
+    study: str,
+    target: Target,
+    *,
+    storage: str | None = None,
+    limit: int | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_network: Callable[[str], None] = lambda _: None,
+    on_timed: Callable[[int], None] = lambda _: None,
+) -> Retimed:
+    """Time the trained networks of a study on ``target``, the front first, then layer by layer behind it.
+
+    The result is kept in MLflow under ``STUDY@RUNTIME-PROFILE`` and replaces an earlier one of that name.
+
+    Args:
+        workspace: The workspace that holds the study.
+        study: Name of the study.
+        target: Device and runtime that the networks are timed on.
+        storage: URL of the study's storage, if it is not a file of the workspace.
+        limit: Largest number of networks to time.
+        on_start: Told of the number of networks.
+        on_network: Told of each network that is prepared.
+        on_timed: Told of the number of networks that are timed.
+
+    Raises:
+        InputError: If there is no such study, it has no trained network, or the runtime can run none of them.
+        DeviceBusyError: If another process holds the device for too long; nothing is written then.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
+    check_front_dtype(target)
+    settings, record, trials = load_study(workspace, study, storage)
+    chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
+    if not chosen:
+        raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
+    on_start(len(chosen))
+    shape = (1, 3, *settings.latency_input)
+    timed: dict[int, MeasuredNetwork] = {}
+    failed: dict[int, str] = {}
+    device: DeviceProfile | None = None
+    for batch in [chosen[i : i + _TOGETHER] for i in range(0, len(chosen), _TOGETHER)]:
+        for measured in _measure(batch, shape, target, on_network, failed):
+            device = measured.device
+            timed |= {int(name): measured.of(name) for name in measured.latencies}
+        on_timed(len(timed) + len(failed))
+    if device is None:
+        raise InputError(f"{target.runtime} must run a network of study '{study}', but {next(iter(failed.values()))}")
+    kept = [trial for trial in chosen if trial.number in timed]
+    after = record.model_copy(
+        update={
+            "name": f"{study}@{target.runtime}-{device.key}",
+            "device": device,
+            "reference_fastest_ms": max(measured.latency.fastest_ms for measured in timed.values()),
+            "retimed_from": study,
+        }
+    )
+    moved = [t.model_copy(update={"study": after.name, "reused": True, **vars(timed[t.number])}) for t in kept]
+    board = _write(workspace.store, after, moved)
+    figures = write_figures(board, workspace.figures)
+    front = non_dominated([trial.point for trial in kept if trial.point])
+    on_front = frozenset(trial.number for trial, is_on in zip(kept, front, strict=True) if is_on)
+    return Retimed(on_front, board, figures, failed)
+
+
+def _layers(trials: list[TrialRecord]) -> Iterator[TrialRecord]:
+    """Yield the front by rising latency, then the front of the rest, and so on."""
+    while trials:
+        front = non_dominated([trial.point for trial in trials if trial.point])
+        layer = [trial for trial, kept in zip(trials, front, strict=True) if kept]
+        yield from sorted(layer, key=lambda trial: trial.latency.fastest_ms if trial.latency else 0.0)
+        trials = [trial for trial, kept in zip(trials, front, strict=True) if not kept]
+
+
+def _measure(
+    batch: Sequence[TrialRecord],
+    shape: tuple[int, int, int, int],
+    target: Target,
+    on_network: Callable[[str], None],
+    failed: dict[int, str],
+) -> Iterator[Measurement]:
+    """Time a batch side by side; where the runtime refuses a network, one by one."""
+    networks = {str(trial.number): build_seeded(trial.architecture, 0).deploy() for trial in batch}
+    try:
+        yield measure_latency(networks, shape, target, on_prepared=on_network)
+    except RuntimeFailedError as error:
+        if len(batch) == 1:
+            failed[batch[0].number] = str(error)
+            return
+        for trial in batch:
+            yield from _measure([trial], shape, target, on_network, failed)
+
+
+def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:
+    store.delete_study(study)
+    parent = store.open_study(study)
+    for trial in trials:
+        store.write_trial(parent, study, trial)
+    board = rank_rows(study, store.rows(study))
+    store.close_study(parent, {"front_size": len(board.front), "hypervolume": board.hypervolume}, ())
+    return board

@@ -1,0 +1,167 @@
+"""Several workers for one study: processes of this machine, or of a Ray cluster; those that are lost start again.
+
+Workers share nothing but the study's storage; what a lost one held is claimed by the others.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from srnas.leaderboard.rank.front import is_on_front
+from srnas.nas.run.ray import RayWorkers
+from srnas.nas.run.request import SearchRequest
+from srnas.nas.run.session import Session
+from srnas.nas.study.claims import Standing
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.storage import patiently
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+
+_POLL_S = 0.5
+# A worker that is lost so often in a row before it has run for a minute is not started again.
+_MAX_LOSSES = 3
+_SOUND_S = 60.0
+# A worker has so long to give its candidate back before it is killed.
+_STOP_S = 20.0
+
+
+class Workers(Protocol):
+    """Workers of a study, as a context manager that stops them at its end."""
+
+    def __enter__(self) -> "Workers": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def alive(self) -> int:
+        """Start lost workers again, and return how many have something to do.
+
+        Raises:
+            InputError: If workers fail again and again.
+        """
+
+
+def run_engine(request: SearchRequest, session: Session) -> Standing:
+    """Let workers run a study, and tell what they do.
+
+    Raises:
+        InputError: If the workers fail again and again.
+    """
+    settings = session.search.settings
+    workers: Workers
+    if request.engine == "ray":
+        workers = RayWorkers(request, settings)
+    else:
+        workers = LocalWorkers(request, settings, session.publisher.workspace)
+    with workers:
+        return watch(workers, session)
+
+
+def watch(workers: Workers, session: Session) -> Standing:
+    """Tell what workers do until they have nothing left to do."""
+    search, observer = session.search, session.observer
+    shown = {record.number for record in search.stored.snapshot().records}
+    while True:
+        # Asked before the study is read: what the last worker kept before it ended is then seen.
+        alive = workers.alive()
+        known = patiently(search.stored.snapshot, search.url, observer.on_note)
+        for record in known.records:
+            if record.number not in shown:
+                shown.add(record.number)
+                observer.on_record(record, is_on_front(record, known.records))
+        if not alive:
+            session.publisher.publish(known.records)
+            return Standing.DONE if known.is_done else Standing.EXHAUSTED
+        time.sleep(_POLL_S)
+
+
+class LocalWorkers:
+    """One process for each GPU or share of the cores of this machine, each with a log in the workspace.
+
+    Args:
+        request: What the user asked for.
+        settings: What the study is fixed by.
+        workspace: Where their logs are kept.
+
+    Raises:
+        InputError: If there are fewer cores than the workers need.
+    """
+
+    def __init__(self, request: SearchRequest, settings: StudySettings, workspace: Workspace) -> None:
+        cores = os.cpu_count() or 1
+        if settings.device == "cpu" and request.workers * settings.threads > cores:
+            raise InputError(
+                f"workers x threads <= {cores} cores must hold, but got workers={request.workers} and "
+                f"threads={settings.threads}; start fewer."
+            )
+        self._slots = [
+            _Slot(_command(request, settings, number), workspace.log(settings.name, number))
+            for number in range(request.workers)
+        ]
+
+    def __enter__(self) -> "LocalWorkers":
+        for slot in self._slots:
+            slot.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # All are told before one is waited for, so that they end side by side.
+        for slot in self._slots:
+            slot.process.terminate()
+        for slot in self._slots:
+            slot.end()
+
+    def alive(self) -> int:
+        """Start lost workers again, and return how many have something to do."""
+        return sum(slot.is_alive() for slot in self._slots)
+
+
+class _Slot:
+    """A worker process that is started again when it is lost."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = command
+        self._log = log
+        self._losses = 0
+
+    def start(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._started = time.monotonic()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def is_alive(self) -> bool:
+        code = self.process.poll()
+        if not code:
+            return code is None
+        self._losses = self._losses + 1 if time.monotonic() - self._started < _SOUND_S else 1
+        said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        # With code 2 the worker said what its user must mend: it would end in the same way again.
+        if code == 2 or self._losses >= _MAX_LOSSES:
+            last = said[-1] if said else f"exit code {code}"
+            raise InputError(f"workers must be able to run, but one ended with: {last} (log: {self._log})")
+        self.start()
+        return True
+
+    def end(self) -> None:
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _command(request: SearchRequest, settings: StudySettings, number: int) -> list[str]:
+    device = settings.device
+    if device != "cpu":
+        device = f"cuda:{number % torch.cuda.device_count()}"
+    changes = {"device": device} | ({"storage": request.storage} if request.storage else {})
+    module = "srnas.nas.run.process"
+    # Without -P Python looks for modules in the user's folder first, where any file may have a name of ours.
+    return [sys.executable, "-P", "-m", module, str(request.workspace), settings.name, json.dumps(changes)]

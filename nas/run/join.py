@@ -1,0 +1,49 @@
+"""Work on a study that another process has started, on this or another machine."""
+
+from typing import Any
+
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.plan import plan_search
+from srnas.nas.run.request import SearchRequest
+from srnas.nas.run.session import open_session
+from srnas.nas.run.worker import work
+from srnas.nas.study.claims import Standing
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import describe_device
+from srnas.profiling.runtimes import runtime_version
+from srnas.search_space import InputError
+
+
+def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -> Standing:
+    """Work on a study that ``srnas search`` has started until nothing is left to do.
+
+    Args:
+        workspace: Where this worker keeps its cache, MLflow store and unfinished trainings.
+        study: The study's name.
+        observer: Told of every stage.
+        **changes: Options of the search that differ here: the storage, folders of photographs, the device.
+
+    Returns:
+        Why there is nothing left to do.
+
+    Raises:
+        InputError: If there is no such study, or this machine is not what the study is about.
+    """
+    stored = StoredStudy.find(workspace.study_url(study, changes.get("storage")), study)
+    known = stored.snapshot() if stored else None
+    if known is None or known.study is None:
+        raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
+    request = SearchRequest.model_validate_json(known.request).changed(workspace=workspace.path, **changes)
+    plan = plan_search(request, as_worker=True)
+    mine = describe_device(plan.settings.target, runtime_version(request.runtime))
+    theirs = known.study.device
+    if mine.key != theirs.key:
+        raise InputError(
+            f"every worker of study '{study}' must run on the device profile '{theirs.key}', since their latencies are "
+            f"compared, but this is '{mine.key}'; start another study here."
+        )
+    session = open_session(plan, observer, as_worker=True)
+    judged = len(session.search.stored.snapshot().records)
+    observer.on_start(judged, session.search.settings.training.iterations)
+    return work(session)

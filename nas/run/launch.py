@@ -1,0 +1,84 @@
+"""From what a user asks for to the outcome of a study, with one worker or many."""
+
+import contextlib
+import inspect
+from typing import Any
+
+from optuna.exceptions import StorageInternalError
+
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.engines import run_engine
+from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summarise
+from srnas.nas.run.plan import plan_search
+from srnas.nas.run.request import SearchRequest, search_options
+from srnas.nas.run.session import open_session
+from srnas.nas.run.worker import work
+from srnas.nas.study.claims import Standing
+from srnas.nas.study.snapshot import Snapshot
+
+
+def search(*, observer: Observer | None = None, **options: Any) -> Outcome:
+    """Run a search, or go on with one, as ``srnas search`` does.
+
+    Args:
+        observer: Told of every stage; by default nobody is.
+        **options: Those of the command, with underscores: ``space``, ``trials``, ``max_latency_ms``, ``workspace``, ...
+
+    Returns:
+        The outcome; ``outcome.board.rows`` is a pandas frame of the ranked trials.
+
+    Raises:
+        InputError: If anything that was given cannot be used; nothing is written then.
+        DeviceBusyError: If another process holds the device for too long; every finished trial is kept.
+    """
+    return launch(SearchRequest.of(**options), observer or Observer())
+
+
+search.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("observer", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Observer | None),
+        *(
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=option.field.default,
+                annotation=option.field.annotation,
+            )
+            for option in search_options()
+        ),
+    ],
+    return_annotation=Outcome,
+)
+
+
+def launch(request: SearchRequest, observer: Observer) -> Outcome:
+    """Run a search, or go on with one, until the study holds ``request.trials`` trials.
+
+    Raises:
+        InputError: If anything that was given cannot be used; nothing is written then.
+        KeyboardInterrupt: After the study is marked; every finished trial is kept.
+        DeviceBusyError: The same, if another process holds the device for too long.
+    """
+    plan = plan_search(request)
+    if plan.known is not None and _is_finished(plan.known, request):
+        return summarise(plan.known)
+    session = open_session(plan, observer)
+    stored = session.search.stored
+    observer.on_start(len(stored.snapshot().records), session.search.settings.training.iterations)
+    try:
+        several = request.workers > 1 or request.engine != "local"
+        standing = run_engine(request, session) if several else work(session)
+        replicate(session, request.replicates)
+    # On an interrupt as well: else the study's run would stay open in MLflow.
+    except BaseException:
+        with contextlib.suppress(StorageInternalError):  # Then that is what is said.
+            session.publisher.close(stored.snapshot().records, killed=True)
+        raise
+    return conclude(session, exhausted=standing is Standing.EXHAUSTED)
+
+
+def _is_finished(known: Snapshot, request: SearchRequest) -> bool:
+    """Return whether a study holds all that is asked for."""
+    if known.study is None or len(known.records) < request.trials:
+        return False
+    return replicated(known.records, known.replicates) >= request.replicates

@@ -1,0 +1,233 @@
+"""What a search needs before it starts: everything is checked before anything is written."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.nas.images.evaluation import evaluate_bicubic
+from srnas.nas.images.pairs import Pair, least_side
+from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
+from srnas.nas.run.request import SearchRequest
+from srnas.nas.study.options import Budgets, StudyOptions
+from srnas.nas.study.settings import StudySettings, check_front_dtype, digest
+from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.training.loop import build_seeded
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import (
+    Target,
+    count,
+    default_protocol,
+    describe_device,
+    measure_latency,
+    resolve_device,
+    resolve_threads,
+)
+from srnas.profiling.runtimes import find_runtime, runtime_version
+from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
+from srnas.search_space.errors import parse
+
+# Human designs are timed this briefly to fix the reference point.
+_BRIEF_ROUNDS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A request that was checked.
+
+    Attributes:
+        request: What a user asked for.
+        workspace: Where everything is kept.
+        space: Where candidates come from.
+        settings: What the study is fixed by.
+        photos: The photographs to train on, and those held out.
+        url: URL of the study's storage.
+        known: What the study holds; ``None`` if there is none yet.
+    """
+
+    request: SearchRequest
+    workspace: Workspace
+    space: SearchSpace
+    settings: StudySettings
+    photos: tuple[PhotoSet, PhotoSet]
+    url: str
+    known: Snapshot | None
+
+
+def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
+    """Check a request without writing anything.
+
+    Args:
+        request: What a user asks for.
+        as_worker: Whether the study is joined: its device may have another number here.
+
+    Raises:
+        InputError: If anything that was given cannot be used.
+    """
+    target = Target(resolve_device(request.device), request.runtime, request.dtype, request.memory_format)
+    check_front_dtype(target)
+    find_runtime(target)
+    space = SearchSpace.load(request.space, request.scale)
+    training = training_config(request, space)
+    timed_input = latency_input(space, request.latency_input)
+    photos = load_photos(request, space, training)
+    settings = study_settings(request, space, target.device, training, timed_input, photos)
+    workspace = Workspace(request.workspace)
+    url = workspace.study_url(settings.name, request.storage)
+    stored = StoredStudy.find(url, settings.name)
+    known = stored.snapshot() if stored else None
+    if known is not None and known.settings is not None:
+        theirs = known.settings
+        settings.check_same(theirs.model_copy(update={"device": settings.device}) if as_worker else theirs)
+    else:
+        check_feasible(settings, space)
+    return Plan(request, workspace, space, settings, photos, url, known)
+
+
+def training_config(request: SearchRequest, space: SearchSpace) -> TrainingConfig:
+    """Return the schedule: what was asked for, else the space's defaults.
+
+    Raises:
+        InputError: If it is not valid, or the patch is too small for the blocks.
+    """
+    defaults = space.defaults
+    given = {name: getattr(request, name) for name in ("patch", "batch", "iterations", "learning_rate")}
+    values = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
+    config = parse(TrainingConfig, {**values, "seed": request.seed}, "training")
+    if config.patch < space.min_size:
+        raise InputError(
+            f"patch >= {space.min_size} must hold for the blocks of space '{space.name}', but got patch={config.patch}."
+        )
+    return config
+
+
+def latency_input(space: SearchSpace, given: tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width of the input that studies of a space time, unless others are given.
+
+    Raises:
+        InputError: If a block of the space cannot take it.
+    """
+    height, width = given or (side // space.scale for side in space.defaults.latency_output)
+    if min(height, width) < space.min_size:
+        raise InputError(
+            f"latency input sides >= {space.min_size} must hold for the blocks of space '{space.name}', "
+            f"but got {width}x{height}."
+        )
+    return height, width
+
+
+def load_photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig) -> tuple[PhotoSet, PhotoSet]:
+    """Return the photographs to train on and those held out.
+
+    Raises:
+        InputError: If there are none that are large enough.
+    """
+    train = load_folder(request.train) if request.train else embedded_photos("train")
+    validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
+    scale = request.scale
+    return (
+        train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
+        validation.at_least(least_side(scale, space.min_size), "the blocks and the SSIM window"),
+    )
+
+
+def study_settings(
+    request: SearchRequest,
+    space: SearchSpace,
+    device: torch.device,
+    training: TrainingConfig,
+    timed_input: tuple[int, int],
+    photos: tuple[PhotoSet, PhotoSet],
+) -> StudySettings:
+    """Return the settings of a study.
+
+    Raises:
+        InputError: If they are not valid.
+    """
+    train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
+    shared = {name: getattr(request, name) for name in StudyOptions.model_fields}
+    resolved = {
+        "name": request.study or f"{space.name}-x{request.scale}",
+        "space": space.name,
+        "space_digest": digest(space),
+        "train": train,
+        "validation": validation,
+        "device": str(device),
+        "threads": resolve_threads(request.threads),
+        "latency_input": timed_input,
+        "training": training,
+    }
+    return parse(StudySettings, shared | resolved, "study")
+
+
+def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Architecture:
+    """Return the architecture of the fewest MACs: a narrow host without, or with the cheapest, positions."""
+    content = space.content
+    candidates: list[tuple[int, int, Architecture]] = []
+    for channels in sorted(set(content.channels)):
+        free = not content.positions or space.has_identity
+        for body in [()] if free else [(position,) * content.positions for position in space.alphabet(channels)]:
+            for tail in content.tail:
+                architecture = Architecture(
+                    scale=space.scale,
+                    channels=channels,
+                    positions=body,
+                    end="none" if "none" in content.end else content.end[0],
+                    tail=tail,
+                    global_skip=space.skips(tail)[0],
+                    input_range=content.input_range[0],
+                    mean_shift=content.mean_shift[0],
+                )
+                # The running number decides between equals, as architectures have no order.
+                candidates.append(
+                    (count(Network(architecture).deploy(), input_shape).macs, len(candidates), architecture)
+                )
+    return min(candidates)[2]
+
+
+def check_feasible(settings: StudySettings, space: SearchSpace) -> None:
+    """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
+    if settings.budgets == Budgets():
+        return
+    shape = (1, 3, *settings.latency_input)
+    architecture = smallest(space, shape)
+    network = Network(architecture).deploy()
+    counts = count(network, shape)
+    fastest_ms = None
+    if settings.budgets.max_latency_ms is not None:
+        measured = measure_latency({"smallest": network}, shape, settings.target)
+        fastest_ms = measured.latencies["smallest"].fastest_ms
+    exceeded = settings.budgets.exceeded(fastest_ms=fastest_ms, params_k=counts.params / 1e3, macs_g=counts.macs / 1e9)
+    if exceeded:
+        raise InputError(
+            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {architecture}, does not "
+            f"({exceeded}); raise the budget, or lower --latency-input."
+        )
+
+
+def study_record(settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str) -> StudyRecord:
+    """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
+    bicubic = evaluate_bicubic(validation, settings.scale)
+    limit = settings.budgets.max_latency_ms
+    return StudyRecord(
+        name=settings.name,
+        scale=settings.scale,
+        config=settings.flat(),
+        validation=name,
+        bicubic_psnr_y_db=bicubic.mean_psnr_y_db,
+        bicubic_ssim_y=bicubic.mean_ssim_y,
+        device=describe_device(settings.target, runtime_version(settings.runtime)),
+        reference_psnr_y_db=bicubic.mean_psnr_y_db,
+        reference_fastest_ms=limit or _slowest_design_ms(settings, space),
+    )
+
+
+def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
+    shape = (1, 3, *settings.latency_input)
+    designs = human_designs(space) or {"smallest": smallest(space, shape)}
+    networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
+    protocol = replace(default_protocol(settings.target), max_rounds=_BRIEF_ROUNDS)
+    measured = measure_latency(networks, shape, settings.target, protocol=protocol)
+    return max(latency.fastest_ms for latency in measured.latencies.values())

@@ -1,0 +1,58 @@
+"""A worker as a process of its own: ``python -m srnas.nas.run.process WORKSPACE STUDY CHANGES``.
+
+The changes are JSON: options of the search that differ in this process. What it says goes to its standard output, an
+error to its standard error with exit code 2.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.join import join
+from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import DeviceBusyError
+from srnas.search_space import InputError
+
+
+class _Log(Observer):
+    """Writes a line for every note and every candidate."""
+
+    def on_note(self, text: str) -> None:
+        """Write what is said."""
+        _write(text)
+
+    def on_record(self, record: TrialRecord, on_front: bool) -> None:
+        """Write how a candidate ended."""
+        _write(f"trial {record.number} {record.architecture}: {record.state} {record.reason}".rstrip())
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    # Into a file Python writes in blocks, and a worker that is killed would take its last lines along.
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Work on the study that the arguments name."""
+    workspace, study, changes = sys.argv[1:]
+    # As an interrupt it unwinds, and the candidate at hand is given back.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        standing = join(Workspace(Path(workspace)), study, _Log(), **json.loads(changes))
+    except (InputError, DeviceBusyError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    _write(f"nothing is left to do ({standing.value})")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A study that is open in this process, with what judges its candidates and what writes them to MLflow."""
+
+from dataclasses import dataclass
+
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.nas.images.pairs import Pair, make_pairs
+from srnas.nas.images.patches import PatchSampler
+from srnas.nas.images.photos import all_notes
+from srnas.nas.judging.judge import Judge
+from srnas.nas.judging.materials import Materials
+from srnas.nas.judging.observer import Observer
+from srnas.nas.judging.proxies import PROXIES
+from srnas.nas.run.plan import Plan, study_record
+from srnas.nas.run.publishing import Publisher
+from srnas.nas.study.search import Search, open_search
+from srnas.nas.study.storage import patiently
+from srnas.nas.workspace.tables import find_table
+from srnas.search_space import human_designs
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A study that is open in this process.
+
+    Attributes:
+        search: The study.
+        judge: What judges its candidates here.
+        publisher: What writes them to MLflow.
+    """
+
+    search: Search
+    judge: Judge
+    publisher: Publisher
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what happens."""
+        return self.judge.materials.observer
+
+
+def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> Session:
+    """Open the study of a plan, made if there is none.
+
+    Args:
+        plan: What was checked.
+        observer: Told of every stage.
+        as_worker: Whether the study is joined, and its wishes are left as they are.
+    """
+    settings, space, workspace = plan.settings, plan.space, plan.workspace
+    for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*plan.photos)):
+        observer.on_note(note)
+    observer.on_note(f"reducing {sum(len(p.photos) for p in plan.photos)} photographs by {settings.scale}")
+    train_pairs, validation = (make_pairs(p, settings.scale) for p in plan.photos)
+    # What the runtime cannot run is refused before the study exists.
+    has_begun = plan.known is not None and plan.known.study is not None
+    made = None if has_begun else _study_record(plan, validation, observer)
+    table = find_table(workspace, space, settings.target, settings.latency_input)
+    if table is not None:
+        observer.on_note(f"the block table of {len(table.entries_ms)} parts expects latencies: {table.validation}")
+    search = patiently(lambda: open_search(plan.url, settings, space, table), plan.url, observer.on_note)
+    if not as_worker:
+        wishes = plan.request.absolute().model_dump_json()
+        search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)
+    record = search.begin(lambda: made or _study_record(plan, validation, observer))
+    materials = Materials(
+        settings=settings,
+        patches=PatchSampler(train_pairs, settings.scale, settings.training.patch, settings.target.device),
+        validation=validation,
+        validation_name=plan.photos[1].name,
+        cache=workspace.cache(settings.protocol),
+        observer=observer,
+    )
+    judge = Judge(materials, table, PROXIES if plan.request.proxies else ())
+    return Session(search, judge, Publisher(workspace, plan.url, record, observer.on_note))
+
+
+def _study_record(plan: Plan, validation: tuple[Pair, ...], observer: Observer) -> StudyRecord:
+    if plan.settings.budgets.max_latency_ms is None:
+        timed = "human designs, whose slowest" if human_designs(plan.space) else "smallest network, which"
+        observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
+    return study_record(plan.settings, plan.space, validation, plan.photos[1].name)

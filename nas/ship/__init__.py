@@ -1,0 +1,1 @@
+"""A chosen network is trained for long and exported."""

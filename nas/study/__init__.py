@@ -1,0 +1,1 @@
+"""A study in its storage: settings, state, claims and proposals."""

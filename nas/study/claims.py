@@ -1,0 +1,178 @@
+"""Who judges what: each worker claims a candidate, says that it lives, and hands in a record or gives it back.
+
+Claims are made one at a time, proposals before them. Whatever a worker held when it died is claimed again.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.trial import FixedTrial, TrialState
+
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.study.owner import Owner
+from srnas.nas.study.proposer import Proposer
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.snapshot import StoredTrial
+from srnas.nas.study.storage import HEARTBEAT_S, critical
+from srnas.nas.study.stored import StoredStudy
+from srnas.search_space import Architecture, SearchSpace
+
+# A candidate that ends so many workers without a word is recorded as failed.
+MAX_DEATHS = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A candidate that this process judges.
+
+    Attributes:
+        number: The number of its trial.
+        architecture: The candidate.
+        design: Name of the human design, if it is one.
+        predictions: What was expected of it, by predictor.
+        trial: The trial in Optuna.
+    """
+
+    number: int
+    architecture: Architecture
+    design: str
+    predictions: dict[str, float]
+    trial: optuna.Trial
+
+
+class Standing(Enum):
+    """Why there is nothing to claim: others judge what is left, the study has its total, or the space has no more."""
+
+    WAIT = "wait"
+    DONE = "done"
+    EXHAUSTED = "exhausted"
+
+
+class Claims:
+    """Claims candidates of a study for this process, one at a time.
+
+    Args:
+        url: URL of the storage.
+        stored: The study.
+        settings: Settings that the study was started with.
+        proposer: Proposes what is claimed.
+        space: Where candidates come from.
+        designs: Names of the human designs, by key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        stored: StoredStudy,
+        settings: StudySettings,
+        proposer: Proposer,
+        space: SearchSpace,
+        designs: Mapping[str, str],
+    ) -> None:
+        self._url = url
+        self._stored = stored
+        self._settings = settings
+        self._proposer = proposer
+        self._space = space
+        self._designs = designs
+
+    def claim(self) -> Claim | Standing:
+        """Return a candidate that no process has judged or judges, or why there is none."""
+        # Before the lock is taken: to model and propose takes far longer than to claim, and the others would wait.
+        ahead = self._proposer.ahead(self._stored.snapshot())
+        with self._alone():
+            self._reap()
+            # Read again under the lock: others may have claimed since the proposal was made.
+            snapshot = self._stored.snapshot()
+            if snapshot.is_full:
+                return Standing.WAIT if snapshot.running else Standing.DONE
+            begun = self._proposer.begin(snapshot, ahead)
+            if begun is None:
+                return Standing.WAIT if snapshot.running else Standing.EXHAUSTED
+            trial, architecture = begun
+            # Optuna takes a trial for abandoned only after a first heartbeat.
+            self._stored.beat(trial)
+        predicted = self._stored.trials()[trial.number].predicted
+        predictions = {f"surrogate.{name}": float(value) for name, value in predicted.items()}
+        return Claim(trial.number, architecture, self._designs.get(architecture.key, ""), predictions, trial)
+
+    def finish(self, claim: Claim, record: TrialRecord) -> bool:
+        """Hand in a record; ``False`` if the trial was taken from this worker meanwhile."""
+        with suppress(UpdateFinishedTrialError):
+            self._stored.finish(claim.trial, record)
+        # If another worker has ended the trial meanwhile, it may be without this record.
+        return self._stored.trials()[claim.number].record is not None
+
+    def release(self, claim: Claim) -> None:
+        """Give a candidate back that was not judged."""
+        with self._alone(), suppress(UpdateFinishedTrialError):
+            trial = self._stored.trials()[claim.number]
+            # This worker lives: to give a candidate back is no death of it.
+            self._bury(trial, trial.deaths)
+
+    @contextmanager
+    def heartbeat(self, claim: Claim) -> Iterator[None]:
+        """Tell the storage that this process lives, as long as it judges a candidate."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(HEARTBEAT_S):
+                with suppress(StorageInternalError):  # Whoever needs the storage next says so.
+                    self._stored.beat(claim.trial)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with critical(self._url, f"{self._settings.name}.claim"):
+            yield
+
+    def _reap(self) -> None:
+        """End the trials of dead workers: what was judged is told, what was not is queued again."""
+        running = [trial for trial in self._stored.trials() if trial.trial.state == TrialState.RUNNING]
+        silent = self._stored.silent(running)
+        for trial in running:
+            mine = trial.owner == Owner.this()  # This process judges nothing while it claims.
+            # Without an owner, its worker died while it asked.
+            if trial.owner is None or mine or trial.owner.is_dead or trial.number in silent:
+                self._bury(trial, trial.deaths + (trial.owner is not None))
+
+    def _bury(self, trial: StoredTrial, deaths: int) -> None:
+        # A trial whose worker died early lacks parameters that it was enqueued with.
+        params = trial.trial.system_attrs.get("fixed_params", {}) | trial.trial.params
+        if trial.record is not None:
+            # Its worker died after it had kept the record and before it ended the trial.
+            self._stored.tell(trial.record)
+        elif deaths >= MAX_DEATHS:
+            self._stored.bury(trial, self._lost(trial, f"{deaths} processes died while they judged it"))
+        else:
+            # Optuna puts no running trial back into its queue: the candidate is enqueued as a new one.
+            self._stored.fail(trial)
+            if params:
+                self._stored.enqueue(params, deaths=deaths)
+
+    def _lost(self, trial: StoredTrial, reason: str) -> TrialRecord:
+        architecture = self._space.suggest(FixedTrial(trial.trial.params))
+        study = self._stored.snapshot().study
+        assert study is not None
+        return TrialRecord(
+            study=self._settings.name,
+            number=trial.number,
+            state="failed",
+            reason=reason,
+            architecture=architecture,
+            design=self._designs.get(architecture.key, ""),
+            protocol=self._settings.protocol,
+            validation=study.validation,
+        )

@@ -1,0 +1,105 @@
+"""What defines a study: everything that its results depend on, and the hash of what its quality depends on."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import field_validator
+
+from srnas.nas.study.options import StudyOptions
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.profiling import Target
+from srnas.search_space import InputError, SearchSpace
+
+# Raised when a change of the code changes what a network's PSNR is.
+_PROTOCOL_VERSION = 1
+
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class StudySettings(StudyOptions):
+    """The settings that are fixed when a study starts.
+
+    Attributes:
+        name: The study's name: letters, digits, dot, dash and underscore.
+        space: Name of the search space.
+        space_digest: Hash of the space's choices.
+        train: Name and fingerprint of the training photographs.
+        validation: Name and fingerprint of the held-out photographs.
+        device: ``cpu`` or ``cuda:N``, which trains and times.
+        latency_input: Height and width of the input that is timed, in low-resolution pixels.
+        training: The schedule; its seed is that of weights and patches.
+    """
+
+    name: str
+    space: str
+    space_digest: str
+    train: str
+    validation: str
+    device: str
+    latency_input: tuple[int, int]
+    training: TrainingConfig
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _STUDY_NAME.fullmatch(name):
+            raise InputError(
+                f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'."
+            )
+        return name
+
+    def flat(self) -> dict[str, Any]:
+        """Return the settings by dotted name."""
+        return dict(_flatten(self.model_dump(mode="json")))
+
+    @property
+    def target(self) -> Target:
+        """What the networks are timed on."""
+        return Target(torch.device(self.device), self.runtime, self.dtype, self.memory_format, self.threads)
+
+    @property
+    def protocol(self) -> str:
+        """Hash of everything that a candidate's quality depends on."""
+        # On a CPU the number of threads decides in which order sums are rounded.
+        device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
+        parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, self.training.model_dump()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def with_seed(self, seed: int) -> "StudySettings":
+        """Return the same settings for a training from another seed."""
+        return self.model_copy(update={"training": self.training.model_copy(update={"seed": seed})})
+
+    def check_same(self, stored: "StudySettings") -> None:
+        """Raise ``InputError`` that lists what differs from the settings that the study started with."""
+        mine, theirs = self.flat(), stored.flat()
+        differing = [f"{key}: {theirs.get(key)} -> {mine.get(key)}" for key in mine if mine.get(key) != theirs.get(key)]
+        if differing:
+            raise InputError(
+                f"study '{self.name}' exists with other settings ({'; '.join(differing)}); "
+                "give the same settings to go on, or another --study."
+            )
+
+
+def check_front_dtype(target: Target) -> None:
+    """Raise ``InputError`` if networks have another quality on ``target`` than as they are judged."""
+    if target.dtype == "int8":
+        raise InputError(
+            "dtype must be float32, bfloat16 or float16 for a front, but got int8: its quality is not that of the "
+            "network as it was trained; time single networks by 'srnas profile network'."
+        )
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in data.items():
+        flat += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return flat
+
+
+def digest(space: SearchSpace) -> str:
+    """Return a short hash of a space's choices."""
+    return hashlib.sha256(space.content.model_dump_json().encode()).hexdigest()[:8]

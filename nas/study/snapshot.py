@@ -1,0 +1,120 @@
+"""What a study held at one moment: reading it asks the storage nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from optuna.trial import FrozenTrial, TrialState
+
+from srnas.leaderboard.rank.curve import hypervolume_curve
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.nas.study.owner import Owner
+from srnas.nas.study.settings import StudySettings
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial as it is stored.
+
+    Attributes:
+        trial: The trial in Optuna.
+        record: Record of the trial; ``None`` until it is judged.
+        key: Key of the candidate's network; empty before it is known.
+        owner: The process that judges it, or did; ``None`` if it died before it said so.
+        deaths: Number of processes that died while they judged this candidate.
+        rungs: Reached PSNR in dB and latency of the fastest round in ms, by iteration.
+        predicted: What the sampler expected of the candidate, by name of the figure.
+    """
+
+    trial: FrozenTrial
+    record: TrialRecord | None
+    key: str
+    owner: Owner | None
+    deaths: int
+    rungs: dict[int, tuple[float, float]]
+    predicted: dict[str, float]
+
+    @property
+    def number(self) -> int:
+        """The trial's number in the study."""
+        return self.trial.number
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the trial was begun and is not judged yet."""
+        return self.trial.state == TrialState.RUNNING and self.record is None
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the trial waits to be begun."""
+        return self.trial.state == TrialState.WAITING
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a study held at one moment.
+
+    Attributes:
+        name: The study's name.
+        settings: Settings that the study was started with; ``None`` before it has begun.
+        study: What its trials are compared with; ``None`` before it has begun.
+        total: The number of trials that it shall hold.
+        patience: Number of trials without a rise of the hypervolume after which the study ends; ``None``: it goes on.
+        request: What the user asked for when it was started or extended last, as JSON.
+        replicates: What was trained again with other seeds.
+        trials: All trials of the study, in order.
+    """
+
+    name: str
+    settings: StudySettings | None
+    study: StudyRecord | None
+    total: int
+    patience: int | None
+    request: str
+    replicates: tuple[Replicate, ...]
+    trials: tuple[StoredTrial, ...]
+
+    @cached_property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The judged trials, in order."""
+        return tuple(trial.record for trial in self.trials if trial.record is not None)
+
+    @cached_property
+    def running(self) -> tuple[StoredTrial, ...]:
+        """The trials that are being judged."""
+        return tuple(trial for trial in self.trials if trial.is_running)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether candidates wait to be begun."""
+        return any(trial.is_queued for trial in self.trials)
+
+    @property
+    def taken(self) -> set[str]:
+        """Keys of what is judged or being judged."""
+        return {record.architecture.key for record in self.records} | {trial.key for trial in self.running}
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the hypervolume has not risen for as many trials as is the study's patience."""
+        if self.patience is None or self.study is None:
+            return False
+        return since_rise(self.study, self.records) >= self.patience
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further trial is to be begun."""
+        return len(self.records) + len(self.running) >= self.total or self.is_stalled
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to judge."""
+        return len(self.records) >= self.total or self.is_stalled
+
+
+def since_rise(study: StudyRecord, records: Sequence[TrialRecord]) -> int:
+    """Return how many trials have ended since the hypervolume rose last."""
+    volumes = [point.hypervolume for point in hypervolume_curve(study, records)]
+    best = max(volumes, default=0.0)
+    return len(volumes) - 1 - volumes.index(best) if best > 0 else len(volumes)

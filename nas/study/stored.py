@@ -1,0 +1,184 @@
+"""A study in its storage: the one place that reads and writes what is kept there, every key with its type."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.nas import optuna_private
+from srnas.nas.strategy.front_sampler import PREDICTED
+from srnas.nas.study.owner import Owner
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.snapshot import Snapshot, StoredTrial
+from srnas.nas.study.storage import exists, open_storage
+
+_DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed.
+_SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
+_REPLICATE = "replicate "
+# Keys of a trial.
+_RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
+
+# How a judged trial ends in Optuna; every other state is pruned.
+_TOLD = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+
+
+class StoredStudy:
+    """A study in its storage.
+
+    Every method asks the storage, and raises ``StorageInternalError`` if that does not answer.
+
+    Args:
+        study: Optuna's.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+        self._parsed: dict[int, TrialRecord] = {}
+
+    @classmethod
+    def find(cls, url: str, name: str) -> Self | None:
+        """Return an existing study; writes nothing."""
+        if not exists(url):
+            return None
+        try:
+            return cls(optuna.load_study(study_name=name, storage=open_storage(url, create=False)))
+        except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
+            return None
+
+    @classmethod
+    def create(cls, url: str, name: str) -> Self:
+        """Return the study of a name, made if there is none."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = open_storage(url)
+        return cls(optuna.create_study(storage=storage, study_name=name, directions=_DIRECTIONS, load_if_exists=True))
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.study_name
+
+    def snapshot(self) -> Snapshot:
+        """Return what the study holds now."""
+        kept = self.study.user_attrs
+        patience = kept.get(_PATIENCE)
+        return Snapshot(
+            name=self.name,
+            settings=StudySettings.model_validate_json(kept[_SETTINGS]) if _SETTINGS in kept else None,
+            study=StudyRecord.model_validate_json(kept[_STUDY]) if _STUDY in kept else None,
+            total=int(kept.get(_TOTAL, 0)),
+            patience=None if patience is None else int(patience),
+            request=str(kept.get(_REQUEST, "")),
+            replicates=tuple(
+                Replicate.model_validate_json(value) for key, value in kept.items() if key.startswith(_REPLICATE)
+            ),
+            trials=self.trials(),
+        )
+
+    def trials(self) -> tuple[StoredTrial, ...]:
+        """Return all trials as they are now, in order."""
+        # Nothing here changes a trial, and copies of all of them take longer than reading them.
+        return tuple(self._trial(trial) for trial in self.study.get_trials(deepcopy=False))
+
+    def _trial(self, trial: FrozenTrial) -> StoredTrial:
+        kept = trial.user_attrs
+        return StoredTrial(
+            trial=trial,
+            record=self._record(trial),
+            key=kept.get(_KEY, ""),
+            owner=Owner.parse(kept[_OWNER]) if _OWNER in kept else None,
+            deaths=int(kept.get(_DEATHS, 0)),
+            rungs={int(iteration): tuple(reached) for iteration, reached in kept.get(_RUNGS, {}).items()},
+            predicted=dict(kept.get(PREDICTED, {})),
+        )
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord | None:
+        # A kept record does not change, so that each is parsed once.
+        if _RECORD in trial.user_attrs and trial.number not in self._parsed:
+            self._parsed[trial.number] = TrialRecord.model_validate_json(trial.user_attrs[_RECORD])
+        return self._parsed.get(trial.number)
+
+    def keep_settings(self, settings: StudySettings) -> None:
+        """Keep what the study is started with."""
+        self.study.set_user_attr(_SETTINGS, settings.model_dump_json())
+
+    def keep_study(self, study: StudyRecord) -> None:
+        """Keep what the trials are compared with; the study has begun then."""
+        self.study.set_user_attr(_STUDY, study.model_dump_json())
+
+    def keep_wishes(self, *, total: int, patience: int | None, request: str) -> None:
+        """Keep what is asked of the study now, in place of what was asked before."""
+        known = self.study.user_attrs
+        for key, value in ((_TOTAL, total), (_PATIENCE, patience), (_REQUEST, request)):
+            if known.get(key) != value:
+                self.study.set_user_attr(key, value)
+
+    def keep_replicate(self, replicate: Replicate) -> None:
+        """Keep what was trained again."""
+        self.study.set_user_attr(f"{_REPLICATE}{replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    def keep_rung(self, trial: optuna.Trial, iteration: int, psnr_db: float, fastest_ms: float) -> None:
+        """Keep what a trial has reached at a rung."""
+        trial.set_user_attr(_RUNGS, trial.user_attrs.get(_RUNGS, {}) | {str(iteration): [psnr_db, fastest_ms]})
+
+    def enqueue(self, params: Mapping[str, Any], *, deaths: int = 0) -> None:
+        """Queue a candidate, which so many processes have died of."""
+        self.study.enqueue_trial(dict(params), user_attrs={_DEATHS: deaths} if deaths else None)
+
+    def enqueue_once(self, params: Mapping[str, Any]) -> None:
+        """Queue a candidate that the study does not hold yet."""
+        self.study.enqueue_trial(dict(params), skip_if_exists=True)
+
+    def hold(self, trial: optuna.Trial, key: str) -> None:
+        """Say of a trial which network it is, and that this process judges it."""
+        for name, value in held(key).items():
+            trial.set_user_attr(name, value)
+
+    def beat(self, trial: optuna.Trial) -> None:
+        """Say that whoever judges a trial lives."""
+        optuna_private.beat(self.study, trial)
+
+    def silent(self, trials: Sequence[StoredTrial]) -> set[int]:
+        """Return the numbers of those running trials whose judges have said nothing for too long."""
+        return {trial.number for trial in optuna_private.silent(self.study, [trial.trial for trial in trials])}
+
+    def drop_duplicate(self, trial: optuna.Trial, key: str) -> None:
+        """End a trial whose network the study holds already."""
+        trial.set_user_attr(_DUPLICATE, key)
+        self.study.tell(trial, state=TrialState.PRUNED)
+
+    def fail(self, trial: StoredTrial) -> None:
+        """End a trial that was not judged."""
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        """Keep a trial's record, unless it has one, and end it.
+
+        Raises:
+            UpdateFinishedTrialError: If it was ended meanwhile.
+        """
+        if _RECORD not in trial.user_attrs:
+            trial.set_user_attr(_RECORD, record.model_dump_json())
+        self.tell(record)
+
+    def bury(self, trial: StoredTrial, record: TrialRecord) -> None:
+        """Keep the record of a trial that nobody judges any more, and end it."""
+        optuna_private.set_attributes(self.study, trial.trial, {_RECORD: record.model_dump_json()})
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def tell(self, record: TrialRecord) -> None:
+        """End a trial in Optuna as its record says; a trial that has ended stays as it is."""
+        values = list(record.point) if record.point else None
+        state = _TOLD.get(record.state, TrialState.PRUNED)
+        self.study.tell(record.number, values, state=state, skip_if_finished=True)
+
+
+def held(key: str) -> dict[str, Any]:
+    """Return the attributes of a trial that this process judges."""
+    return {_KEY: key, _OWNER: Owner.this().plain()}

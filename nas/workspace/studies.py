@@ -1,0 +1,39 @@
+"""A study that has begun, by its name."""
+
+from typing import NamedTuple
+
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+
+
+class BegunStudy(NamedTuple):
+    """What a study holds.
+
+    Attributes:
+        settings: Settings that the study was started with.
+        study: What its trials are compared with.
+        records: Judged trials of the study, in order.
+    """
+
+    settings: StudySettings
+    study: StudyRecord
+    records: tuple[TrialRecord, ...]
+
+
+def load_study(workspace: Workspace, name: str, storage: str | None = None) -> BegunStudy:
+    """Return what an existing study holds; writes nothing.
+
+    Raises:
+        InputError: If there is no such study, or it has not started yet.
+    """
+    stored = StoredStudy.find(workspace.study_url(name, storage), name)
+    if stored is None:
+        raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
+    known = stored.snapshot()
+    if known.settings is None or known.study is None:
+        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
+    return BegunStudy(known.settings, known.study, known.records)

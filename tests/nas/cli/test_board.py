@@ -1,0 +1,109 @@
+"""What is read of a finished study on the command line: the leaderboard, two trials of it, and the pick."""
+
+import base64
+import csv
+import io
+import json
+import re
+
+import pytest
+
+
+@pytest.fixture
+def searched(search_request, launched):
+    """Return the workspace of a study of three trained candidates."""
+    launched(search_request.changed(trials=3))
+    return search_request.workspace
+
+
+def test_leaderboard_selected_and_compared(run, searched):
+    given = ("leaderboard", "--workspace", searched)
+    rows = json.loads(run(*given, "--sort", "params", "--json")[1])
+    assert [row["params_k"] for row in rows] == sorted(row["params_k"] for row in rows)
+    middle = sorted(row["latency_fastest_ms"] for row in rows)[1]
+    assert len(json.loads(run(*given, "--max-latency-ms", middle, "--task", "x2", "--json")[1])) == 2
+    assert json.loads(run(*given, "--min-psnr", 99, "--json")[1]) == []
+    table = list(csv.DictReader(io.StringIO(run(*given, "--csv")[1])))
+    assert {float(row["psnr_y_db"]) for row in table} == {row["psnr_y_db"] for row in rows}
+    document = run(*given, "--markdown", "--all")[1].splitlines()
+    assert len(document) == 2 + 3
+    assert all(line.replace(r"\|", "").count("|") == document[0].count("|") for line in document)
+    one, other = rows[0], rows[1]
+    found = json.loads(run("leaderboard", "compare", one["trial"], other["key"], "--workspace", searched, "--json")[1])
+    assert (found["a"]["key"], found["b"]["trial"]) == (one["key"], other["trial"])
+    assert found["b"]["difference_db"] == pytest.approx(one["psnr_y_db"] - other["psnr_y_db"])
+    code, out, _ = run("leaderboard", "compare", one["trial"], other["trial"], "--workspace", searched)
+    assert code == 0
+    assert f"{found['b']['difference_db']:+.3f} dB" in out
+    for wrong, said in (
+        (("--sort", "beauty"), "unknown order 'beauty'"),
+        (("--task", "x4"), "unknown task 'x4'"),
+        (("compare", 0, 77, "--workspace", searched), "must hold trial or key '77'"),
+    ):
+        code, _, err = run(*given, *wrong)
+        assert code == 2
+        assert said in err
+
+
+def test_pick(run, searched):
+    given = ("pick", "--workspace", searched, "--latency-ms")
+    code, out, _ = run(*given, 1e4)
+    assert code == 0
+    assert "Within 10000 ms: study 'small-x2'" in " ".join(out.split())
+    sure = run(*given, 1e4, "--confidence", 0.95)[1]
+    assert "Within 10000 ms with probability 0.95: study 'small-x2'" in " ".join(sure.split())
+    found = json.loads(run(*given, 1e4, "--json", "--device", "float32")[1])
+    assert found["pick"]["within_probability"] == 1.0
+    best = max([found["pick"], *found["runners_up"]], key=lambda one: one["psnr_y_db"])
+    assert best == found["pick"]
+    assert f"srnas upscale PHOTO --trial {best['trial']} --study small-x2" in out
+    assert all(one["difference_db"] >= 0 for one in found["runners_up"])
+    code, _, err = run(*given, 1e-6)
+    assert code == 2
+    assert "must take at most 1e-06 ms" in err
+    # Whatever the fastest round of the pick is, a budget of just that is met, as it is on the leaderboard.
+    fastest = best["latency_fastest_ms"]
+    assert json.loads(run(*given, fastest, "--json")[1])["pick"]["latency_fastest_ms"] <= fastest
+    code, _, err = run(*given, 1e4, "--device", "abacus")
+    assert code == 2
+    assert "a device profile must contain 'abacus', but there are '" in err
+
+
+def embedded(page):
+    """Return the data of a page that is one file."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())[1])
+
+
+def test_the_page_as_one_file(run, searched, tmp_path):
+    rows = json.loads(run("leaderboard", "--workspace", searched, "--json")[1])
+    front = {f"small-x2:{row['trial']}" for row in rows if row["front"]}
+    for options in (("--html", tmp_path / "a.html"), ("export", "--html", tmp_path / "b.html")):
+        code, out, _ = run("leaderboard", *options, "--workspace", searched)
+        assert code == 0
+        assert str(options[-1]) in out
+        data = embedded(options[-1])
+        assert [study["name"] for study in data["studies"]] == ["small-x2"]
+        assert {row[data["columns"].index("key")] for row in data["rows"]} == {row["key"] for row in rows}
+        # A member of the front comes with all that its panel shows.
+        assert data["details"].keys() == front
+        for shown in data["details"].values():
+            assert shown["trial"]["quality"]["images"]
+            assert sum(place["fastest_ms"] for place in shown["places"]) > 0
+            (crop,) = shown["crops"]
+            assert base64.b64decode(crop.partition(",")[2]).startswith(b"\x89PNG")
+    code, _, err = run(
+        "leaderboard", "export", "--html", tmp_path / "c.html", "--study", "none", "--workspace", searched
+    )
+    assert code == 2
+    assert "unknown study 'none'" in err
+    (tmp_path / "file").write_text("")
+    code, _, err = run("leaderboard", "export", "--html", tmp_path / "file" / "d.html", "--workspace", searched)
+    assert code == 2
+    assert "must be writable" in err
+
+
+def test_the_chart_is_drawn_where_it_is_wanted(run, searched):
+    given = ("leaderboard", "--workspace", searched)
+    assert "line: bicubic" in run(*given, "--chart")[1].partition("Study ")[0]
+    # What is printed here is no terminal.
+    assert "line: bicubic" not in run(*given)[1]

@@ -1,0 +1,95 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
+from srnas.nas.images.imresize import imresize
+from srnas.nas.images.metrics import psnr_y_db, ssim_y
+from srnas.nas.images.pairs import make_pairs
+from srnas.nas.images.photos import Photo, PhotoSet
+
+CPU = torch.device("cpu")
+
+
+class Nearest(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+        self.inference = []
+
+    def forward(self, x):
+        self.inference.append(torch.is_inference_mode_enabled())
+        return F.interpolate(x, scale_factor=self.scale, mode="nearest")
+
+
+class Bicubic(nn.Module):
+    """MATLAB's bicubic upscaling as a network."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x):
+        image = (x[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return torch.from_numpy(imresize(image, self.scale)).permute(2, 0, 1)[None] / 255
+
+
+def smooth(height, width, seed):
+    """Noise of a quarter of the size, enlarged: an image that upscaling can get nearly right."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return imresize(coarse, 4)
+
+
+@pytest.fixture(params=[2, 3, 4])
+def scale(request):
+    return request.param
+
+
+@pytest.fixture
+def pairs(scale):
+    gray = smooth(48, 60, 3)[..., :1].repeat(3, 2)
+    photos = (Photo("a", smooth(60, 48, 1)), Photo("b", smooth(52, 64, 2)), Photo("gray", gray, gray=True))
+    return make_pairs(PhotoSet("set", photos), scale)
+
+
+def same(values):
+    """Equal up to the order in which pixels are added, which follows their layout in memory."""
+    return pytest.approx(tuple(values), rel=1e-12)
+
+
+def test_nearest_as_a_network(pairs, scale):
+    network = Nearest(scale)
+    scores = evaluate(network, pairs, scale, CPU)
+    # Each pixel is repeated, and scored with the metrics.
+    repeated = [pair.lr.repeat(scale, 0).repeat(scale, 1) for pair in pairs]
+    both = list(zip(repeated, pairs, strict=True))
+    assert scores.images == ("a", "b", "gray")
+    assert scores.psnr_y_db == same(psnr_y_db(sr, pair.hr, scale, pair.gray) for sr, pair in both)
+    assert scores.ssim_y == same(ssim_y(sr, pair.hr, scale, pair.gray) for sr, pair in both)
+    assert scores.mean_psnr_y_db == pytest.approx(np.mean(scores.psnr_y_db))
+    assert scores.mean_ssim_y == pytest.approx(np.mean(scores.ssim_y))
+    assert network.inference == [True, True, True]
+
+
+def test_bicubic_baseline_is_bicubic_as_a_network(pairs, scale):
+    baseline, network = evaluate_bicubic(pairs, scale), evaluate(Bicubic(scale), pairs, scale, CPU)
+    assert baseline.images == network.images
+    assert baseline.psnr_y_db == same(network.psnr_y_db)
+    assert baseline.ssim_y == same(network.ssim_y)
+
+
+def test_bicubic_beats_nearest_on_smooth_images(pairs, scale):
+    bicubic, nearest = evaluate_bicubic(pairs, scale), evaluate(Nearest(scale), pairs, scale, CPU)
+    assert bicubic.mean_psnr_y_db > nearest.mean_psnr_y_db
+
+
+def test_without_ssim_the_psnr_is_the_same(pairs, scale):
+    full = evaluate(Nearest(scale), pairs, scale, CPU)
+    quick = evaluate(Nearest(scale), pairs, scale, CPU, with_ssim=False)
+    assert quick.psnr_y_db == full.psnr_y_db
+    assert all(map(math.isnan, quick.ssim_y))
+    assert len(quick.ssim_y) == 3

@@ -1,0 +1,319 @@
+"""A study end to end on real photographs, and everything that may go wrong in it."""
+
+import contextlib
+import sqlite3
+import time
+
+import brief
+import fresh
+import optuna
+import pandas as pd
+import pytest
+import torch
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from srnas.leaderboard.record.columns import DOUBT
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.leaderboard.store.store import Store
+from srnas.nas.errors import DivergedError
+from srnas.nas.images.evaluation import evaluate
+from srnas.nas.judging.candidate import CandidateTraining
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.launch import launch
+from srnas.nas.study.options import Budgets
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.boards import load_board
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+
+pytestmark = pytest.mark.usefixtures("brief_latency")
+
+
+class Broken(torch.nn.Module):
+    """Gives NaN."""
+
+    def forward(self, lr):
+        return lr.repeat_interleave(2, -1).repeat_interleave(2, -2) * torch.nan
+
+
+class Witness(Observer):
+    """Keeps what a search says."""
+
+    def __init__(self):
+        self.notes, self.records, self.rungs, self.stages = [], [], [], []
+        self.on_note = self.notes.append
+        self.on_rung = self.rungs.append
+        self.on_stage = self.stages.append
+
+    def on_record(self, record, on_front):
+        self.records.append((record, on_front))
+
+
+@pytest.fixture
+def request_(search_request):
+    return search_request
+
+
+def open_study(request, name="small-x2"):
+    return optuna.load_study(study_name=name, storage=RDBStorage(Workspace(request.workspace).study_url(name)))
+
+
+def records(request):
+    trials = open_study(request).get_trials()
+    return [TrialRecord.model_validate_json(t.user_attrs["record"]) for t in trials if "record" in t.user_attrs]
+
+
+def test_what_cannot_be_shown_of_a_front_costs_no_result(request_, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("srnas.nas.run.exhibits.draw_sheet", full)
+    witness = Witness()
+    outcome = launch(request_.changed(trials=3), witness)
+    assert len(outcome.records) == 3
+    said = "crops or latency by position of the front are missing: No space left on device"
+    assert said in witness.notes
+    (study,) = Store(request_.workspace).stored_studies()
+    assert study.status == "FINISHED"
+
+
+def test_a_study_from_nothing_to_a_front(request_):
+    witness = Witness()
+    outcome = launch(request_, witness)
+    judged = [record for record, _ in witness.records]
+    assert len(judged) == 6
+    assert len({record.architecture.key for record in judged}) == 6
+    assert all(record.state == "complete" for record in judged)
+    # Human designs are judged first.
+    assert [record.design for record in judged[:3]] == ["EDSR-like", "PlainUSR-like", "MAN-like"]
+    assert {"counting", "timing", "training", "judging"} <= set(witness.stages)
+    assert len(witness.rungs) == 12
+    first = judged[0]
+    assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
+    assert first.latency.fastest_ms > 0
+    assert len(first.latency.rounds_ms) == 12  # The least of the protocol: what is measured here is brief.
+    assert sum(counts.macs for counts in first.sizes_by_block.values()) == first.sizes.macs
+    assert first.peak_memory_mib > 0
+    assert [rung.iteration for rung in first.rungs] == [4, 12]
+    assert len(outcome.board.rows) == 6
+    assert outcome.board.front["psnr_y_db"].max() == outcome.board.rows["psnr_y_db"].max()
+    assert all(path.is_file() for path in outcome.figures)
+    store = Store(request_.workspace)
+    on_front = load_board(Workspace(request_.workspace)).front["run_id"]
+    assert all(store.client.list_artifacts(run_id, "weights") for run_id in on_front)
+    for run_id in on_front:
+        shown = {file.path for file in store.client.list_artifacts(run_id, "shown")}
+        assert shown == {"shown/places.json", "shown/crop0.png.png", "shown/crop1.png.png"}
+    [study] = store.studies()
+    assert study.reference_fastest_ms > 0
+    shown, kept = load_board(Workspace(request_.workspace)).rows, outcome.board.rows
+    common = [column for column in kept if column in shown and column != "run_id"]
+    # MLflow is told nothing of the doubt of trials that are surely not on the front.
+    kept.loc[kept["front_probability"] == 0, [name for name in DOUBT if name in kept]] = None
+    pd.testing.assert_frame_equal(shown[common], kept[common], check_exact=True)
+
+
+def test_a_complete_study_is_not_run_again_and_can_be_extended(request_, launched):
+    request = request_.changed(trials=3)
+    launched(request)
+    before = records(request)
+    again = launch(request, Observer())
+    assert not again.anew
+    assert (again.name, len(again.records), len(again.board.rows)) == ("small-x2", 3, 3)
+    witness = Witness()
+    launch(request.changed(trials=5), witness)
+    assert len(witness.records) == 2
+    assert records(request)[:3] == before
+    assert len({record.architecture.key for record in records(request)}) == 5
+
+
+def test_other_settings_are_refused_and_listed(request_, launched):
+    request = request_.changed(trials=1)
+    launched(request)
+    with pytest.raises(InputError) as error:
+        launch(request.changed(iterations=13, sampler="random"), Observer())
+    assert "sampler: front -> random" in str(error.value)
+    assert "training.iterations: 12 -> 13" in str(error.value)
+    assert len(records(request)) == 1
+
+
+def test_a_trained_architecture_is_not_trained_again_in_another_study(request_, launched):
+    request = request_.changed(trials=3)
+    launched(request)
+    witness = Witness()
+    launch(request.changed(study="second"), witness)
+    assert [record.reused for record, _ in witness.records] == [True, True, True]
+    assert witness.stages.count("training") == 0
+    [first, second] = (load_board(Workspace(request.workspace), name) for name in ("small-x2", "second"))
+    assert sorted(first.rows["psnr_y_db"]) == sorted(second.rows["psnr_y_db"])
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random", "gp"])
+def test_every_sampler_runs_a_study(request_, sampler):
+    outcome = launch(request_.changed(sampler=sampler, trials=7, iterations=1), Observer())
+    assert len(set(outcome.board.rows["key"])) == 7
+
+
+def test_budgets_end_a_trial_before_training(request_):
+    witness = Witness()
+    launch(request_.changed(trials=4, budgets=Budgets(max_params_k=3.0)), witness)
+    judged = [record for record, _ in witness.records]
+    over = [record for record in judged if record.state == "over_budget"]
+    assert over
+    assert all(record.sizes.params > 3000 and record.latency is None and not record.rungs for record in over)
+    assert over[0].reason == f"params_k={over[0].sizes.params / 1e3:.4g} > 3"
+    assert all(record.sizes.params <= 3000 for record in judged if record.state == "complete")
+    states = {t.number: t.state for t in open_study(request_).get_trials()}
+    assert all(states[record.number] == TrialState.PRUNED for record in over)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (DivergedError("the loss is nan after 3 iterations"), "diverged"),
+        (ZeroDivisionError("anything"), "failed"),
+    ],
+)
+def test_a_failing_candidate_is_recorded_and_the_study_goes_on(request_, monkeypatch, error, state):
+    real = CandidateTraining.run
+    failures = [error]
+
+    def once(self, *given):
+        if failures:
+            raise failures.pop()
+        return real(self, *given)
+
+    monkeypatch.setattr(CandidateTraining, "run", once)
+    witness = Witness()
+    launch(request_.changed(trials=2), witness)
+    [(first, _), (second, _)] = witness.records
+    assert first.state == state
+    assert str(error) in first.reason
+    assert second.state == "complete"
+    assert first.latency is not None
+
+
+def test_a_nan_in_training_is_divergence(request_):
+    witness = Witness()
+    launch(request_.changed(trials=1, learning_rate=1e30), witness)
+    assert witness.records[0][0].state == "diverged"
+    assert witness.records[0][0].quality is None
+
+
+def test_an_output_that_is_not_finite_is_divergence(request_, monkeypatch):
+    monkeypatch.setattr(
+        "srnas.nas.judging.candidate.evaluate", lambda _, *given, **options: evaluate(Broken(), *given, **options)
+    )
+    witness = Witness()
+    launch(request_.changed(trials=1), witness)
+    assert witness.records[0][0].reason == "the network's output is not finite"
+
+
+def test_an_exhausted_space_ends_the_study(request_, tmp_path):
+    path = tmp_path / "four.toml"
+    path.write_text('channels = [4]\npositions = 2\ntrunk = ["conv"]\nattention = ["none", "pa"]\n')
+    outcome = launch(request_.changed(space=str(path), trials=9, iterations=1, patch=8, batch=1), Observer())
+    assert outcome.exhausted
+    assert len(set(outcome.board.rows["key"])) == len(outcome.board.rows) == 4
+
+
+def test_an_interrupt_keeps_what_is_finished(request_):
+    class Impatient(Observer):
+        def on_trial(self, number, architecture, design):
+            if number == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch(request_, Impatient())
+    assert len(records(request_)) == 2
+    store = Store(request_.workspace)
+    [study] = store.studies()
+    runs = store.search_runs(store.open_experiment(study.experiment), "tags.`srnas.role` = 'study'")
+    assert runs[0].info.status == "KILLED"
+    witness = Witness()
+    outcome = launch(request_, witness)
+    # The interrupted design is judged, under a new number.
+    assert "MAN-like" in {record.design for record, _ in witness.records}
+    assert len(outcome.board.rows) == 6
+
+
+def test_a_trial_killed_before_it_was_told_is_told_on_resume(request_, monkeypatch):
+    with monkeypatch.context() as context:
+        context.setattr(StoredStudy, "tell", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            launch(request_, Observer())
+    [trial] = open_study(request_).get_trials(states=(TrialState.RUNNING,))
+    launch(request_.changed(trials=2), Observer())
+    told = open_study(request_).get_trials()[trial.number]
+    assert told.state == TrialState.COMPLETE
+    assert tuple(told.values) == records(request_)[0].point
+    assert len(records(request_)) == 2
+
+
+def test_mlflow_going_away_does_not_stop_a_search(request_, monkeypatch):
+    def lost(self, *arguments):
+        raise ConnectionError("the store is gone")
+
+    witness = Witness()
+    with monkeypatch.context() as context:
+        context.setattr(Store, "write_trial", lost)
+        outcome = launch(request_.changed(trials=2), witness)
+    assert outcome.unwritten == "the store is gone"
+    assert len(outcome.board.front) >= 1
+    assert any("MLflow does not answer (the store is gone)" in n for n in witness.notes)
+    assert load_board(Workspace(request_.workspace)).rows.empty
+    launch(request_.changed(trials=3), Observer())
+    assert sorted(load_board(Workspace(request_.workspace)).rows["trial"]) == [0, 1, 2]
+
+
+def test_a_study_killed_before_its_tables_were_made_starts_anew(request_):
+    (request_.workspace / "studies").mkdir()
+    (request_.workspace / "studies" / "small-x2.db").touch()
+    assert StoredStudy.find(Workspace(request_.workspace).study_url("small-x2"), "small-x2") is None
+    assert len(launch(request_.changed(trials=1), Observer()).board.rows) == 1
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_finished_trial(request_, tmp_path):
+    arguments = [
+        *("search", "--space", request_.space, "--trials", "6", "--workspace", str(request_.workspace)),
+        *("--train", str(request_.train), "--val", str(request_.validation), "--device", "cpu"),
+    ]
+    started = fresh.Started(tmp_path, brief.CODE + fresh.SRNAS, *arguments)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and started.process.is_alive():
+        time.sleep(0.05)
+        if _count_judged(request_.workspace / "studies" / "small-x2.db") >= 2:
+            break
+    started.process.kill()
+    started.wait()
+    before = records(request_)
+    assert 2 <= len(before) < 6
+    finished = fresh.python(tmp_path, brief.CODE + fresh.SRNAS, *arguments)
+    assert finished.returncode == 0
+    assert "Front of" in finished.stdout
+    after = records(request_)
+    assert after[: len(before)] == before
+    assert len(after) == 6
+    assert len({record.architecture.key for record in after}) == 6
+    board = load_board(Workspace(request_.workspace))
+    assert sorted(board.rows["trial"]) == sorted(record.number for record in after)
+
+
+def _count_judged(path):
+    """Count without opening the study, which would create tables beside the process that does."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT COUNT(*) FROM trial_user_attributes WHERE key = 'record'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_study_on_a_gpu(request_):
+    outcome = launch(request_.changed(device="cuda", trials=4), Observer())
+    assert (outcome.board.rows["state"] == "complete").all()

@@ -1,0 +1,384 @@
+"""Several processes on one study, what a worker leaves, and studies as files."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import brief
+import fresh
+import numpy as np
+import optuna
+import pytest
+import tenacity
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FixedTrial, TrialState
+from simulated import open_simulated, run_simulated
+
+from srnas.leaderboard.record.columns import DOUBT
+from srnas.leaderboard.record.trials import Rung
+from srnas.leaderboard.store.store import Store
+from srnas.nas.errors import StorageLostError
+from srnas.nas.judging.accounts import SETTLED
+from srnas.nas.judging.observer import Observer
+from srnas.nas.optuna_private import set_attributes
+from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
+from srnas.nas.run.join import join
+from srnas.nas.run.launch import launch
+from srnas.nas.run.outcome import replicated, summarise
+from srnas.nas.run.worker import work
+from srnas.nas.study import storage
+from srnas.nas.study.claims import MAX_DEATHS, Claim, Standing
+from srnas.nas.study.rung_book import RungBook
+from srnas.nas.study.snapshot import since_rise
+from srnas.nas.study.storage import critical, open_storage, patiently, shown
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.boards import load_board
+from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import describe_device
+from srnas.search_space import InputError
+
+
+@pytest.fixture
+def simulated(workspace, space_file, few_draws):
+    """Return a function that opens the simulated study once more."""
+    url = Workspace(workspace).study_url("shared")
+    return lambda total=6, sampler="random": open_simulated(url, workspace, "shared", space_file, total, 0, sampler)
+
+
+@pytest.fixture
+def real(search_request, brief_latency):
+    return search_request.changed(trials=5, rungs="halving")
+
+
+def owned_by(search, claim, **owner):
+    """Let another process hold a claim: one process holds one at a time."""
+    set_attributes(search.stored.study, claim.trial, {"owner": claim.trial.user_attrs["owner"] | owner})
+
+
+def claim_until(search, key):
+    """Claim for others until a candidate comes; it is claimed by this process."""
+    for _ in range(20):
+        claim = search.claims.claim()
+        if claim.architecture.key == key:
+            return claim
+        owned_by(search, claim, host="elsewhere")
+    raise AssertionError(key)
+
+
+def judge_next(session):
+    """Claim a candidate and hand its record in."""
+    claim = session.search.claims.claim()
+    record = session.judge.judge(claim.architecture, claim.number, gate=lambda *_: None)
+    return session.search.claims.finish(claim, record)
+
+
+def test_two_workers_never_hold_the_same(simulated):
+    first, second = simulated().search, simulated().search
+    one = first.claims.claim()
+    owned_by(first, one, host="elsewhere")
+    other = second.claims.claim()
+    assert one.architecture.key != other.architecture.key
+    assert {one.number, other.number} == {0, 1}
+
+
+def test_of_two_workers_with_one_proposal_one_gets_it(simulated, monkeypatch):
+    first, second = (simulated(20, "front").search for _ in range(2))
+    while first.stored.snapshot().is_queued:
+        owned_by(first, first.claims.claim(), host="elsewhere")
+    proposal = first.claims._proposer.ahead(first.stored.snapshot())
+    for search in (first, second):
+        monkeypatch.setattr(search.claims._proposer, "ahead", lambda _: proposal)
+    one = first.claims.claim()
+    owned_by(first, one, host="elsewhere")
+    other = second.claims.claim()
+    assert one.architecture == proposal.candidate
+    assert other.architecture != proposal.candidate
+    assert other.number == one.number + 1
+    assert first.space.suggest(FixedTrial(one.trial.params)) == one.architecture
+
+
+def test_what_a_dead_worker_left_unwritten_is_written_by_another(simulated, workspace):
+    session = simulated(6)
+    for _ in range(2):
+        judge_next(session)
+    work(session)
+    assert sorted(load_board(Workspace(workspace)).rows["trial"]) == list(range(6))
+
+
+def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
+    session = simulated(60)
+    notes = []
+    monkeypatch.setattr(session.observer, "on_note", notes.append)
+    monkeypatch.setattr(session.publisher, "publish", lambda *_: None)  # What is written costs more than all else here.
+    session.judge.proxies = {"psnr", "chance"}  # A simulated PSNR rises with the first.
+    work(session)
+    assert session.judge.proxies == {"psnr"}
+    [note] = notes
+    assert note.startswith("predictor chance: ")
+    assert note.endswith("no signal: it is computed no more")
+    records = session.search.stored.snapshot().records
+    with_chance = ["chance" in record.predictions for record in records]
+    assert with_chance == sorted(with_chance, reverse=True)
+    assert sum(with_chance) == SETTLED
+    assert all("psnr" in record.predictions for record in records)
+
+
+def test_what_a_dead_worker_held_is_claimed_again(simulated):
+    search = simulated(40).search
+    claim = search.claims.claim()
+    owned_by(search, claim, pid=2**22 + 1)
+    again = claim_until(search, claim.architecture.key)
+    assert again.number != claim.number
+    assert search.stored.trials()[claim.number].trial.state == TrialState.FAIL
+
+
+def test_what_another_host_holds_is_left_alone_until_it_is_silent(simulated, monkeypatch):
+    search = simulated(1).search
+    claim = search.claims.claim()
+    owned_by(search, claim, host="elsewhere", pid=1)
+    assert search.claims.claim() is Standing.WAIT
+    monkeypatch.setattr(search.stored, "silent", lambda _: {claim.number})
+    assert isinstance(search.claims.claim(), Claim)
+    trials = [stored.trial for stored in search.stored.trials()]
+    assert trials[claim.number].state == TrialState.FAIL
+    waiting = [t.system_attrs["fixed_params"] for t in trials if t.state == TrialState.WAITING]
+    assert claim.trial.params in waiting
+
+
+def test_a_candidate_that_ends_every_worker_is_recorded(simulated):
+    search = simulated(40).search
+    first = search.claims.claim()
+    search.claims.release(first)
+    for _ in range(MAX_DEATHS):
+        owned_by(search, claim_until(search, first.architecture.key), pid=2**22 + 1)
+    search.claims.claim()
+    [record] = search.stored.snapshot().records
+    assert (record.state, record.architecture.key) == ("failed", first.architecture.key)
+    assert record.reason == f"{MAX_DEATHS} processes died while they judged it"
+
+
+def test_a_record_of_a_trial_that_was_taken_away_is_not_kept(simulated):
+    session = simulated()
+    search = session.search
+    claim = search.claims.claim()
+    record = session.judge.judge(claim.architecture, claim.number, gate=lambda *_: None)
+    search.stored.study.tell(claim.number, state=TrialState.FAIL)
+    assert not search.claims.finish(claim, record)
+    assert search.stored.snapshot().records == ()
+
+
+def test_a_rung_stops_what_all_neighbours_dominate(simulated):
+    search = simulated(20).search
+    book = RungBook(search.stored, "halving")
+    claims = []
+    for _ in range(8):
+        claims.append(search.claims.claim())
+        owned_by(search, claims[-1], host="elsewhere")
+    decisions = [
+        book.decide(c.trial, c.architecture.key, Rung(iteration=1, psnr_y_db=30.0 - n), 5.0 + n)
+        for n, c in enumerate(claims)
+    ]
+    assert [decision.survives or decision.spared for decision in decisions[:5]] == [True] * 5
+    last = decisions[-1]
+    assert last.survives == last.spared
+    assert "neighbours in latency at 1 iterations" in last.reason
+
+
+@pytest.mark.parametrize("sampler", ["random", "front"])
+def test_patience_ends_a_study(simulated, sampler, monkeypatch):
+    session = simulated(40, sampler)
+    monkeypatch.setattr(session.publisher, "publish", lambda *_: None)
+    session.search.want(total=40, patience=2)
+    assert work(session) is Standing.DONE
+    known = session.search.stored.snapshot()
+    assert 2 < len(known.records) < 40
+    assert since_rise(known.study, known.records) == 2
+    assert session.search.claims._proposer.ahead(known) is None
+    assert list_studies(session.publisher.workspace)[0].state == "converged"
+
+
+def test_a_storage_that_comes_back_is_waited_for(monkeypatch):
+    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: None)
+    failures, notes = [StorageInternalError("gone")] * 3, []
+
+    def action():
+        if failures:
+            raise failures.pop()
+        return 7
+
+    url = "postgresql://me:secret@host/db"
+    assert patiently(action, url, notes.append) == 7
+    assert len(notes) == 1
+    assert "the storage 'postgresql://me:***@host/db' does not answer (gone)" in notes[0]
+    monkeypatch.setattr(storage, "_PATIENCE_S", 0.0)
+
+    def lost():
+        raise StorageInternalError("gone")
+
+    with pytest.raises(StorageLostError, match="for 0 s it did not: gone. Every finished trial is kept"):
+        patiently(lost, url, notes.append)
+
+
+def test_a_busy_database_is_waited_for(simulated, workspace):
+    search = simulated().search
+    file = workspace / "studies" / "shared.db"
+    with contextlib.closing(sqlite3.connect(file, check_same_thread=False)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        threading.Timer(1.0, connection.rollback).start()
+        started = time.monotonic()
+        claim = search.claims.claim()
+        assert time.monotonic() - started > 0.8
+    assert isinstance(claim, Claim)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nonsense", "a storage must be a URL"),
+        ("mysql://me@host/db", "must be postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"),
+        ("postgresql://me:secret@host", r"but got 'postgresql://me:\*\*\*@host'"),
+    ],
+)
+def test_urls_that_are_no_storage(workspace, given, message):
+    with pytest.raises(InputError, match=message):
+        Workspace(workspace).study_url("x", given)
+
+
+def test_a_server_that_does_not_answer(workspace):
+    url = Workspace(workspace).study_url("x", "postgresql://srnas@127.0.0.1:1/none")
+    assert shown(url) == "'postgresql+psycopg://srnas@127.0.0.1:1/none'"
+    with pytest.raises(StorageInternalError, match="connection"), critical(url, "part"):
+        pass
+    with pytest.raises(StorageInternalError):
+        open_storage(url)
+
+
+@pytest.mark.slow
+def test_a_search_with_two_worker_processes(real, monkeypatch):
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("needs two cores")
+    started = []
+
+    def popen(command, **given):
+        started.append(command[:4])
+        return fresh.Forked(command, first=brief.CODE, **given)
+
+    monkeypatch.setattr("srnas.nas.run.engines.subprocess.Popen", popen)
+    outcome = launch(real.changed(workers=2), Observer())
+    assert started == [[sys.executable, "-P", "-m", "srnas.nas.run.process"]] * 2
+    assert len(outcome.records) == 5
+    assert len({record.pid for record in outcome.records} - {os.getpid()}) == 2
+    assert len({record.architecture.key for record in outcome.records}) == 5
+    assert sorted(load_board(Workspace(real.workspace)).rows["trial"]) == sorted(r.number for r in outcome.records)
+
+
+def test_too_many_workers_for_the_cores(real):
+    with pytest.raises(InputError, match="workers x threads <="):
+        launch(real.changed(workers=1000), Observer())
+    with pytest.raises(InputError, match="engine"):
+        launch(real.changed(engine="slurm"), Observer())
+
+
+def test_a_worker_joins_a_study_and_refuses_another_device(real, monkeypatch, launched):
+    with pytest.raises(InputError, match="must have been started by 'srnas search'"):
+        join(Workspace(real.workspace), "small-x2", Observer())
+    launched(real.changed(trials=1))
+    url = Workspace(real.workspace).study_url("small-x2")
+    StoredStudy.find(url, "small-x2").study.set_user_attr("total", 3)
+    assert join(Workspace(real.workspace), "small-x2", Observer()) is Standing.DONE
+    assert len(StoredStudy.find(url, "small-x2").snapshot().records) == 3
+    monkeypatch.setattr(
+        "srnas.nas.run.join.describe_device", lambda *given: replace(describe_device(*given), name="another machine")
+    )
+    with pytest.raises(InputError, match="must run on the device profile"):
+        join(Workspace(real.workspace), "small-x2", Observer())
+
+
+def test_replicates_are_trained_once(real):
+    request = real.changed(trials=3, rungs="none", replicates=2)
+    outcome = launch(request, Observer())
+    seeds = {(one.number, one.seed) for one in outcome.replicates}
+    assert seeds == {(number, seed) for number, _ in seeds for seed in (1, 2)}
+    assert replicated(outcome.records, outcome.replicates) == 2
+    front = outcome.board.front
+    assert (front["num_seeds"] == 3).all()
+    assert front["psnr_se_db"].gt(0).all()
+    assert front["front_probability"].between(0, 1).all()
+    again = launch(request, Observer())
+    assert not again.anew
+    stored = load_board(Workspace(real.workspace)).front
+    for name in front.columns.intersection(DOUBT):
+        if front[name].isna().all():  # A front of one has no step.
+            continue
+        np.testing.assert_allclose(stored[name].astype(float), front[name].astype(float))
+    store = Store(real.workspace)
+    runs = store.search_runs(store.open_experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
+    assert len(runs) == len(seeds)
+
+
+def test_proxies_are_recorded_and_accounted_for(real):
+    outcome = launch(real.changed(trials=4, rungs="none", proxies=True), Observer())
+    assert all({"grad_norm", "synflow", "zico"} <= record.predictions.keys() for record in outcome.records)
+    assert {"grad_norm", "synflow", "zico"} <= {account.name for account in outcome.accounts}
+    assert all(account.has_signal is None for account in outcome.accounts)
+
+
+def test_a_candidate_that_takes_too_long(real):
+    outcome = launch(real.changed(trials=1, max_train_s=1e-9), Observer())
+    [record] = outcome.records
+    assert record.state == "timed_out"
+    assert "train_s=" in record.reason
+    assert not list(real.workspace.glob("cache/*/*.training"))
+
+
+def test_studies_are_listed_moved_and_removed(run, workspace, space_file, tmp_path, simulated):
+    url = Workspace(workspace).study_url("shared")
+    run_simulated(url, workspace, "shared", space_file, 4, 0)
+    [row] = list_studies(Workspace(workspace))
+    assert (row.study, row.state, row.workers, row.trials, row.total) == ("shared", "complete", 0, 4, 4)
+    assert row.hypervolume > 0
+    claim = simulated(9).search.claims.claim()
+    assert isinstance(claim, Claim)
+    assert list_studies(Workspace(workspace))[0].state == "running"
+    with pytest.raises(InputError, match="no worker of study 'shared' must be alive, but 1 are"):
+        remove_study(Workspace(workspace), "shared")
+    simulated(4).search.claims.release(claim)
+
+    code, out, _ = run("studies", "--workspace", workspace)
+    assert code == 0
+    assert "shared" in out
+    assert "4/4" in out
+    assert json.loads(run("studies", "--workspace", workspace, "--json")[1])[0]["trials"] == 4
+    file = tmp_path / "shared.study"
+    assert run("studies", "export", "shared", file, "--workspace", workspace)[0] == 0
+    assert "must not exist yet" in run("studies", "export", "shared", file, "--workspace", workspace)[2]
+    assert "there must be no study 'shared' yet" in run("studies", "import", file, "--workspace", workspace)[2]
+    assert run("studies", "rm", "shared", "--yes", "--workspace", workspace)[0] == 0
+    assert list_studies(Workspace(workspace)) == []
+    assert not list((workspace / "studies").glob("shared*.db"))
+    assert run("studies", "import", file, "--workspace", workspace)[0] == 0
+    [back] = list_studies(Workspace(workspace))
+    assert replace(back, total=4) == row
+    assert len(load_board(Workspace(workspace), "shared").rows) == 4
+    assert "study 'none'" in run("studies", "rm", "none", "--yes", "--workspace", workspace)[2]
+    assert (
+        "must be a file of 'srnas studies export'" in run("studies", "import", space_file, "--workspace", workspace)[2]
+    )
+
+
+def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
+    run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 3, 0)
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    other = f"sqlite:///{tmp_path / 'all.db'}"
+    assert import_study(Workspace(tmp_path), tmp_path / "file", other) == "shared"
+    moved = StoredStudy.find(Workspace(tmp_path).study_url("shared", other), "shared").snapshot()
+    before = StoredStudy.find(Workspace(workspace).study_url("shared"), "shared").snapshot()
+    assert moved.records == before.records
+    assert [row.study for row in list_studies(Workspace(tmp_path), other)] == ["shared"]
+    assert summarise(moved).name == "shared"
+    optuna.delete_study(study_name="shared", storage=open_storage(other))

@@ -1,0 +1,146 @@
+"""Every benchmark runs with its smallest arguments and prints its table; its figures mean nothing then."""
+
+import hashlib
+import json
+import random
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import brief
+import fresh
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from srnas.nas.images.evaluation import evaluate
+from srnas.nas.images.pairs import load_pairs
+from srnas.search_space import Network, SearchSpace
+from srnas.search_space.published import published
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+FIGURE = r"-?[\d,]*\.?\d+"
+
+pytestmark = [pytest.mark.usefixtures("brief_latency", "copied_stores"), pytest.mark.filterwarnings("default")]
+
+
+def checkpoints(tmp_path, held_out_folder):
+    """Weights that are ours, of which "official" results are known."""
+    network = Network(published("plainusr_u", 2))
+    save_file(network.state_dict(), tmp_path / "net.safetensors")
+    shutil.copytree(held_out_folder, tmp_path / "Set5" / "HR")
+    pairs = [replace(pair, gray=False) for pair in load_pairs(held_out_folder, 2).pairs]
+    found = evaluate(network.eval().deploy(), pairs, 2, torch.device("cpu"))
+    entry = {
+        "file": "net.safetensors",
+        "sha256": hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest(),
+        "network": "PlainUSR-U",
+        "scale": 2,
+        "metrics": {"Set5": {"psnr": found.mean_psnr_y_db, "ssim": found.mean_ssim_y}},
+    }
+    (tmp_path / "checkpoints.json").write_text(json.dumps({"files": [entry]}))
+    return "--checkpoints", tmp_path, "--data", tmp_path, "--sets", "Set5"
+
+
+def rungs(tmp_path, _):
+    """Learning curves of all networks but the last."""
+    space, rng = SearchSpace.load("tiny", 2), random.Random(0)
+    curves = [
+        {
+            "key": f"made-up-{number}",
+            "architecture": space.sample(rng).to_dict(),
+            "fastest_ms": 1.0 + number,
+            "psnr_db": [30 + 0.1 * number + 0.5 * rung for rung in range(7)],
+        }
+        for number in range(15)
+    ]
+    (tmp_path / "curves.json").write_text(json.dumps(curves))
+    return "--curves", tmp_path / "curves.json", "--networks", 16, "--iterations", 10, "--orders", 2
+
+
+def search(tmp_path, held_out_folder):
+    """A search of one trial that has time to end."""
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text('channels = [6]\npositions = 1\ntrunk = ["conv"]\nattention = ["none"]\n')
+    photos = ("--space", tiny, "--train", held_out_folder, "--val", held_out_folder)
+    sizes = ("--device", "cpu", "--patch", 8, "--batch", 1, "--iterations", 2, "--latency-input", "16x16")
+    return "--seconds", 200, "--seeds", 1, "--trials", 1, "--samplers", "random", "--", *photos, *sizes
+
+
+def exit_code(path):
+    """Run a program in this process."""
+    try:
+        # Under a name of its own: as __main__, processes that are started here would import it.
+        runpy.run_path(str(path))["main"]()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+# Smallest arguments, and a row of the table for each that must be there.
+SMOKE = {
+    "checkpoints.py": (
+        checkpoints,
+        ["file +set +PSNR-Y", rf"net.safetensors +Set5( +[+]?{FIGURE}){{6}}$", "1 evaluations, 0"],
+    ),
+    "counting.py": (
+        "--channels 24 --size 8 --repeats 1 --networks plainusr_u",
+        [r"block +exact M +ours +fvcore", r"LIA +0\.\d+ +0 ", "network +scale +modules", r"plainusr_u +x4 .* \d+\.\d"],
+    ),
+    "leaderboard.py": (
+        "--studies 2 --trials 3 --repeats 1",
+        [
+            rf"reading 6 trials: {FIGURE} s",
+            f"srnas leaderboard: {FIGURE} s",
+            f"interactive after {FIGURE} s",
+            f"sorting: median {FIGURE} ms",
+        ],
+    ),
+    "repeatability.py": ("--smoke --side 8", ["CV +relative CV +tau", *2 * [rf"mean of 100 calls( +{FIGURE}%?){{4}}"]]),
+    "rungs.py": (rungs, [r"rule .* all \(16\)", r"ours: eta .* \d+%, ", r"no stopping .* 0%"]),
+    "samplers.py": (
+        "--seeds 1 --trials 25 --samplers nsga2-20,random --variants smooth --generations 2",
+        ["variant .* sampler .* 25", rf"smooth .* random .* {FIGURE} \({FIGURE}\)"],
+    ),
+    "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
+    "training.py": (
+        "--rounds 1 --steps 1",
+        [rf"{name} +{FIGURE} " for name in ("ours", "limit", "baseline", "ours/limit", "ours/baseline")],
+    ),
+    "workers.py": (
+        "--workers 2 --trials 2 --seconds 0 --rounds 1 --samplers random",
+        ["storage .* sampler .* one worker .* 2 workers", rf"SQLite .* random( .* {FIGURE}){{3}}"],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.py")))
+def test_a_benchmark_prints_its_table(name, tmp_path, held_out_folder, workspace, monkeypatch, capfd):
+    given, rows = SMOKE[name]
+    given = given.split() if isinstance(given, str) else given(tmp_path, held_out_folder)
+    if name == "leaderboard.py":
+        pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+        if not (shutil.which("chromium") or shutil.which("chromium-browser")):
+            pytest.skip("Chromium is not installed: apt-get install chromium")
+    popen = subprocess.Popen
+
+    def chosen(command, **options):
+        ours = command[0] == sys.executable
+        return fresh.Forked(command, first=brief.CODE, **options) if ours else popen(command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", chosen)
+    monkeypatch.setattr(sys, "argv", [name, *map(str, given)])
+    monkeypatch.setenv("COLUMNS", "200")
+    assert not exit_code(FOLDER / name)
+    said = capfd.readouterr().out
+    for row in rows:
+        assert re.search(row, said, re.MULTILINE), (row, said)
+
+
+def test_every_benchmark_is_here():
+    assert SMOKE.keys() == {path.name for path in FOLDER.glob("*.py")}
