@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,6 +26,17 @@ def _library() -> Any:
     return openvino
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is kept to its end.
+
+    The CPU plugin of each core replaces the stack that handlers of signals run on. Of several cores that are freed in
+    the order of their making, the last leaves the thread a stack that is gone: the next signal, even one that Python
+    handles, would end the process without a word.
+    """
+    return _library().Core()
+
+
 def _version() -> str:
     return f"openvino {_library().__version__.split('-')[0]}"
 
@@ -45,7 +57,7 @@ def _options(target: Target) -> dict[str, Any]:
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
-    core = _library().Core()
+    core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
     model = core.read_model(to_onnx(network, batches[0]).SerializeToString())
     compiled = core.compile_model(model, "CPU", _options(target))

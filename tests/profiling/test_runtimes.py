@@ -200,6 +200,23 @@ def test_runtimes_report_nothing(tmp_path):
     assert [*home.rglob("*"), *temporary.rglob("*")] == []
 
 
+_INTERRUPTED = """
+import os, signal, torch
+from srnas.profiling.device import Target
+from srnas.profiling.runtimes import prepare
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+networks = [prepare(torch.nn.Conv2d(3, 8, 3), (1, 3, 8, 8), Target(runtime="openvino")) for _ in range(2)]
+while networks: networks.pop(0)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_has_freed_its_networks_still_handles_signals(tmp_path):
+    done = fresh.python(tmp_path, _INTERRUPTED)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_int8_is_calibrated_on_the_given_inputs():
     torch.manual_seed(0)
     module, shape = nn.Conv2d(3, 8, 3, bias=False).eval(), (1, 3, 12, 12)
