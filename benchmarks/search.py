@@ -38,7 +38,7 @@ def run(sampler: str, seed: int, seconds: float, trials: int, options: list[str]
     with tempfile.TemporaryDirectory() as folder:
         given = f"--sampler {sampler} --rungs {rungs} --seed {seed} --trials {trials} --study {_STUDY}".split()
         process = subprocess.Popen(
-            [*_PROGRAM, "search", *given, "--workspace", folder, *options],
+            [*_PROGRAM, "search", *given, "--workspace", folder, "--workers", "1", *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -163,6 +163,7 @@ def search_request(workspace, photo_folder, held_out_folder, space_file, few_dra
         validation=held_out_folder,
         device="cpu",
         rungs="none",
+        workers=1,
     )
 
 
@@ -201,8 +202,13 @@ def launched(shared, _migrated, brief_latency):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Return a function that runs the command and returns exit code, standard output and standard error."""
+    """Return a function that runs the command and returns exit code, standard output and standard error.
+
+    A search has one worker, which is this process.
+    """
     from srnas.nas.cli import main
+
+    monkeypatch.setenv("SRNAS_WORKERS", "1")
 
     before = signal.getsignal(signal.SIGTERM)
 

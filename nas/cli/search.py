@@ -4,6 +4,8 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BeforeValidator
+
 from srnas.nas.cli.options import Json, option_of, print_json
 from srnas.nas.run.request import SearchOption, search_options
 
@@ -47,8 +49,10 @@ def search(as_json: bool = False, **options: Any) -> None:
 
 
 def _parameter(option: SearchOption) -> inspect.Parameter:
-    # A size is written as text.
-    kind: Any = str | None if option.name == "latency_input" else option.field.annotation
+    kind: Any = option.field.annotation
+    if any(isinstance(rule, BeforeValidator) for rule in option.field.metadata):
+        # It is written as text, such as a size.
+        kind = str | None if option.field.default is None else str
     annotation = Annotated[kind, option_of(option, option.panel)]
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=option.field.default, annotation=annotation

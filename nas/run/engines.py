@@ -16,7 +16,7 @@ import torch
 
 from srnas.leaderboard.rank.front import is_on_front
 from srnas.nas.run.ray import RayWorkers
-from srnas.nas.run.request import SearchRequest
+from srnas.nas.run.request import AUTO, SearchRequest
 from srnas.nas.run.session import Session
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
@@ -25,6 +25,8 @@ from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
 
 _POLL_S = 0.5
+# Devices that name no single GPU.
+_ANY_GPU = ("auto", "cuda")
 # A worker that is lost so often in a row before it has run for a minute is not started again.
 _MAX_LOSSES = 3
 _SOUND_S = 60.0
@@ -47,8 +49,25 @@ class Workers(Protocol):
         """
 
 
-def run_engine(request: SearchRequest, session: Session) -> Standing:
-    """Let workers run a study, and tell what they do.
+def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> int:
+    """Return how many workers a search has; by default one for each GPU or share of the cores, as far as work is left.
+
+    Args:
+        request: What the user asked for.
+        settings: What the study is fixed by.
+        left: Number of candidates that the study lacks.
+    """
+    if request.workers != AUTO:
+        return request.workers
+    if settings.device == "cpu":
+        found = (os.cpu_count() or 1) // settings.threads
+    else:
+        found = torch.cuda.device_count() if request.device in _ANY_GPU else 1
+    return max(1, min(found, left))
+
+
+def run_engine(request: SearchRequest, session: Session, number: int) -> Standing:
+    """Let so many workers run a study, and tell what they do.
 
     Raises:
         InputError: If the workers fail again and again.
@@ -56,9 +75,9 @@ def run_engine(request: SearchRequest, session: Session) -> Standing:
     settings = session.search.settings
     workers: Workers
     if request.engine == "ray":
-        workers = RayWorkers(request, settings)
+        workers = RayWorkers(request, settings, number)
     else:
-        workers = LocalWorkers(request, settings, session.publisher.workspace)
+        workers = LocalWorkers(request, settings, session.publisher.workspace, number)
     with workers:
         return watch(workers, session)
 
@@ -88,21 +107,21 @@ class LocalWorkers:
         request: What the user asked for.
         settings: What the study is fixed by.
         workspace: Where their logs are kept.
+        number: How many.
 
     Raises:
         InputError: If there are fewer cores than the workers need.
     """
 
-    def __init__(self, request: SearchRequest, settings: StudySettings, workspace: Workspace) -> None:
+    def __init__(self, request: SearchRequest, settings: StudySettings, workspace: Workspace, number: int) -> None:
         cores = os.cpu_count() or 1
-        if settings.device == "cpu" and request.workers * settings.threads > cores:
+        if settings.device == "cpu" and number * settings.threads > cores:
             raise InputError(
-                f"workers x threads <= {cores} cores must hold, but got workers={request.workers} and "
+                f"workers x threads <= {cores} cores must hold, but got workers={number} and "
                 f"threads={settings.threads}; start fewer."
             )
         self._slots = [
-            _Slot(_command(request, settings, number), workspace.log(settings.name, number))
-            for number in range(request.workers)
+            _Slot(_command(request, settings, i), workspace.log(settings.name, i)) for i in range(number)
         ]
 
     def __enter__(self) -> "LocalWorkers":

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 
 from srnas.nas.judging.observer import Observer
-from srnas.nas.run.engines import run_engine
+from srnas.nas.run.engines import run_engine, workers_of
 from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summarise
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.request import SearchRequest, search_options
@@ -64,10 +64,12 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         return summarise(plan.known)
     session = open_session(plan, observer)
     stored = session.search.stored
-    observer.on_start(len(stored.snapshot().records), session.search.settings.training.iterations)
+    judged, settings = len(stored.snapshot().records), session.search.settings
+    observer.on_start(judged, settings.training.iterations)
+    workers = workers_of(request, settings, request.trials - judged)
     try:
-        several = request.workers > 1 or request.engine != "local"
-        standing = run_engine(request, session) if several else work(session)
+        several = workers > 1 or request.engine != "local"
+        standing = run_engine(request, session, workers) if several else work(session)
         replicate(session, request.replicates)
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:

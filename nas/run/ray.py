@@ -23,12 +23,13 @@ class RayWorkers:
     Args:
         request: What the user asked for; ``address`` is the cluster's, or none to start one on this machine.
         settings: Settings of the study.
+        number: How many.
 
     Raises:
         InputError: If Ray is not installed.
     """
 
-    def __init__(self, request: SearchRequest, settings: StudySettings) -> None:
+    def __init__(self, request: SearchRequest, settings: StudySettings, number: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray's own 15 gives way to every other process, and a latency would say so.
         os.environ.setdefault("RAY_worker_niceness", "0")
@@ -39,6 +40,7 @@ class RayWorkers:
         self._ray = ray
         self._request = request
         self._settings = settings
+        self._number = number
         self._tasks: list[Any] = []
 
     def __enter__(self) -> "RayWorkers":
@@ -50,7 +52,7 @@ class RayWorkers:
         # Ray shows a task no GPU but its own, which is then the first.
         changes = {"device": "cuda:0" if cuda else "cpu"} | ({"storage": request.storage} if request.storage else {})
         workspace = str(request.workspace.resolve())
-        self._tasks = [task.remote(workspace, self._settings.name, changes) for _ in range(request.workers)]
+        self._tasks = [task.remote(workspace, self._settings.name, changes) for _ in range(self._number)]
         return self
 
     def __exit__(self, *error: object) -> None:

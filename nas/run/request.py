@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
@@ -12,6 +12,7 @@ from srnas.nas.study.options import Budgets, StudyOptions, option
 
 ENGINES = ("local", "ray")
 DEFAULT_WORKSPACE = Path("srnas-runs")
+AUTO = "auto"
 
 
 def parse_size(text: str, name: str) -> tuple[int, int]:
@@ -32,6 +33,18 @@ def parse_size(text: str, name: str) -> tuple[int, int]:
 
 def _size(value: Any) -> Any:
     return parse_size(value, "--latency-input") if isinstance(value, str) else value
+
+
+def _workers(value: Any) -> Any:
+    try:
+        number = None if value == AUTO else int(value)
+    except ValueError:
+        number = 0
+    if number is not None and number < 1:
+        from srnas.search_space import InputError
+
+        raise InputError(f"workers must be '{AUTO}' or a positive integer, but got workers={value}.")
+    return AUTO if number is None else number
 
 
 def _engine(name: str) -> str:
@@ -72,7 +85,12 @@ class SearchRequest(StudyOptions):
     latency_input: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = option(
         None, "WxH of the low-resolution input that is timed [default: by space].", "Timing"
     )
-    workers: int = option(1, "Processes: one for each GPU or share of the cores.", "Workers", ge=1)
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = option(
+        AUTO,
+        "Processes: auto takes one for each GPU, or for every --threads cores; only 1 is repeatable.",
+        "Workers",
+        variable="SRNAS_WORKERS",
+    )
     engine: Annotated[str, AfterValidator(_engine)] = option("local", "Where workers run: local or ray.", "Workers")
     address: str | None = option(None, "Address of a Ray cluster [default: start one here].", "Workers")
 

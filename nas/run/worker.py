@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -83,10 +84,15 @@ def _work_on(claim: Claim, session: Session) -> None:
 
         return patiently(decide, search.url, observer.on_note)
 
+    def yardstick(rung: Rung, fastest_ms: float) -> Decision:
+        return replace(gate(rung, fastest_ms), survives=True)
+
     try:
         observer.on_trial(claim.number, claim.architecture, claim.design)
         with search.claims.heartbeat(claim):
-            record = session.judge.judge(claim.architecture, claim.number, claim.design, gate, claim.predictions)
+            # A yardstick runs to its end, whatever the rungs say: what is reported is how far the others are from it.
+            rule = yardstick if claim.design else gate
+            record = session.judge.judge(claim.architecture, claim.number, claim.design, rule, claim.predictions)
             held = patiently(lambda: search.claims.finish(claim, record), search.url, observer.on_note)
     # On an interrupt as well: another worker may then claim the candidate at once.
     except BaseException:

@@ -102,7 +102,7 @@ def train(
     # Buffers too: the statistics of a batch norm belong to the averaged weights.
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     # On the CPU whatever the device is, so that all devices see the same batches.
     generator = torch.Generator().manual_seed(config.seed)

@@ -280,7 +280,7 @@ def test_a_study_killed_before_its_tables_were_made_starts_anew(request_):
 def test_kill_9_loses_no_finished_trial(request_, tmp_path):
     arguments = [
         *("search", "--space", request_.space, "--trials", "6", "--workspace", str(request_.workspace)),
-        *("--train", str(request_.train), "--val", str(request_.validation), "--device", "cpu"),
+        *("--train", str(request_.train), "--val", str(request_.validation), "--device", "cpu", "--workers", "1"),
     ]
     started = fresh.Started(tmp_path, brief.CODE + fresh.SRNAS, *arguments)
     deadline = time.monotonic() + 120

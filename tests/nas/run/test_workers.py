@@ -27,10 +27,13 @@ from srnas.nas.judging.accounts import SETTLED
 from srnas.nas.judging.observer import Observer
 from srnas.nas.optuna_private import set_attributes
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
+from srnas.nas.run.engines import workers_of
 from srnas.nas.run.join import join
 from srnas.nas.run.launch import launch
 from srnas.nas.run.outcome import replicated, summarise
+from srnas.nas.run.plan import plan_search
 from srnas.nas.run.worker import work
+from srnas.nas.strategy.rungs import Decision
 from srnas.nas.study import storage
 from srnas.nas.study.claims import MAX_DEATHS, Claim, Standing
 from srnas.nas.study.rung_book import RungBook
@@ -189,6 +192,22 @@ def test_a_rung_stops_what_all_neighbours_dominate(simulated):
     assert "neighbours in latency at 1 iterations" in last.reason
 
 
+def test_yardsticks_are_not_stopped(simulated, monkeypatch):
+    session = simulated(12)
+    stop = Decision(survives=False, reason="dominated")
+    monkeypatch.setattr(session.search.rung_book, "decide", lambda *_: stop)
+    real, survived = session.judge.judge, {}
+
+    def judge(architecture, number, design="", gate=None, predictions=None):
+        survived[design] = gate(Rung(iteration=1, psnr_y_db=30.0), 5.0).survives
+        return real(architecture, number, design, gate, predictions)
+
+    monkeypatch.setattr(session.judge, "judge", judge)
+    work(session)
+    assert len(survived) > 2
+    assert all(survives == bool(design) for design, survives in survived.items())
+
+
 @pytest.mark.parametrize("sampler", ["random", "front"])
 def test_patience_ends_a_study(simulated, sampler, monkeypatch):
     session = simulated(40, sampler)
@@ -275,6 +294,22 @@ def test_a_search_with_two_worker_processes(real, monkeypatch):
     assert len({record.pid for record in outcome.records} - {os.getpid()}) == 2
     assert len({record.architecture.key for record in outcome.records}) == 5
     assert sorted(load_board(Workspace(real.workspace)).rows["trial"]) == sorted(r.number for r in outcome.records)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "left", "expected"), [("auto", 6, 9, 6), ("auto", 6, 2, 2), ("auto", 1, 9, 1), (3, 1, 1, 3)]
+)
+def test_without_a_number_there_is_a_worker_for_each_core(real, monkeypatch, asked, cores, left, expected):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    request = real.changed(workers=asked)
+    assert workers_of(request, plan_search(request).settings, left) == expected
+
+
+@pytest.mark.parametrize(("device", "expected"), [("auto", 4), ("cuda", 4), ("cuda:1", 1)])
+def test_without_a_number_there_is_a_worker_for_each_gpu(real, monkeypatch, device, expected):
+    settings = plan_search(real).settings.model_copy(update={"device": "cuda:0"})
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert workers_of(real.changed(workers="auto", device=device), settings, 9) == expected
 
 
 def test_too_many_workers_for_the_cores(real):

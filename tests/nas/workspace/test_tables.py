@@ -75,7 +75,7 @@ def search(workspace, space_file, photo_folder, held_out_folder):
     """Return a function that runs a small search and returns what it said; fields given are added."""
 
     def search(**fields):
-        given = {"workspace": workspace, "space": str(space_file), "iterations": 1, "device": "cpu"}
+        given = {"workspace": workspace, "space": str(space_file), "iterations": 1, "device": "cpu", "workers": 1}
         given |= {"train": photo_folder, "validation": held_out_folder}
         witness = Witness()
         launch(SearchRequest(**given | fields), witness)
