@@ -70,14 +70,15 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     check_front_dtype(target)
     find_runtime(target)
     space = SearchSpace.load(request.space, request.scale)
-    training = training_config(request, space)
+    name = request.study or f"{space.name}-x{request.scale}"
+    workspace = Workspace(request.workspace)
+    url = workspace.study_url(name, request.storage)
+    stored = StoredStudy.find(url, name)
+    known = stored.snapshot() if stored else None
+    training = training_config(request, space, known.settings.training if known and known.settings else None)
     timed_input = latency_input(space, request.latency_input)
     photos = load_photos(request, space, training)
-    settings = study_settings(request, space, target.device, training, timed_input, photos)
-    workspace = Workspace(request.workspace)
-    url = workspace.study_url(settings.name, request.storage)
-    stored = StoredStudy.find(url, settings.name)
-    known = stored.snapshot() if stored else None
+    settings = study_settings(request, name, space, target.device, training, timed_input, photos)
     if known is not None and known.settings is not None:
         theirs = known.settings
         settings.check_same(theirs.model_copy(update={"device": settings.device}) if as_worker else theirs)
@@ -86,16 +87,24 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     return Plan(request, workspace, space, settings, photos, url, known)
 
 
-def training_config(request: SearchRequest, space: SearchSpace) -> TrainingConfig:
-    """Return the schedule: what was asked for, else the space's defaults.
+def training_config(
+    request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None
+) -> TrainingConfig:
+    """Return the schedule: what was asked for, else that of the study, else the space's defaults.
+
+    Args:
+        request: What a user asks for.
+        space: Where candidates come from.
+        known: The schedule that the study was started with, if it exists.
 
     Raises:
         InputError: If it is not valid, or the patch is too small for the blocks.
     """
-    defaults = space.defaults
+    defaults = known or space.defaults
     given = {name: getattr(request, name) for name in ("patch", "batch", "iterations", "learning_rate")}
     values = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
-    config = parse(TrainingConfig, {**values, "seed": request.seed}, "training")
+    optimizer = known.optimizer if known else "muon"
+    config = parse(TrainingConfig, {**values, "optimizer": optimizer, "seed": request.seed}, "training")
     if config.patch < space.min_size:
         raise InputError(
             f"patch >= {space.min_size} must hold for the blocks of space '{space.name}', but got patch={config.patch}."
@@ -135,6 +144,7 @@ def load_photos(request: SearchRequest, space: SearchSpace, training: TrainingCo
 
 def study_settings(
     request: SearchRequest,
+    name: str,
     space: SearchSpace,
     device: torch.device,
     training: TrainingConfig,
@@ -149,7 +159,7 @@ def study_settings(
     train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
     shared = {name: getattr(request, name) for name in StudyOptions.model_fields}
     resolved = {
-        "name": request.study or f"{space.name}-x{request.scale}",
+        "name": name,
         "space": space.name,
         "space_digest": digest(space),
         "train": train,

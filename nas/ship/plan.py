@@ -166,7 +166,7 @@ def _record(
 def _schedule(request: FinalRequest, architecture: Architecture) -> TrainingConfig:
     names = ("iterations", "patch", "batch", "learning_rate", "seed")
     given: dict[str, Any] = {name: getattr(request, name) for name in names}
-    config = parse(TrainingConfig, given, "training")
+    config = parse(TrainingConfig, {**given, "optimizer": "muon"}, "training")
     every = request.validate_every
     if every is None:
         every = max(1, config.iterations // _VALIDATIONS)

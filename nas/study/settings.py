@@ -17,6 +17,9 @@ from srnas.search_space import InputError, SearchSpace
 # Raised when a change of the code changes what a network's PSNR is.
 _PROTOCOL_VERSION = 1
 
+# What studies did not say that were started before there was a choice: their results are found as they were kept.
+_BEFORE = {"optimizer"}
+
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -66,7 +69,8 @@ class StudySettings(StudyOptions):
         """Hash of everything that a candidate's quality depends on."""
         # On a CPU the number of threads decides in which order sums are rounded.
         device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
-        parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, self.training.model_dump()]
+        training = self.training.model_dump(exclude=_BEFORE if self.training.optimizer == "adamw" else None)
+        parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, training]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_seed(self, seed: int) -> "StudySettings":

@@ -1,4 +1,4 @@
-"""Trains one network: L1, AdamW, warm-up then cosine, gradient clipping, an exponential moving average."""
+"""Trains one network: L1, Muon and AdamW, warm-up then cosine, gradient clipping, an exponential moving average."""
 
 import math
 import time
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.patches import PatchSampler
+from srnas.nas.training.optimizers import make_optimizers
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.nas.training.state import Trained, TrainingState, load_training, save_training
 from srnas.nas.training.team import Team
@@ -101,13 +102,12 @@ def train(
     decay = math.exp(-1 / (config.ema_share * config.iterations))
     # Buffers too: the statistics of a batch norm belong to the averaged weights.
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    optimizers = make_optimizers(network, config)
+    peaks = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
     # On the CPU whatever the device is, so that all devices see the same batches.
     generator = torch.Generator().manual_seed(config.seed)
     state = TrainingState() if state is None else state
-    whole = Trained({"network": network, "average": average}, optimizer, generator)
+    whole = Trained({"network": network, "average": average}, optimizers, generator)
     if saved:
         load_training(saved, whole, state)
     runner, share, rungs = team.wrap(network), team.share(config.batch), frozenset(config.rung_iterations)
@@ -115,20 +115,22 @@ def train(
     train_s, started = state.train_s, time.perf_counter()
     saved_s = time.monotonic()
     for iteration in range(state.iteration + 1, config.iterations + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * config.rate(iteration - 1)
-        optimizer.zero_grad()
+        rate = config.rate(iteration - 1)
+        for name, optimizer in optimizers.items():
+            optimizer.param_groups[0]["lr"] = peaks[name] * rate
+            optimizer.zero_grad()
         batch = patches.draw(config.batch, generator, share)
         losses.append(_backward(runner, *batch, compute.chunks, compute.autocast))
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm, foreach=True)
-        optimizer.step()
+        for optimizer in optimizers.values():
+            optimizer.step()
         average.update_parameters(network)
         if iteration % _REPORT_EVERY == 0 or iteration == config.iterations or iteration in rungs:
             # Reading the loss waits for the device, so the time that is taken next is that of steps that have ended.
             mean_loss = _mean_loss(losses, iteration, team)
             losses.clear()
             train_s += time.perf_counter() - started
-            on_step(TrainingProgress(iteration, mean_loss, train_s, group["lr"]))
+            on_step(TrainingProgress(iteration, mean_loss, train_s, config.learning_rate * rate))
             if iteration in rungs:
                 team.lead(partial(on_rung, iteration, average.module))
             # The first process decides for all: clocks differ, and saving is done together.

@@ -1,6 +1,7 @@
 """The schedule of a training: its steps, its learning rate, and where the network is judged on the way."""
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -14,7 +15,9 @@ class TrainingConfig(BaseModel):
         iterations: Optimiser steps.
         patch: Side of an LR patch in pixels.
         batch: Patches per step.
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule, for what AdamW trains.
+        optimizer: ``muon`` trains the convolutions of the body with Muon and the rest with AdamW; ``adamw``, which
+            studies had that were started before there was a choice, trains all with AdamW.
         warmup: Share of the steps with a linearly rising rate.
         weight_decay: Weight decay of AdamW.
         clip_norm: Gradients are scaled down to this norm.
@@ -29,6 +32,7 @@ class TrainingConfig(BaseModel):
     patch: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
+    optimizer: Literal["muon", "adamw"] = "adamw"
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)

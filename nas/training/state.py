@@ -39,12 +39,12 @@ class Trained(NamedTuple):
 
     Attributes:
         modules: The network and its average, by name.
-        optimizer: The optimiser with its moments.
+        optimizers: The optimisers with their moments, by name.
         generator: What draws the batches.
     """
 
     modules: dict[str, torch.nn.Module]
-    optimizer: torch.optim.Optimizer
+    optimizers: dict[str, torch.optim.Optimizer]
     generator: torch.Generator
 
 
@@ -57,8 +57,9 @@ def save_training(path: Path, trained: Trained, state: TrainingState) -> None:
     tensors = {
         f"{name}/{key}": value for name, module in trained.modules.items() for key, value in module.state_dict().items()
     }
-    for number, moments in trained.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{key}": value for key, value in moments.items()}
+    for name, optimizer in trained.optimizers.items():
+        for number, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}/{number}/{key}": value for key, value in moments.items()}
     tensors |= {f"random/{name}": value for name, value in _random_states().items()}
     tensors["random/batches"] = trained.generator.get_state()
     # Cloned, as safetensors takes no tensors that share memory.
@@ -79,7 +80,8 @@ def load_training(path: Path, trained: Trained, state: TrainingState) -> bool:
         return False
     for name, module in trained.modules.items():
         module.load_state_dict(_under(tensors, name))
-    _load_moments(trained.optimizer, _under(tensors, "optimizer"))
+    for name, optimizer in trained.optimizers.items():
+        _load_moments(optimizer, _under(tensors, name))
     trained.generator.set_state(tensors["random/batches"])
     torch.set_rng_state(tensors["random/cpu"])
     if torch.cuda.is_available() and "random/cuda" in tensors:

@@ -45,8 +45,10 @@ def weights(trained):
     return {name: value.clone() for name, value in trained.state_dict().items()}
 
 
-def test_a_resumed_training_is_bit_identical(patches, tmp_path):
-    whole = weights(train(network(), patches, CONFIG, COMPUTE)[0])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_resumed_training_is_bit_identical(patches, tmp_path, optimizer):
+    config = CONFIG.model_copy(update={"optimizer": optimizer})
+    whole = weights(train(network(), patches, config, COMPUTE)[0])
     saved, state = tmp_path / "x.training", Kept(kept=1)
 
     def die(iteration, _):
@@ -54,11 +56,11 @@ def test_a_resumed_training_is_bit_identical(patches, tmp_path):
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(network(), patches, CONFIG, COMPUTE, on_rung=die, saved=saved, state=state)
+        train(network(), patches, config, COMPUTE, on_rung=die, saved=saved, state=state)
     torch.manual_seed(999)
     rungs, again = [], Kept()
     resumed, train_s = train(
-        network(), patches, CONFIG, COMPUTE, on_rung=lambda i, _: rungs.append(i), saved=saved, state=again
+        network(), patches, config, COMPUTE, on_rung=lambda i, _: rungs.append(i), saved=saved, state=again
     )
     assert rungs == [12, 20]
     assert again.kept == 1

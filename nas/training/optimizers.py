@@ -1,0 +1,105 @@
+"""What moves the weights: Muon the convolutions of the body, AdamW all else.
+
+Muon's step has one spectral norm whatever the width, the depth or the kernel of a convolution, so that one rate serves
+a plain chain and a chain of attention blocks. AdamW's does not: its best rate falls with the width, and a study at one
+rate learns whom the rate suits (``docs/measurements.md``, "A ranking that holds").
+"""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from srnas.nas.training.schedule import TrainingConfig
+
+# Stem and tail meet pictures, whose values no width changes.
+_OUTER = ("stem", "tail")
+# Muon's rate as a multiple of AdamW's.
+_HIDDEN = 5.0
+# Coefficients of the quintic Newton-Schulz iteration: five of them bring singular values near 1.
+# source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+_EPSILON = 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps along the orthogonal matrix that is nearest to the momentum of each filter bank ``(O, I, K, K)``.
+
+    A bank is the matrix ``(O, I * K * K)``; banks of one shape are orthogonalised together.
+
+    Args:
+        banks: Weights of convolutions.
+        lr: Spectral norm of a step; a matrix of more rows than columns takes ``sqrt(rows / columns)`` times it.
+        weight_decay: Decoupled, as AdamW's.
+        momentum: Decay of the momentum, which is Nesterov's.
+
+    Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
+    (https://kellerjordan.github.io/posts/muon).
+    """
+
+    def __init__(
+        self, banks: list[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
+    ) -> None:
+        super().__init__(banks, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Take one step along the gradients."""
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for bank in group["params"]:
+                if bank.grad is not None:
+                    alike[bank.shape].append(bank)
+            for banks in alike.values():
+                self._step(banks, **{name: group[name] for name in ("lr", "weight_decay", "momentum")})
+
+    def _step(self, banks: list[nn.Parameter], lr: float, weight_decay: float, momentum: float) -> None:
+        directions = []
+        for bank in banks:
+            state = self.state[bank]
+            if not state:
+                state["momentum"] = torch.zeros_like(bank)
+            mean = state["momentum"].lerp_(bank.grad, 1 - momentum)
+            directions.append(torch.lerp(bank.grad, mean, momentum).flatten(1))
+        matrices = torch.stack(directions)
+        rows, columns = matrices.shape[1:]
+        size = lr * max(1.0, rows / columns) ** 0.5
+        for bank, step in zip(banks, orthogonalised(matrices), strict=True):
+            bank.mul_(1 - lr * weight_decay).sub_(step.view(bank.shape), alpha=size)
+
+
+def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
+    """Return matrices ``(N, R, C)`` with the same singular vectors, and singular values near 1."""
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices if wide else matrices.mT
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _EPSILON)
+    a, b, c = _QUINTIC
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide else x.mT
+
+
+def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of all convolutions but those of stem and tail."""
+    return [
+        module.weight
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad and name.split(".")[0] not in _OUTER
+    ]
+
+
+def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
+    """Return what trains a network, by the name under which it is saved; the rates are the peaks of the schedule."""
+    banks = hidden_banks(network) if config.optimizer == "muon" else []
+    theirs = {id(bank) for bank in banks}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in theirs]
+    rate, decay = config.learning_rate, config.weight_decay
+    made: dict[str, torch.optim.Optimizer] = {}
+    if rest:
+        made["optimizer"] = torch.optim.AdamW(rest, lr=rate, weight_decay=decay, fused=True)
+    if banks:
+        made["muon"] = Muon(banks, lr=_HIDDEN * rate, weight_decay=decay)
+    return made
