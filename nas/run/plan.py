@@ -10,7 +10,7 @@ from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
-from srnas.nas.study.settings import StudySettings, check_front_dtype, digest
+from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
@@ -72,12 +72,13 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     space = SearchSpace.load(request.space, request.scale)
     training = training_config(request, space)
     timed_input = latency_input(space, request.latency_input)
-    photos = load_photos(request, space, training)
-    settings = study_settings(request, space, target.device, training, timed_input, photos)
     workspace = Workspace(request.workspace)
-    url = workspace.study_url(settings.name, request.storage)
-    stored = StoredStudy.find(url, settings.name)
+    name = study_name(request, space)
+    url = workspace.study_url(name, request.storage)
+    stored = StoredStudy.find(url, name)
     known = stored.snapshot() if stored else None
+    photos = load_photos(request, space, training, known.settings if known else None)
+    settings = study_settings(request, space, target.device, training, timed_input, photos)
     if known is not None and known.settings is not None:
         theirs = known.settings
         settings.check_same(theirs.model_copy(update={"device": settings.device}) if as_worker else theirs)
@@ -118,14 +119,37 @@ def latency_input(space: SearchSpace, given: tuple[int, int] | None) -> tuple[in
     return height, width
 
 
-def load_photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig) -> tuple[PhotoSet, PhotoSet]:
+def study_name(request: SearchRequest, space: SearchSpace) -> str:
+    """Return the name that was given, else one of the space and the scale.
+
+    Raises:
+        InputError: If a study cannot be called so.
+    """
+    return check_name(request.study or f"{space.name}-x{request.scale}")
+
+
+def load_photos(
+    request: SearchRequest, space: SearchSpace, training: TrainingConfig, known: StudySettings | None = None
+) -> tuple[PhotoSet, PhotoSet]:
     """Return the photographs to train on and those held out.
+
+    Args:
+        request: What a user asks for.
+        space: Where candidates come from.
+        training: The schedule.
+        known: The settings of the study, if it has begun: one of an earlier version judges by the embedded photographs
+            of then.
 
     Raises:
         InputError: If there are none that are large enough.
     """
     train = load_folder(request.train) if request.train else embedded_photos("train")
-    validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
+    if request.validation:
+        validation = load_folder(request.validation)
+    else:
+        before = embedded_photos("held-out-before")
+        is_of_before = known is not None and known.validation == before.described
+        validation = before if is_of_before else embedded_photos("held-out")
     scale = request.scale
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
@@ -146,10 +170,10 @@ def study_settings(
     Raises:
         InputError: If they are not valid.
     """
-    train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
+    train, validation = (p.described for p in photos)
     shared = {name: getattr(request, name) for name in StudyOptions.model_fields}
     resolved = {
-        "name": request.study or f"{space.name}-x{request.scale}",
+        "name": study_name(request, space),
         "space": space.name,
         "space_digest": digest(space),
         "train": train,
