@@ -201,8 +201,19 @@ def main() -> None:
                     file.write(result.model_dump_json() + "\n")
             bars.advance(task)
     shown = {architecture.key for architecture in networks.values()}
-    table = Table(title=f"{len(shown)} networks of '{space.name}', {sum(map(is_attentive, networks.values()))} of them with attention in most positions")
-    heads = ("optimizer", "iterations", "networks", "PSNR-Y", "attention gains", "others gain", "tau with the longest", "s each")
+    table = Table(
+        title=f"{len(shown)} networks of '{space.name}', {sum(map(is_attentive, networks.values()))} of them with attention in most positions"
+    )
+    heads = (
+        "optimizer",
+        "iterations",
+        "networks",
+        "PSNR-Y",
+        "attention gains",
+        "others gain",
+        "tau with the longest",
+        "s each",
+    )
     for head in heads:
         table.add_column(head, justify="left" if head == "optimizer" else "right")
     for row in rows_of([one for one in load(given.records) if one.architecture.key in shown]):

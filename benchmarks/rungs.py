@@ -74,7 +74,7 @@ def record(path: Path, number: int, iterations: int | None, console: Console) ->
     config = training_config(request, space).model_copy(update={"rungs": SHARES})
     photos = load_photos(request, space, config)
     size = latency_input(space, None)
-    settings = study_settings(request, "curves", space, torch.device("cpu"), config, size, photos)
+    settings = study_settings(request, space, torch.device("cpu"), config, size, photos)
     pairs, held_out = (make_pairs(p, request.scale) for p in photos)
     cache = ResultCache(request.workspace, "curves")
     patches = PatchSampler(pairs, request.scale, config.patch, torch.device("cpu"))

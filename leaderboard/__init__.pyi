@@ -8,7 +8,6 @@ from .rank.confidence import SeedSpread as SeedSpread
 from .rank.confidence import confidence_rows as confidence_rows
 from .rank.confidence import front_probability as front_probability
 from .rank.confidence import near_front as near_front
-from .rank.confidence import paired_difference as paired_difference
 from .rank.confidence import seed_spread as seed_spread
 from .rank.curve import CurvePoint as CurvePoint
 from .rank.curve import hypervolume_curve as hypervolume_curve
@@ -17,6 +16,8 @@ from .rank.curve import write_curve as write_curve
 from .rank.front import dominates as dominates
 from .rank.front import hypervolume as hypervolume
 from .rank.front import non_dominated as non_dominated
+from .rank.paired import PairedDifference as PairedDifference
+from .rank.paired import paired_difference as paired_difference
 from .rank.picking import Contender as Contender
 from .rank.picking import Duel as Duel
 from .rank.picking import Pick as Pick

@@ -139,7 +139,7 @@ def photo_folder(shared):
 @pytest.fixture(scope="session")
 def held_out_folder(shared):
     """Return a folder of small held-out photographs."""
-    return shared("held0", lambda folder: crops(folder, "held-out"))
+    return shared("held0", lambda folder: crops(folder, "held-out-before"))
 
 
 @pytest.fixture

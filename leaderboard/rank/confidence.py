@@ -17,21 +17,10 @@ import numpy as np
 import pandas as pd
 
 from srnas.leaderboard.rank.front import Floats, non_dominated, non_dominated_of_rows
+from srnas.leaderboard.rank.paired import paired_difference
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
 from srnas.search_space import InputError
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Return mean and standard error of ``a - b``, image by image.
-
-    Raises:
-        InputError: If there are fewer than two images, or not the same number.
-    """
-    if len(a) != len(b) or len(a) < 2:
-        raise InputError(f"a and b must hold the same two or more images, but got {len(a)} and {len(b)}.")
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(len(differences))
 
 
 def mean_by_image(qualities: Sequence[Quality]) -> list[float]:
@@ -115,7 +104,8 @@ def confidence_rows(
 
     Beside ``trial`` the columns are those of doubt: ``psnr_mean_db`` (over seeds), ``psnr_se_db`` (its standard error,
     from the pooled spread; not a number without replicates), ``num_seeds``, ``front_probability`` and, of a member of
-    the front, ``step_db`` over the next faster member with its standard error ``step_se_db``, paired by image.
+    the front, ``step_db`` over the next faster member with its standard error ``step_se_db``, paired by image, and
+    ``step_is_tie`` (1 or 0), by the rule of :class:`~srnas.leaderboard.rank.paired.PairedDifference`.
     """
     spread = seed_spread(trials, replicates)
     deviation = spread.deviation_db if spread else math.nan
@@ -129,7 +119,7 @@ def confidence_rows(
             deviation / math.sqrt(len(found)),
             len(found),
             probabilities[number],
-            *steps.get(number, (math.nan, math.nan)),
+            *steps.get(number, (math.nan, math.nan, math.nan)),
         )
         for number, found in qualities.items()
     ]
@@ -140,15 +130,20 @@ def confidence_rows(
 
 def _front_steps(
     trials: Sequence[TrialRecord], qualities: Mapping[int, Sequence[Quality]]
-) -> dict[int, tuple[float, float]]:
-    """Return by how much each member of the front is better than the next faster one, and the standard error."""
+) -> dict[int, tuple[float, float, float]]:
+    """Return by how much each member of the front is better than the next faster one.
+
+    Beside the mean stand its standard error, not a number of a single photograph, and whether it is a tie.
+    """
     done = [(point[1], trial.number, point) for trial in trials if (point := trial.point)]
     kept = non_dominated([point for *_, point in done])
     front = [number for (_, number, _), on_front in sorted(zip(done, kept, strict=True)) if on_front]
     by_image = {number: mean_by_image(qualities[number]) for number in front}
-    if not front or len(by_image[front[0]]) < 2:
-        return {}
-    return {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}
+    steps = {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}
+    return {
+        number: (step.mean_db, math.nan if step.se_db is None else step.se_db, float(step.verdict == "tie"))
+        for number, step in steps.items()
+    }
 
 
 def _qualities(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Mapping[int, list[Quality]]:

@@ -1,21 +1,21 @@
-"""Which network to ship: the best PSNR among those whose fastest round meets a latency budget."""
+"""Which network to ship within a latency budget: the best PSNR or, of what ties with it, the fastest or simplest."""
 
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-
-from scipy.stats import t as student
 
 from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.budget import meets, within_probability
-from srnas.leaderboard.rank.confidence import mean_by_image, paired_difference
+from srnas.leaderboard.rank.confidence import mean_by_image
+from srnas.leaderboard.rank.paired import TIE_DB, PairedDifference, paired_difference
 from srnas.leaderboard.record.trials import Quality, TrialRecord
 from srnas.search_space import InputError
 
 _RUNNERS_UP = 3
-_LEVEL = 0.95
+# Two fastest rounds of one network differ by less in 19 of 20 cases: 1.96 * sqrt(2) * 1.1 %, the coefficient of
+# variation from process to process on a loaded machine. source: docs/measurements.md, "Latencies".
+_AS_FAST = 0.03
 
 
 @dataclass(frozen=True)
@@ -43,29 +43,30 @@ class Contender:
         """PSNR-Y of each photograph in dB, mean over trainings."""
         return mean_by_image(self.qualities)
 
+    @property
+    def fastest_ms(self) -> float:
+        """The fastest round in milliseconds."""
+        assert self.trial.latency is not None
+        return self.trial.latency.fastest_ms
+
+    @property
+    def simplicity(self) -> tuple[float, float]:
+        """Parameters and MACs, of which fewer are simpler; infinite where they were not counted."""
+        sizes = self.trial.sizes
+        return (sizes.params, sizes.macs) if sizes else (math.inf, math.inf)
+
 
 @dataclass(frozen=True)
 class Duel:
-    """The pick against another network: PSNR paired by photograph.
+    """A network against another.
 
     Attributes:
         rival: The other network.
-        difference_db: By how many dB of PSNR-Y the pick is better.
-        se_db: Standard error of the difference over photographs in dB; ``None`` of a single photograph.
-        low_db: Lower end in dB of the difference's 95 % interval by Student's t.
-        high_db: Upper end of that interval in dB.
+        difference: By how much the network is better than the rival.
     """
 
     rival: Contender
-    difference_db: float
-    se_db: float | None
-    low_db: float
-    high_db: float
-
-    @property
-    def verdict(self) -> str:
-        """``better``, ``worse`` or ``tie``."""
-        return "better" if self.low_db > 0 else "worse" if self.high_db < 0 else "tie"
+    difference: PairedDifference
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,16 @@ class Pick:
 
     Attributes:
         chosen: The network.
-        runners_up: The next best, paired with it.
-        human: The best human design within the budget, paired with it; ``None`` if there is none, or it is the pick.
+        best: That of the best PSNR, which is the chosen one unless another ties with it.
+        ties: The best against each network that ties with it.
+        runners_up: The chosen one against the next best and all that tie, by falling PSNR.
+        human: The chosen one against the best human design within the budget; ``None`` if there is none, or it is the
+            chosen one.
     """
 
     chosen: Contender
+    best: Contender
+    ties: tuple[Duel, ...]
     runners_up: tuple[Duel, ...]
     human: Duel | None
 
@@ -89,7 +95,11 @@ def pick(
     confidence: float | None,
     load: Callable[[int], tuple[TrialRecord, Sequence[Quality]]],
 ) -> Pick:
-    """Return the network of the best PSNR whose fastest round is within the budget, as in the search itself.
+    """Return the network to ship, of those whose fastest round is within the budget, as in the search itself.
+
+    Every network is compared with that of the best PSNR, and with no other: what ties with a tie is no tie. Of the best
+    and its ties those count as equally fast whose fastest rounds are within 3 % of the least; the one of the fewest
+    parameters is chosen, then of the fewest MACs, then the fastest.
 
     Args:
         board: The ranked trials of a study.
@@ -121,9 +131,9 @@ def pick(
             if confidence is None or found >= confidence:
                 yield Contender(trial, (trial.quality, *others), found)
 
-    # One by one: every record is a file of MLflow's, and few of them are looked at.
-    best = list(islice(within(ranked["trial"]), 1 + _RUNNERS_UP))
-    if not best:
+    contenders = within(ranked["trial"])
+    best = next(contenders, None)
+    if best is None:
         fastest = done.sort_values("latency_fastest_ms").iloc[0]
         asked = "" if confidence is None else f" with probability {confidence:g}"
         raise InputError(
@@ -131,17 +141,45 @@ def pick(
             f"but none does: that of trial {fastest['trial']} takes {fastest['latency_fastest_ms']:.3g} ms, its median "
             f"{fastest['latency_median_ms']:.3g} ms; raise --latency-ms or search on."
         )
-    chosen, *others = best
+    others = _next_best(best, contenders)
+    ties = [fought for fought in (duel(best, one) for one in others) if fought.difference.verdict == "tie"]
+    tied = {one.trial.number: one for one in (best, *(tie.rival for tie in ties))}
+    chosen = _quickest(list(tied.values()))
+    rivals = [one for one in (best, *others) if one is not chosen]
+    runners_up = [one for rank, one in enumerate(rivals) if rank < _RUNNERS_UP or one.trial.number in tied]
     designs = ranked[(ranked["design"] != "") & (ranked["trial"] != chosen.trial.number)]
     human = None if chosen.trial.design else next(within(designs["trial"]), None)
-    return Pick(chosen, tuple(duel(chosen, other) for other in others), duel(chosen, human) if human else None)
+    return Pick(
+        chosen,
+        best,
+        tuple(ties),
+        tuple(duel(chosen, other) for other in runners_up),
+        duel(chosen, human) if human else None,
+    )
 
 
-def duel(chosen: Contender, rival: Contender) -> Duel:
+def _next_best(best: Contender, contenders: Iterable[Contender]) -> list[Contender]:
+    """Return the runners-up, and whatever else may tie with the best.
+
+    They are taken one by one: every record is a file of MLflow's, and few of them are looked at.
+    """
+    found: list[Contender] = []
+    for one in contenders:
+        if len(found) >= _RUNNERS_UP and best.psnr_y_db - one.psnr_y_db > TIE_DB:
+            break
+        found.append(one)
+    return found
+
+
+def _quickest(tied: Sequence[Contender]) -> Contender:
+    """Return the simplest of those that are as fast as the fastest."""
+    least_ms = min(one.fastest_ms for one in tied)
+    return min(
+        (one for one in tied if one.fastest_ms <= least_ms * (1 + _AS_FAST)),
+        key=lambda one: (*one.simplicity, one.fastest_ms),
+    )
+
+
+def duel(one: Contender, rival: Contender) -> Duel:
     """Pair two networks by photograph."""
-    ours, theirs = chosen.by_image_db, rival.by_image_db
-    if len(ours) < 2:
-        return Duel(rival, ours[0] - theirs[0], None, -math.inf, math.inf)
-    mean, error = paired_difference(ours, theirs)
-    reach = float(student.ppf((1 + _LEVEL) / 2, len(ours) - 1)) * error
-    return Duel(rival, mean, error, mean - reach, mean + reach)
+    return Duel(rival, paired_difference(one.by_image_db, rival.by_image_db))

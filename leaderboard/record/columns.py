@@ -90,6 +90,7 @@ COLUMNS = (
     _doubt("front_probability", "probability of being on the front", "", "P(front)", 2, wide=False, page=True),
     _doubt("step_db", "PSNR-Y over the next faster member of the front", "dB", "step", 3, sign="+"),
     _doubt("step_se_db", "standard error of that step", "dB", "± s.e.", 3),
+    _doubt("step_is_tie", "whether that step is a tie, 1 or 0", "", "", 0),
     Column(
         "ssim_y", "SSIM-Y on the held-out photographs", "", "SSIM-Y", 4,
         wide=True, compared=True, on_page=True, metric="ssim_y.{validation}",

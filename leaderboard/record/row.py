@@ -32,6 +32,7 @@ class TrialRow:
     front_probability: float | None = None
     step_db: float | None = None
     step_se_db: float | None = None
+    step_is_tie: float | None = None
     ssim_y: float | None = None
     latency_fastest_ms: float | None = None
     latency_median_ms: float | None = None

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from srnas.leaderboard.rank.board import Board
+from srnas.leaderboard.rank.paired import TIE_DB
 from srnas.leaderboard.record.columns import SHOWN, Column
 from srnas.search_space import PUBLISHED
 
@@ -89,13 +90,24 @@ def board_summary(board: Board) -> str:
         return (
             f"Front of {len(front)}, best {front['gain_db'].max():+.2f} dB over bicubic, hypervolume "
             f"{board.hypervolume:.3f} dB x ln(ms) against ({board.study.reference_psnr_y_db:.2f} dB, "
-            f"{board.study.reference_fastest_ms:.1f} ms)."
+            f"{board.study.reference_fastest_ms:.1f} ms).{_said_of_ties(front)}"
         )
     if (states == "over_budget").any():
         near = board.rows["latency_fastest_ms"].min()
         fastest = f"; the fastest takes {near:.2f} ms" if math.isfinite(near) else ""
         return f"No candidate was finished within the budgets{fastest}."
     return "No candidate was finished; the table says why."
+
+
+def _said_of_ties(front: pd.DataFrame) -> str:
+    ties = front[front["step_is_tie"] == 1] if "step_is_tie" in front else front.head(0)
+    if ties.empty:
+        return ""
+    numbers = ", ".join(str(number) for number in ties["trial"])
+    return (
+        f" Ties in PSNR with the next faster member (not told apart, and a step of at most {TIE_DB:g} dB): "
+        f"{len(ties)}, by trial {numbers}."
+    )
 
 
 def _name(row: "pd.Series[object]") -> str:

@@ -110,7 +110,11 @@ def compare(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Compare two trained trials: PSNR photograph by photograph, latency, sizes."""
+    """Compare two trained trials: PSNR photograph by photograph, latency, sizes.
+
+    A is better or worse if the 95 % interval of the difference in PSNR does not hold 0; else the two tie if the mean is
+    at most 0.05 dB, and are undecided if it is larger.
+    """
     from rich.console import Console
     from rich.markup import escape
 

@@ -27,11 +27,15 @@ def pick(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Pick the network of the best PSNR that meets a latency budget.
+    """Pick the network of the best PSNR that meets a latency budget, or a faster one that ties with it.
 
     The fastest round of the measurement decides whether the budget is met, here as in 'srnas search' and 'srnas
-    leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets it. PSNR
-    is compared photograph by photograph.
+    leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets it.
+
+    PSNR is compared photograph by photograph. A network ties with that of the best PSNR if the 95 % interval of their
+    difference holds 0 and the mean is at most 0.05 dB; a larger difference whose interval holds 0 is undecided, and the
+    better mean goes first. Of the best and its ties the fastest is picked; of those within 3 % of it, that of the
+    fewest parameters, then of the fewest MACs.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -46,6 +50,8 @@ def pick(
             "study": board.study.name,
             "device": str(board.study.device),
             "pick": _within(picked.chosen, contender_row(picked.chosen)),
+            "best_trial": picked.best.trial.number,
+            "ties": [tie.rival.trial.number for tie in picked.ties],
             "runners_up": [_within(duel.rival, duel_row(duel)) for duel in picked.runners_up],
             "human": _within(picked.human.rival, duel_row(picked.human)) if picked.human else None,
         }
@@ -53,12 +59,15 @@ def pick(
         return
     console = Console()
     console.print(_table(board, picked, latency_ms, confidence))
+    if picked.ties:
+        console.print(_said_of_ties(picked))
     if picked.human:
         rival = picked.human.rival.trial
         name = f"{rival.design} (trial {rival.number}), the best human design within the budget"
         console.print(escape(f"Against {name}: {said_of(picked.human)}"))
     elif picked.chosen.trial.design:
-        console.print(escape(f"It is a human design ({picked.chosen.trial.design}): no searched network is better."))
+        beside = "is better" if picked.best.trial.design else "does more than tie with it"
+        console.print(escape(f"It is a human design ({picked.chosen.trial.design}): no searched network {beside}."))
     else:
         console.print("No human design meets the budget.")
     name, number = board.study.retimed_from or board.study.name, picked.chosen.trial.number
@@ -75,6 +84,8 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     from rich.markup import escape
     from rich.table import Table
 
+    from srnas.leaderboard.rank.paired import TIE_DB
+
     study = board.study
     asked = "" if confidence is None else f" with probability {confidence:g}"
     table = Table(
@@ -82,8 +93,9 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
         caption=(
             f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}', mean over trainings; bicubic "
             f"{study.bicubic_psnr_y_db:.2f} dB. behind: what the pick is better by, with the standard error over "
-            "photographs. ms: the fastest round, which decides; median: over rounds, with its 95 % interval. P: how "
-            "likely the fastest of as many rounds is within the budget."
+            f"photographs. tie: not told apart from the best PSNR, at most {TIE_DB:g} dB below it. ms: the fastest "
+            "round, which decides; median: over rounds, with its 95 % interval. P: how likely the fastest of as many "
+            "rounds is within the budget."
         ),
         title_justify="left",
         caption_justify="left",
@@ -93,10 +105,20 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     for head in ("PSNR-Y", "behind", "ms", "median", "P"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_row(*_cells(picked.chosen, ""), style="bold")
+    tied = {picked.best.trial.number, *(tie.rival.trial.number for tie in picked.ties)}
     for duel in picked.runners_up:
-        error = "" if duel.se_db is None else f"±{duel.se_db:.2f}"
-        table.add_row(*_cells(duel.rival, f"{duel.difference_db:.2f}{error}"))
+        error = "" if duel.difference.se_db is None else f"±{duel.difference.se_db:.2f}"
+        tie = "\n[dim]tie[/]" if picked.ties and duel.rival.trial.number in tied else ""
+        table.add_row(*_cells(duel.rival, f"{duel.difference.mean_db:.2f}{error}{tie}"))
     return table
+
+
+def _said_of_ties(picked: "Pick") -> str:
+    numbers = ", ".join(str(tie.rival.trial.number) for tie in picked.ties)
+    return (
+        f"Ties in PSNR with trial {picked.best.trial.number}, the best: {len(picked.ties)}, by trial {numbers}. "
+        "Of these the fastest is picked; of those as fast within 3 %, the simplest."
+    )
 
 
 def _cells(one: "Contender", behind: str) -> list[str]:
@@ -120,9 +142,10 @@ def _within(one: "Contender", row: Row) -> Row:
 def said_of(duel: "Duel") -> str:
     """Return a paired difference in words."""
     images = len(duel.rival.by_image_db)
-    error = "" if duel.se_db is None else f" ± {duel.se_db:.3f} (standard error over {images} photographs)"
-    interval = "" if not math.isfinite(duel.low_db) else f", 95 % interval {duel.low_db:+.3f} to {duel.high_db:+.3f}"
-    return f"{duel.difference_db:+.3f} dB{error}{interval}: {duel.verdict}."
+    found = duel.difference
+    error = "" if found.se_db is None else f" ± {found.se_db:.3f} (standard error over {images} photographs)"
+    interval = "" if not math.isfinite(found.low_db) else f", 95 % interval {found.low_db:+.3f} to {found.high_db:+.3f}"
+    return f"{found.mean_db:+.3f} dB{error}{interval}: {found.verdict}."
 
 
 def contender_row(one: "Contender") -> Row:
@@ -141,11 +164,12 @@ def contender_row(one: "Contender") -> Row:
 
 def duel_row(duel: "Duel") -> Row:
     """Return a network and what another is better by, as plain data."""
-    finite = math.isfinite(duel.low_db)
+    found = duel.difference
+    finite = math.isfinite(found.low_db)
     return contender_row(duel.rival) | {
-        "difference_db": duel.difference_db,
-        "difference_se_db": duel.se_db,
-        "difference_db_low": duel.low_db if finite else None,
-        "difference_db_high": duel.high_db if finite else None,
-        "verdict": duel.verdict,
+        "difference_db": found.mean_db,
+        "difference_se_db": found.se_db,
+        "difference_db_low": found.low_db if finite else None,
+        "difference_db_high": found.high_db if finite else None,
+        "verdict": found.verdict,
     }

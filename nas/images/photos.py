@@ -1,4 +1,4 @@
-"""Photographs as 8-bit RGB: the embedded default set, or any folder of images."""
+"""Photographs as 8-bit RGB: the embedded sets, or any folder of images."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,10 +17,19 @@ from srnas.search_space import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-# The colour photographs that come with scikit-image and scikit-learn. The two views of the motorcycle stay together.
-_EMBEDDED_TRAIN = ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle_right", "flower")
-_EMBEDDED_HELD_OUT = ("astronaut", "china")
-
+Part = Literal["train", "held-out", "held-out-before"]
+# Name, photographs and the side of the central crop of each embedded set; all of them come with the installed packages
+# of scikit-image and scikit-learn. The two views of the motorcycle stay together.
+_EMBEDDED: dict[Part, tuple[str, tuple[str, ...], int | None]] = {
+    "train": ("embedded-train", ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle_right", "flower"), None),
+    # Not held out are the moon, a retina and what microscopes saw: they order networks otherwise than photographs do.
+    "held-out": (
+        "embedded-crops",
+        ("astronaut", "china", "camera", "brick", "grass", "gravel", "coins", "page", "text", "hubble_deep_field"),
+        228,
+    ),
+    "held-out-before": ("embedded-held-out", ("astronaut", "china"), None),
+}
 
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # A small file may claim to be a huge image: beyond this, where Pillow warns, it is refused unread.
@@ -65,6 +74,11 @@ class PhotoSet:
             digest.update(photo.pixels.tobytes())
         return digest.hexdigest()[:12]
 
+    @property
+    def described(self) -> str:
+        """Name, fingerprint and number of photographs, as a study keeps them."""
+        return f"{self.name}@{self.fingerprint} ({len(self.photos)} photographs)"
+
     def at_least(self, side: int, what: str) -> "PhotoSet":
         """Return the photographs whose sides are all at least ``side`` pixels, with a note on the others.
 
@@ -85,8 +99,13 @@ class PhotoSet:
         return PhotoSet(self.name, kept, (*self.notes, note))
 
 
-def embedded_photos(part: Literal["train", "held-out"]) -> PhotoSet:
-    """Return the photographs bundled with scikit-image and scikit-learn, split by name."""
+def embedded_photos(part: Part) -> PhotoSet:
+    """Return photographs bundled with scikit-image and scikit-learn.
+
+    Args:
+        part: ``train``; ``held-out``, central crops of ten other photographs; or ``held-out-before``, the two whole
+            photographs by which studies of earlier versions judge.
+    """
     from skimage import data
     from sklearn.datasets import load_sample_image
 
@@ -97,10 +116,19 @@ def embedded_photos(part: Literal["train", "held-out"]) -> PhotoSet:
         "flower": lambda: load_sample_image("flower.jpg"),
         "china": lambda: load_sample_image("china.jpg"),
     }
-    names = _EMBEDDED_TRAIN if part == "train" else _EMBEDDED_HELD_OUT
+    set_name, names, side = _EMBEDDED[part]
     pixels = (loaders[name]() if name in loaders else getattr(data, name)() for name in names)
-    photos = (Photo(name, np.ascontiguousarray(p, dtype=np.uint8)) for name, p in zip(names, pixels, strict=True))
-    return PhotoSet(f"embedded-{part}", tuple(photos))
+    return PhotoSet(set_name, tuple(_embedded(name, p, side) for name, p in zip(names, pixels, strict=True)))
+
+
+def _embedded(name: str, pixels: Image, side: int | None) -> Photo:
+    """Return a gray or RGB picture as a photograph, or its central square of ``side`` pixels, or what it has of it."""
+    if side is not None:
+        top, left = (max(0, length - side) // 2 for length in pixels.shape[:2])
+        pixels = pixels[top : top + side, left : left + side]
+    gray = pixels.ndim == 2
+    rgb = np.stack([pixels] * 3, axis=-1) if gray else pixels
+    return Photo(name, np.ascontiguousarray(rgb, dtype=np.uint8), gray)
 
 
 def load_folder(folder: Path) -> PhotoSet:

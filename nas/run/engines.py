@@ -120,9 +120,7 @@ class LocalWorkers:
                 f"workers x threads <= {cores} cores must hold, but got workers={number} and "
                 f"threads={settings.threads}; start fewer."
             )
-        self._slots = [
-            _Slot(_command(request, settings, i), workspace.log(settings.name, i)) for i in range(number)
-        ]
+        self._slots = [_Slot(_command(request, settings, i), workspace.log(settings.name, i)) for i in range(number)]
 
     def __enter__(self) -> "LocalWorkers":
         for slot in self._slots:

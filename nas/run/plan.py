@@ -10,7 +10,7 @@ from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
-from srnas.nas.study.settings import StudySettings, check_front_dtype, digest
+from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
@@ -70,26 +70,23 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     check_front_dtype(target)
     find_runtime(target)
     space = SearchSpace.load(request.space, request.scale)
-    name = request.study or f"{space.name}-x{request.scale}"
-    workspace = Workspace(request.workspace)
+    workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)
     stored = StoredStudy.find(url, name)
     known = stored.snapshot() if stored else None
-    training = training_config(request, space, known.settings.training if known and known.settings else None)
+    begun = known.settings if known else None
+    training = training_config(request, space, begun.training if begun else None)
     timed_input = latency_input(space, request.latency_input)
-    photos = load_photos(request, space, training)
-    settings = study_settings(request, name, space, target.device, training, timed_input, photos)
-    if known is not None and known.settings is not None:
-        theirs = known.settings
-        settings.check_same(theirs.model_copy(update={"device": settings.device}) if as_worker else theirs)
+    photos = load_photos(request, space, training, begun)
+    settings = study_settings(request, space, target.device, training, timed_input, photos)
+    if begun is not None:
+        settings.check_same(begun.model_copy(update={"device": settings.device}) if as_worker else begun)
     else:
         check_feasible(settings, space)
     return Plan(request, workspace, space, settings, photos, url, known)
 
 
-def training_config(
-    request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None
-) -> TrainingConfig:
+def training_config(request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None) -> TrainingConfig:
     """Return the schedule: what was asked for, else that of the study, else the space's defaults.
 
     Args:
@@ -100,11 +97,10 @@ def training_config(
     Raises:
         InputError: If it is not valid, or the patch is too small for the blocks.
     """
-    defaults = known or space.defaults
-    given = {name: getattr(request, name) for name in ("patch", "batch", "iterations", "learning_rate")}
-    values = {name: getattr(defaults, name) if value is None else value for name, value in given.items()}
-    optimizer = known.optimizer if known else "muon"
-    config = parse(TrainingConfig, {**values, "optimizer": optimizer, "seed": request.seed}, "training")
+    names = ("patch", "batch", "iterations", "learning_rate")
+    defaults = known.model_dump() if known else {**space.defaults.model_dump(include=set(names)), "optimizer": "muon"}
+    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    config = parse(TrainingConfig, {**defaults, **given, "seed": request.seed}, "training")
     if config.patch < space.min_size:
         raise InputError(
             f"patch >= {space.min_size} must hold for the blocks of space '{space.name}', but got patch={config.patch}."
@@ -127,14 +123,37 @@ def latency_input(space: SearchSpace, given: tuple[int, int] | None) -> tuple[in
     return height, width
 
 
-def load_photos(request: SearchRequest, space: SearchSpace, training: TrainingConfig) -> tuple[PhotoSet, PhotoSet]:
+def study_name(request: SearchRequest, space: SearchSpace) -> str:
+    """Return the name that was given, else one of the space and the scale.
+
+    Raises:
+        InputError: If a study cannot be called so.
+    """
+    return check_name(request.study or f"{space.name}-x{request.scale}")
+
+
+def load_photos(
+    request: SearchRequest, space: SearchSpace, training: TrainingConfig, known: StudySettings | None = None
+) -> tuple[PhotoSet, PhotoSet]:
     """Return the photographs to train on and those held out.
+
+    Args:
+        request: What a user asks for.
+        space: Where candidates come from.
+        training: The schedule.
+        known: The settings of the study, if it has begun: one of an earlier version judges by the embedded photographs
+            of then.
 
     Raises:
         InputError: If there are none that are large enough.
     """
     train = load_folder(request.train) if request.train else embedded_photos("train")
-    validation = load_folder(request.validation) if request.validation else embedded_photos("held-out")
+    if request.validation:
+        validation = load_folder(request.validation)
+    else:
+        before = embedded_photos("held-out-before")
+        is_of_before = known is not None and known.validation == before.described
+        validation = before if is_of_before else embedded_photos("held-out")
     scale = request.scale
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
@@ -144,7 +163,6 @@ def load_photos(request: SearchRequest, space: SearchSpace, training: TrainingCo
 
 def study_settings(
     request: SearchRequest,
-    name: str,
     space: SearchSpace,
     device: torch.device,
     training: TrainingConfig,
@@ -156,10 +174,10 @@ def study_settings(
     Raises:
         InputError: If they are not valid.
     """
-    train, validation = (f"{p.name}@{p.fingerprint} ({len(p.photos)} photographs)" for p in photos)
+    train, validation = (p.described for p in photos)
     shared = {name: getattr(request, name) for name in StudyOptions.model_fields}
     resolved = {
-        "name": name,
+        "name": study_name(request, space),
         "space": space.name,
         "space_digest": digest(space),
         "train": train,

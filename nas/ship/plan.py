@@ -126,8 +126,7 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     train = make_pairs(photos, scale)
     for note in (*photos.notes, *said, *shared_with(train, sets)):
         on_note(note)
-    data = f"{photos.name}@{photos.fingerprint} ({len(photos.photos)} photographs)"
-    record = _record(request, architecture, config, sets, data=data, precision=precision)
+    record = _record(request, architecture, config, sets, data=photos.described, precision=precision)
     # What only the first process writes, only it computes.
     if team.leads:
         bicubic = {name: evaluate_bicubic(pairs, scale) for name, pairs in sets.items()}

@@ -49,11 +49,7 @@ class StudySettings(StudyOptions):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not _STUDY_NAME.fullmatch(name):
-            raise InputError(
-                f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'."
-            )
-        return name
+        return check_name(name)
 
     def flat(self) -> dict[str, Any]:
         """Return the settings by dotted name."""
@@ -86,6 +82,17 @@ class StudySettings(StudyOptions):
                 f"study '{self.name}' exists with other settings ({'; '.join(differing)}); "
                 "give the same settings to go on, or another --study."
             )
+
+
+def check_name(name: str) -> str:
+    """Return the name of a study.
+
+    Raises:
+        InputError: If a study cannot be called so.
+    """
+    if not _STUDY_NAME.fullmatch(name):
+        raise InputError(f"a study's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'.")
+    return name
 
 
 def check_front_dtype(target: Target) -> None:

@@ -39,9 +39,7 @@ class Muon(torch.optim.Optimizer):
     (https://kellerjordan.github.io/posts/muon).
     """
 
-    def __init__(
-        self, banks: list[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
-    ) -> None:
+    def __init__(self, banks: list[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95) -> None:
         super().__init__(banks, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()

@@ -13,23 +13,13 @@ from srnas.leaderboard.rank.confidence import (
     confidence_rows,
     front_probability,
     near_front,
-    paired_difference,
     seed_spread,
 )
 from srnas.leaderboard.rank.curve import hypervolume_curve, write_curve
-from srnas.leaderboard.show.table import board_table
+from srnas.leaderboard.show.table import board_summary, board_table
 from srnas.leaderboard.store.store import Store
 from srnas.profiling import Latency
 from srnas.search_space import InputError
-
-
-def test_the_paired_difference():
-    # Differences 1, 2, 3: mean 2, standard deviation 1, over the root of 3.
-    assert paired_difference([31, 33, 35], [30, 31, 32]) == pytest.approx((2, 1 / math.sqrt(3)))
-    with pytest.raises(InputError, match="two or more images, but got 1 and 1"):
-        paired_difference([1], [2])
-    with pytest.raises(InputError, match="but got 2 and 3"):
-        paired_difference([1, 2], [1, 2, 3])
 
 
 def test_the_spread_over_seeds():
@@ -164,6 +154,30 @@ def test_steps_along_the_front_are_paired_by_image():
     assert rows.loc[[0, 2], ["step_db", "step_se_db"]].isna().all(axis=None)
     again = confidence_rows([slow, fast], [replicate(1, (30.4, 32.4), images="ab")]).set_index("trial")
     assert again.loc[1, "step_db"] == pytest.approx(0.35)
+
+
+def test_a_step_of_a_single_photograph_has_no_standard_error():
+    rows = confidence_rows([trial(0, (30.0,), images="a"), trial(1, (30.2,), (2.0,), images="a")], [])
+    assert rows["step_db"].tolist()[1:] == pytest.approx([0.2])
+    assert rows["step_is_tie"].tolist()[1:] == [0.0]
+    assert rows["step_se_db"].isna().all()
+
+
+def test_steps_that_are_ties_are_said():
+    """One step is small and not told apart, one small and told apart, one large and not told apart."""
+    trials = [
+        trial(0, (30.0, 32.0, 34.0), (1.0,), images="abc"),
+        trial(1, (30.1, 31.98, 34.0), (2.0,), images="abc"),
+        trial(2, (30.13, 32.01, 34.04), (3.0,), images="abc"),
+        trial(3, (31.0, 31.9, 34.0), (4.0,), images="abc"),
+    ]
+    rows = confidence_rows(trials, []).set_index("trial")
+    assert rows["step_is_tie"].tolist()[1:] == [1.0, 0.0, 0.0]
+    assert math.isnan(rows.loc[0, "step_is_tie"])
+    said = "Ties in PSNR with the next faster member (not told apart, and a step of at most 0.05 dB): 1, by trial 1."
+    assert board_summary(rank_records(study(), trials)).endswith(said)
+    assert "Ties" not in board_summary(rank_records(study(), trials[2:]))
+    assert "Ties" not in board_summary(rank_records(study(), trials[:1]))
 
 
 def test_the_doubt_in_the_store_is_brought_up_to_date(workspace):

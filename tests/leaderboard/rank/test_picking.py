@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from srnas.leaderboard.rank.board import rank_records
 from srnas.leaderboard.rank.budget import meets, within_probability
 from srnas.leaderboard.rank.picking import pick
+from srnas.leaderboard.record.trials import Sizes
 from srnas.nas.study.options import Budgets
 from srnas.search_space import InputError
 
@@ -43,11 +44,10 @@ def test_the_human_design_is_paired_by_photograph():
     human = picked(TRIALS, 5.0).human
     assert human.rival.trial is HUMAN
     # Closed form: differences 1.0, 1.1, 0.9, of mean 1 and deviation 0.1; Student's t of 2 degrees is 4.3027.
-    assert human.difference_db == pytest.approx(1.0)
-    assert human.se_db == pytest.approx(0.1 / math.sqrt(3))
-    assert human.high_db - human.low_db == pytest.approx(2 * 4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
-    assert human.verdict == "better"
-    assert picked(TRIALS, 5.0).runners_up[0].verdict == "tie"
+    assert human.difference.mean_db == pytest.approx(1.0)
+    assert human.difference.se_db == pytest.approx(0.1 / math.sqrt(3))
+    assert human.difference.verdict == "better"
+    assert picked(TRIALS, 5.0).runners_up[0].difference.verdict == "undecided"
     assert picked(TRIALS, 2.5).human is None
     assert picked([GOOD, NEAR], 5.0).human is None
 
@@ -114,7 +114,76 @@ def test_what_a_search_keeps_is_never_refused(rounds, budget_ms):
 def test_a_single_photograph_gives_no_interval():
     first, second = trial(0, (31.0,), images="a"), trial(1, (30.0,), images="a")
     [duel] = picked([first, second], 5.0).runners_up
-    assert (duel.difference_db, duel.se_db, duel.verdict) == (1.0, None, "tie")
+    assert (duel.difference.mean_db, duel.difference.se_db, duel.difference.verdict) == (1.0, None, "undecided")
+
+
+def tied(number, psnr, ms, params=100, macs=100, **changes):
+    """Return a trial of three photographs; ``psnr`` is what each differs by from 32 dB."""
+    sizes = Sizes(input_shape=(1, 3, 8, 8), params=params, macs=macs, other_ops=0, activations=1)
+    made = trial(number, tuple(32.0 + db for db in psnr), (ms,), images="abc")
+    return made.model_copy(update={"sizes": sizes, **changes})
+
+
+BEST = tied(0, (0.0, 0.0, 0.0), 4.0)
+TIE = tied(1, (-0.06, 0.02, -0.02), 3.0)
+
+
+def test_of_ties_the_fastest_is_chosen():
+    found = picked([BEST, TIE, HUMAN], 5.0)
+    assert (found.chosen.trial, found.best.trial) == (TIE, BEST)
+    assert [tie.rival.trial for tie in found.ties] == [TIE]
+    assert [duel.rival.trial for duel in found.runners_up] == [BEST, HUMAN]
+    assert found.runners_up[0].difference.mean_db == pytest.approx(-0.02)
+    assert found.human.rival.trial is HUMAN
+    slower = tied(1, (-0.06, 0.02, -0.02), 4.5)
+    found = picked([BEST, slower], 5.0)
+    assert found.chosen.trial is found.best.trial is BEST
+    assert [tie.rival.trial for tie in found.ties] == [slower]
+
+
+def test_what_is_told_apart_or_large_is_no_tie():
+    sure = tied(1, (-0.05, -0.051, -0.049), 3.0)
+    wide = tied(2, (-3.0, 1.0, 0.5), 2.0)
+    found = picked([BEST, sure, wide], 5.0)
+    assert (found.chosen.trial, found.ties) == (BEST, ())
+    assert [duel.difference.verdict for duel in found.runners_up] == ["better", "undecided"]
+
+
+def test_a_tie_of_a_tie_is_none():
+    """The third ties with the second, but is more than 0.05 dB below the best."""
+    third = tied(2, (-0.11, 0.0, -0.06), 2.0)
+    assert picked([TIE, third], 5.0).chosen.trial is third
+    found = picked([BEST, TIE, third], 5.0)
+    assert (found.chosen.trial, [tie.rival.trial for tie in found.ties]) == (TIE, [TIE])
+
+
+def test_of_a_single_photograph_only_small_differences_tie():
+    first, near, far = (trial(i, (31.0 - db,), (4.0 - i,), images="a") for i, db in enumerate((0.0, 0.04, 0.06)))
+    found = picked([first, near, far], 5.0)
+    assert (found.chosen.trial, [tie.rival.trial for tie in found.ties]) == (near, [near])
+
+
+def test_of_equally_fast_ties_the_simplest_is_chosen():
+    fastest = tied(2, (0.01, -0.05, 0.0), 2.95)
+    assert picked([BEST, TIE, fastest], 5.0).chosen.trial is fastest
+    simpler = tied(1, (-0.06, 0.02, -0.02), 3.0, params=99, macs=200)
+    assert picked([BEST, simpler, fastest], 5.0).chosen.trial is simpler
+    lighter = tied(1, (-0.06, 0.02, -0.02), 3.0, macs=99)
+    assert picked([BEST, lighter, fastest], 5.0).chosen.trial is lighter
+    # More than 3 % slower than the fastest: not equally fast.
+    slower = tied(1, (-0.06, 0.02, -0.02), 3.1, params=1)
+    assert picked([BEST, slower, fastest], 5.0).chosen.trial is fastest
+    uncounted = TIE.model_copy(update={"sizes": None})
+    assert picked([BEST, uncounted, fastest], 5.0).chosen.trial is fastest
+
+
+def test_every_tie_is_named_beyond_the_runners_up():
+    many = [tied(number, (-0.06, 0.02, -0.02 - number / 1000), 4.0 + number / 10) for number in range(1, 7)]
+    far = [tied(number, (-1.0, -1.0, -1.0), 1.0) for number in range(7, 12)]
+    found = picked([BEST, *many, *far], 5.0)
+    assert [tie.rival.trial.number for tie in found.ties] == [1, 2, 3, 4, 5, 6]
+    assert [duel.rival.trial.number for duel in found.runners_up] == [1, 2, 3, 4, 5, 6]
+    assert [duel.rival.trial.number for duel in picked([BEST, *far], 5.0).runners_up] == [7, 8, 9]
 
 
 @pytest.mark.parametrize(

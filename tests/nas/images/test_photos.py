@@ -37,7 +37,7 @@ def exif(orientation):
 
 @pytest.fixture(scope="module")
 def embedded():
-    return {part: embedded_photos(part) for part in ("train", "held-out")}
+    return {part: embedded_photos(part) for part in ("train", "held-out", "held-out-before")}
 
 
 def test_embedded_photographs(embedded):
@@ -52,30 +52,52 @@ def test_embedded_photographs(embedded):
             "motorcycle_right": (500, 741, 3),
             "flower": (427, 640, 3),
         },
-        "held-out": {"astronaut": (512, 512, 3), "china": (427, 640, 3)},
+        "held-out": {
+            "astronaut": (228, 228, 3),
+            "china": (228, 228, 3),
+            "camera": (228, 228, 3),
+            "brick": (228, 228, 3),
+            "grass": (228, 228, 3),
+            "gravel": (228, 228, 3),
+            "coins": (228, 228, 3),
+            "page": (191, 228, 3),
+            "text": (172, 228, 3),
+            "hubble_deep_field": (228, 228, 3),
+        },
+        "held-out-before": {"astronaut": (512, 512, 3), "china": (427, 640, 3)},
     }
-    for part, photos in embedded.items():
-        assert photos.name == f"embedded-{part}"
+    assert [photos.name for photos in embedded.values()] == ["embedded-train", "embedded-crops", "embedded-held-out"]
+    for photos in embedded.values():
         assert photos.notes == ()
         for photo in photos.photos:
             assert photo.pixels.dtype == np.uint8
-            assert not photo.gray
+            assert photo.gray == (photo.pixels == photo.pixels[..., :1]).all()
             assert photo.pixels.std() > 10
 
 
+def test_held_out_are_central_crops(embedded):
+    photo = embedded["held-out"].photos[0]
+    whole = embedded["held-out-before"].photos[0]
+    assert photo.name == whole.name == "astronaut"
+    np.testing.assert_array_equal(photo.pixels, whole.pixels[142:370, 142:370])
+
+
+def test_judging_takes_no_more_pixels_than_before(embedded):
+    pixels = {part: sum(photo.pixels[..., 0].size for photo in photos.photos) for part, photos in embedded.items()}
+    assert pixels["held-out"] <= pixels["held-out-before"]
+
+
 def test_embedded_parts_share_no_photograph(embedded):
-    names, pixels = (
-        [{read(photo) for photo in photos.photos} for photos in embedded.values()]
-        for read in (lambda photo: photo.name, lambda photo: photo.pixels.tobytes())
-    )
-    assert names[0].isdisjoint(names[1])
-    assert pixels[0].isdisjoint(pixels[1])
+    names = {part: {photo.name for photo in photos.photos} for part, photos in embedded.items()}
+    assert names["train"].isdisjoint(names["held-out"] | names["held-out-before"])
+    assert len(names["held-out"]) == len({photo.pixels.tobytes() for photo in embedded["held-out"].photos}) == 10
 
 
-def test_fingerprint_of_the_embedded_photographs_is_stable(embedded):
-    for part in ("train", "held-out"):
-        assert embedded_photos(part).fingerprint == embedded[part].fingerprint
-    assert embedded["train"].fingerprint != embedded["held-out"].fingerprint
+def test_fingerprints_of_the_embedded_photographs_are_stable(embedded):
+    assert all(embedded_photos(part).fingerprint == photos.fingerprint for part, photos in embedded.items())
+    assert len({photos.fingerprint for photos in embedded.values()}) == 3
+    held_out = embedded["held-out"]
+    assert held_out.described == f"embedded-crops@{held_out.fingerprint} (10 photographs)"
 
 
 def test_fingerprint_changes_with_any_pixel_name_shape_and_kind():

@@ -24,7 +24,7 @@ def test_a_folder_with_an_equals_sign(tmp_path, held_out_folder):
 
 
 def test_without_any_the_embedded_photographs():
-    assert {name: len(pairs) for name, pairs in load_sets([], 4, 1)[0].items()} == {"embedded-held-out": 2}
+    assert {name: len(pairs) for name, pairs in load_sets([], 4, 1)[0].items()} == {"embedded-crops": 10}
 
 
 def test_lr_images_beside_hr_are_used_and_gray_photographs_are_judged_as_rgb(tmp_path):
