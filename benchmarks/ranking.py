@@ -6,8 +6,9 @@ at equal latency (pairs within 15 %, PSNR beside its trend over latency) of each
 optimiser, with its 95 % bootstrap interval over networks, and what the longest gains over it on average: an attention
 block that a short schedule under-rates gains more than a plain chain.
 
-Every training is kept in ``--records`` when it is done, and one that was interrupted goes on; the same command again
-trains what is missing. On one core 40 networks of ``tiny`` take hours at 4,000 iterations.
+Every training is kept in ``--records`` when it is done, and one that was interrupted goes on; the same command again,
+or in another process at the same time, trains what is missing. On one core 40 networks of ``tiny`` take about three
+hours at 4,000 iterations.
 
     python benchmarks/ranking.py --records ranking.jsonl [--networks 40] [--lengths 400,4000] [--optimizers muon,adamw]
         [--space tiny] [--train FOLDER] [--val FOLDER] [--designs]
@@ -18,9 +19,12 @@ import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import Progress
@@ -102,14 +106,42 @@ def time(networks: dict[str, Architecture], shape: tuple[int, int, int, int], pa
     return known
 
 
-def trained(
-    architecture: Architecture, config: TrainingConfig, pairs: tuple[Sequence[Pair], Sequence[Pair]], saved: Path
-) -> tuple[tuple[float, ...], float]:
-    """Train a network to the end, and return the PSNR of each held-out photograph and the seconds in steps."""
-    patches = PatchSampler(pairs[0], architecture.scale, config.patch, _CPU)
-    network, train_s = train(build_seeded(architecture, config.seed), patches, config, Compute(_CPU), saved=saved)
-    saved.unlink(missing_ok=True)
-    return evaluate(network, pairs[1], architecture.scale, _CPU, with_ssim=False).psnr_y_db, train_s
+@dataclass(frozen=True)
+class Job:
+    """A network to be trained on one schedule."""
+
+    name: str
+    architecture: Architecture
+    fastest_ms: float
+    config: TrainingConfig
+
+    def run(self, records: Path, pairs: tuple[Sequence[Pair], Sequence[Pair]]) -> None:
+        """Train the network and keep the result, unless it is there or another process is at it."""
+        what = (self.architecture.key, self.config.optimizer, self.config.iterations)
+        saved = records.with_suffix(f".{'-'.join(map(str, what))}")
+        with suppress(Timeout), FileLock(f"{saved}.lock", timeout=0):
+            if what in {(one.architecture.key, one.optimizer, one.iterations) for one in load(records)}:
+                return
+            psnr, train_s = self._train(pairs, saved)
+            result = Trained(
+                name=self.name,
+                architecture=self.architecture,
+                fastest_ms=self.fastest_ms,
+                optimizer=self.config.optimizer,
+                iterations=self.config.iterations,
+                psnr_y_db=psnr,
+                train_s=train_s,
+            )
+            with records.open("a") as file:
+                file.write(result.model_dump_json() + "\n")
+            saved.unlink(missing_ok=True)
+
+    def _train(self, pairs: tuple[Sequence[Pair], Sequence[Pair]], saved: Path) -> tuple[tuple[float, ...], float]:
+        scale = self.architecture.scale
+        patches = PatchSampler(pairs[0], scale, self.config.patch, _CPU)
+        network = build_seeded(self.architecture, self.config.seed)
+        average, train_s = train(network, patches, self.config, Compute(_CPU), saved=saved)
+        return evaluate(average, pairs[1], scale, _CPU, with_ssim=False).psnr_y_db, train_s
 
 
 def load(path: Path) -> list[Trained]:
@@ -142,7 +174,7 @@ def rows_of(known: Sequence[Trained]) -> Iterator[list[str]]:
                 {numbers[key]: ends[key] for key in both},
                 {numbers[key]: latency[key] for key in both},
             )
-            row += [f"{one.tau:+.2f} ({one.low:+.2f} to {one.high:+.2f})" for one in found] or [""]
+            row += [f"{one.tau:.2f} ({one.low:.2f} to {one.high:.2f})" for one in found] or [""]
             yield [*row, f"{statistics.fmean(one.train_s for one in at):.1f}"]
 
 
@@ -178,44 +210,20 @@ def main() -> None:
     latency = time(networks, (1, 3, *latency_input(space, None)), given.records.with_suffix(".ms.json"))
     lengths, optimizers = [int(text) for text in given.lengths.split(",")], given.optimizers.split(",")
     jobs = [(name, o, n) for name in networks for o in optimizers for n in lengths]
-    done = {(one.architecture.key, one.optimizer, one.iterations) for one in load(given.records)}
     with Progress(console=console, transient=True) as bars:
         task = bars.add_task("training", total=len(jobs))
         for name, optimizer, iterations in jobs:
-            architecture = networks[name]
             bars.update(task, description=f"{name[:40]} {optimizer} {iterations:,}")
-            if (architecture.key, optimizer, iterations) not in done:
-                config = base.model_copy(update={"optimizer": optimizer, "iterations": iterations})
-                saved = given.records.with_suffix(f".{architecture.key}-{optimizer}-{iterations}")
-                psnr, train_s = trained(architecture, config, (train_pairs, held_out), saved)
-                result = Trained(
-                    name=name,
-                    architecture=architecture,
-                    fastest_ms=latency[architecture.key],
-                    optimizer=optimizer,
-                    iterations=iterations,
-                    psnr_y_db=psnr,
-                    train_s=train_s,
-                )
-                with given.records.open("a") as file:
-                    file.write(result.model_dump_json() + "\n")
+            config = base.model_copy(update={"optimizer": optimizer, "iterations": iterations})
+            job = Job(name, networks[name], latency[networks[name].key], config)
+            job.run(given.records, (train_pairs, held_out))
             bars.advance(task)
     shown = {architecture.key for architecture in networks.values()}
-    table = Table(
-        title=f"{len(shown)} networks of '{space.name}', {sum(map(is_attentive, networks.values()))} of them with attention in most positions"
-    )
-    heads = (
-        "optimizer",
-        "iterations",
-        "networks",
-        "PSNR-Y",
-        "attention gains",
-        "others gain",
-        "tau with the longest",
-        "s each",
-    )
+    attentive = sum(map(is_attentive, networks.values()))
+    table = Table(title=f"{len(shown)} networks of '{space.name}', {attentive} with attention in most positions")
+    heads = ("by", "steps", "nets", "PSNR-Y", "gain, attention", "gain, others", "tau (95 %)", "s each")
     for head in heads:
-        table.add_column(head, justify="left" if head == "optimizer" else "right")
+        table.add_column(head, justify="left" if head == "by" else "right")
     for row in rows_of([one for one in load(given.records) if one.architecture.key in shown]):
         table.add_row(*row)
     console.print(table)

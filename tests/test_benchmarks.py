@@ -62,6 +62,14 @@ def rungs(tmp_path, _):
     return "--curves", tmp_path / "curves.json", "--networks", 16, "--iterations", 10, "--orders", 2
 
 
+def ranking(tmp_path, held_out_folder):
+    """Two networks of a space of one block of each kind."""
+    space = tmp_path / "tiny.toml"
+    space.write_text('channels = [6]\npositions = 2\ntrunk = ["none", "conv"]\nattention = ["none", "pa"]\n')
+    photos = ("--train", held_out_folder, "--val", held_out_folder, "--patch", 8, "--batch", 1)
+    return "--records", tmp_path / "ranking.jsonl", "--space", space, "--networks", 2, "--lengths", "2,4", *photos
+
+
 def search(tmp_path, held_out_folder):
     """A search of one trial that has time to end."""
     tiny = tmp_path / "tiny.toml"
@@ -98,6 +106,13 @@ SMOKE = {
             f"srnas leaderboard: {FIGURE} s",
             f"interactive after {FIGURE} s",
             f"sorting: median {FIGURE} ms",
+        ],
+    ),
+    "ranking.py": (
+        ranking,
+        [
+            "by .* steps .* nets .* PSNR-Y",
+            *(rf"{by} .* {steps} .* 2 .* {FIGURE} " for by in ("muon", "adamw") for steps in (2, 4)),
         ],
     ),
     "repeatability.py": ("--smoke --side 8", ["CV +relative CV +tau", *2 * [rf"mean of 100 calls( +{FIGURE}%?){{4}}"]]),

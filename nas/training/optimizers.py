@@ -1,8 +1,9 @@
 """What moves the weights: Muon the convolutions of the body, AdamW all else.
 
-Muon's step has one spectral norm whatever the width, the depth or the kernel of a convolution, so that one rate serves
-a plain chain and a chain of attention blocks. AdamW's does not: its best rate falls with the width, and a study at one
-rate learns whom the rate suits (``docs/measurements.md``, "A ranking that holds").
+Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate serves narrow and
+wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a study at
+one rate learns whom the rate suits. What is left is the depth: blocks in a row move the output together, so that the
+rate falls with their number (``docs/measurements.md``, "A ranking that holds").
 """
 
 from collections import defaultdict
@@ -12,11 +13,12 @@ import torch
 from torch import nn
 
 from srnas.nas.training.schedule import TrainingConfig
+from srnas.search_space import Network
 
 # Stem and tail meet pictures, whose values no width changes.
 _OUTER = ("stem", "tail")
-# Muon's rate as a multiple of AdamW's.
-_HIDDEN = 5.0
+# Muon's rate as a multiple of AdamW's, for a body of so many blocks; that of fewer is greater by a share at most.
+_HIDDEN, _BLOCKS, _MOST = 5.0, 6, 1.5
 # Coefficients of the quintic Newton-Schulz iteration: five of them bring singular values near 1.
 # source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -89,6 +91,18 @@ def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
     ]
 
 
+def hidden_rate(learning_rate: float, blocks: int) -> float:
+    """Return Muon's rate for a body of so many trunks and attention blocks, beside AdamW's ``learning_rate``."""
+    return _HIDDEN * learning_rate * min(_MOST, _BLOCKS / max(1, blocks))
+
+
+def count_blocks(network: nn.Module) -> int:
+    """Return the number of trunks and attention blocks of a network; a module of another kind counts as one."""
+    if not isinstance(network, Network):
+        return 1
+    return sum(len(position.choices) for position in network.architecture.positions)
+
+
 def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
     """Return what trains a network, by the name under which it is saved; the rates are the peaks of the schedule."""
     banks = hidden_banks(network) if config.optimizer == "muon" else []
@@ -99,5 +113,5 @@ def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, tor
     if rest:
         made["optimizer"] = torch.optim.AdamW(rest, lr=rate, weight_decay=decay, fused=True)
     if banks:
-        made["muon"] = Muon(banks, lr=_HIDDEN * rate, weight_decay=decay)
+        made["muon"] = Muon(banks, hidden_rate(rate, count_blocks(network)), decay)
     return made

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.nas.training.optimizers import Muon, hidden_banks, make_optimizers, orthogonalised
+from srnas.nas.training.optimizers import (
+    Muon,
+    count_blocks,
+    hidden_banks,
+    hidden_rate,
+    make_optimizers,
+    orthogonalised,
+)
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import Architecture, Network, Position
 
@@ -94,10 +101,25 @@ def test_convolutions_of_the_body_are_muons_and_all_else_is_adamws():
 
 def test_every_parameter_has_one_optimizer_and_its_rate():
     made = make_optimizers(network(), CONFIG)
-    assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {"optimizer": 4e-3, "muon": 5 * 4e-3}
+    assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {
+        "optimizer": 4e-3,
+        "muon": 5 * 4e-3,
+    }  # Six blocks.
     assert {o.param_groups[0]["weight_decay"] for o in made.values()} == {0.1}
     owned = [id(p) for o in made.values() for group in o.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned)) == len(list(network().parameters()))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "factor"), [(1, 7.5), (3, 7.5), (4, 7.5), (5, 6.0), (6, 5.0), (12, 2.5), (24, 1.25)]
+)
+def test_the_rate_falls_with_the_number_of_blocks(blocks, factor):
+    assert hidden_rate(4e-3, blocks) == pytest.approx(factor * 4e-3)
+
+
+def test_trunks_and_attention_blocks_are_counted():
+    assert count_blocks(network()) == 6
+    assert count_blocks(nn.Conv2d(3, 3, 1)) == 1
 
 
 def test_what_has_no_hidden_convolution_has_one_optimizer():
