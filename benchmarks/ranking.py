@@ -38,7 +38,7 @@ from srnas.nas.judging.accounts import account
 from srnas.nas.run.plan import latency_input, load_photos, training_config
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.training.loop import Compute, build_seeded, train
-from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.profiling import Target, measure_latency
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
@@ -214,7 +214,11 @@ def main() -> None:
         task = bars.add_task("training", total=len(jobs))
         for name, optimizer, iterations in jobs:
             bars.update(task, description=f"{name[:40]} {optimizer} {iterations:,}")
-            config = base.model_copy(update={"optimizer": optimizer, "iterations": iterations})
+            # AdamW had one rate for every length.
+            suits = scaled_rate(iterations, base.learning_rate, base.iterations)
+            rate = suits if optimizer == "muon" else base.learning_rate
+            changes = {"optimizer": optimizer, "iterations": iterations, "learning_rate": rate}
+            config = base.model_copy(update=changes)
             job = Job(name, networks[name], latency[networks[name].key], config)
             job.run(given.records, (train_pairs, held_out))
             bars.advance(task)

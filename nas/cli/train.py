@@ -32,7 +32,10 @@ def train(
     scale: Scale = None,
     batch: Annotated[int, typer.Option(help="Patches per training step, over all processes.")] = 32,
     patch: Annotated[int, typer.Option(help="Training patch in low-resolution pixels.")] = 48,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak of AdamW's learning rate; Muon's follows from it \\[default: by --iterations]."),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(help="Iterations between validations \\[default: a twentieth of all].")
     ] = None,

@@ -14,7 +14,7 @@ from srnas.nas.study.settings import StudySettings, check_front_dtype, check_nam
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
-from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import (
     Target,
@@ -100,6 +100,10 @@ def training_config(request: SearchRequest, space: SearchSpace, known: TrainingC
     names = ("patch", "batch", "iterations", "learning_rate")
     defaults = known.model_dump() if known else {**space.defaults.model_dump(include=set(names)), "optimizer": "muon"}
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    # A length that cannot be is refused below.
+    if not known and given.get("iterations", 0) > 0:
+        length = given["iterations"]
+        defaults["learning_rate"] = scaled_rate(length, defaults["learning_rate"], defaults["iterations"])
     config = parse(TrainingConfig, {**defaults, **given, "seed": request.seed}, "training")
     if config.patch < space.min_size:
         raise InputError(

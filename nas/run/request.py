@@ -80,7 +80,9 @@ class SearchRequest(StudyOptions):
     patch: int | None = option(None, "Training patch in low-resolution pixels [default: by space].", "Training")
     batch: int | None = option(None, "Patches per training step [default: by space].", "Training")
     iterations: int | None = option(None, "Training steps per candidate [default: by space].", "Training")
-    learning_rate: float | None = option(None, "Peak of the learning rate [default: by space].", "Training")
+    learning_rate: float | None = option(
+        None, "Peak of AdamW's learning rate; Muon's follows from it [default: by space and length].", "Training"
+    )
     device: str = option("auto", "What trains and is timed: auto, cpu or cuda[:N].", "Timing")
     latency_input: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = option(
         None, "WxH of the low-resolution input that is timed [default: by space].", "Timing"

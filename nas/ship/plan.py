@@ -17,7 +17,7 @@ from srnas.nas.images.photos import embedded_photos, load_folder
 from srnas.nas.images.validation_sets import load_sets, shared_with
 from srnas.nas.run.publishing import ask_briefly
 from srnas.nas.training.loop import build_seeded
-from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.training.team import Team
 from srnas.nas.workspace.finals import FinalFolder
 from srnas.nas.workspace.sources import find_architecture, find_judged
@@ -45,7 +45,7 @@ class FinalRequest:
         validation: Sets as ``NAME=FOLDER`` or ``FOLDER``; without any the embedded held-out photographs.
         batch: Patches per step, over all processes.
         patch: Side of an LR patch in pixels.
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule for AdamW; ``None`` takes what suits the length.
         validate_every: Iterations between validations; ``None`` validates twenty times.
         checkpoint: Weights to start from.
         seed: Seed of weights and patches.
@@ -62,7 +62,7 @@ class FinalRequest:
     validation: tuple[str, ...] = ()
     batch: int = 32
     patch: int = 48
-    learning_rate: float = 5e-4
+    learning_rate: float | None = None
     validate_every: int | None = None
     checkpoint: Path | None = None
     seed: int = 0
@@ -165,6 +165,8 @@ def _record(
 def _schedule(request: FinalRequest, architecture: Architecture) -> TrainingConfig:
     names = ("iterations", "patch", "batch", "learning_rate", "seed")
     given: dict[str, Any] = {name: getattr(request, name) for name in names}
+    if request.learning_rate is None:
+        given["learning_rate"] = scaled_rate(max(1, request.iterations))
     config = parse(TrainingConfig, {**given, "optimizer": "muon"}, "training")
     every = request.validate_every
     if every is None:
