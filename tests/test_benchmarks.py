@@ -79,6 +79,15 @@ def search(tmp_path, held_out_folder):
     return "--seconds", 200, "--seeds", 1, "--trials", 1, "--samplers", "random", "--", *photos, *sizes
 
 
+def throughput(tmp_path, held_out_folder):
+    """Two searches of one trial."""
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text('channels = [6]\npositions = 1\ntrunk = ["conv"]\nattention = ["none"]\n')
+    sizes = "--device cpu --patch 8 --batch 1 --iterations 2 --latency-input 16x16"
+    photos = f"--space {tiny} --train {held_out_folder} --val {held_out_folder} {sizes}"
+    return "--trials", 1, "--rounds", 1, "--workers", 1, "--options", photos
+
+
 def exit_code(path):
     """Run a program in this process."""
     try:
@@ -122,6 +131,14 @@ SMOKE = {
         ["variant .* sampler .* 25", rf"smooth .* random .* {FIGURE} \({FIGURE}\)"],
     ),
     "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
+    "throughput.py": (
+        throughput,
+        [
+            "workers .* candidates/h",
+            *(rf"{name} .* 1 .* {FIGURE}%" for name in ("baseline", "ours")),
+            f"ours/baseline {FIGURE}",
+        ],
+    ),
     "training.py": (
         "--rounds 1 --steps 1",
         [rf"{name} +{FIGURE} " for name in ("ours", "limit", "baseline", "ours/limit", "ours/baseline")],
