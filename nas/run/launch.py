@@ -21,7 +21,7 @@ def search(*, observer: Observer | None = None, **options: Any) -> Outcome:
     """Run a search, or go on with one, as ``srnas search`` does.
 
     Args:
-        observer: Told of every stage; by default nobody is.
+        observer: Told of every stage; by default nobody is. What several workers do is told by their records only.
         **options: Those of the command, with underscores: ``space``, ``trials``, ``max_latency_ms``, ``workspace``, ...
 
     Returns:
