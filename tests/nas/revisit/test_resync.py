@@ -17,7 +17,7 @@ from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 
 NAME = "small-x2"
-NOTHING = {"partial": 0, "written": 0, "replicates": 0, "confidence": 0, "members": 0, "files": 0}
+NOTHING = {"partial": 0, "written": 0, "timings": 0, "replicates": 0, "confidence": 0, "members": 0, "files": 0}
 
 
 @pytest.fixture

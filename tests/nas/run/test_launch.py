@@ -92,7 +92,8 @@ def test_a_study_from_nothing_to_a_front(request_):
     first = judged[0]
     assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
     assert first.latency.fastest_ms > 0
-    assert len(first.latency.rounds_ms) == 12  # The least of the protocol: what is measured here is brief.
+    assert len(first.latency.rounds_ms) == 6  # A candidate is timed briefly, and once more with the front.
+    assert all(one.timed_together_ms for one in outcome.members)
     assert sum(counts.macs for counts in first.sizes_by_block.values()) == first.sizes.macs
     assert first.peak_memory_mib > 0
     assert [rung.iteration for rung in first.rungs] == [4, 12]
