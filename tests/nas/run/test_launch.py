@@ -19,6 +19,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.judging.candidate import CandidateTraining
+from srnas.nas.judging.judge import Judge
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.launch import launch
 from srnas.nas.study.options import Budgets
@@ -127,6 +128,31 @@ def test_a_complete_study_is_not_run_again_and_can_be_extended(request_, launche
     assert len(witness.records) == 2
     assert records(request)[:3] == before
     assert len({record.architecture.key for record in records(request)}) == 5
+
+
+def test_an_end_that_was_interrupted_is_made_up_for(request_, monkeypatch):
+    request = request_.changed(trials=2)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Judge, "time_together", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            launch(request, Observer())
+    board = load_board(Workspace(request.workspace))
+    assert board.front["timed_together_ms"].isna().all()
+    witness = Witness()
+    outcome = launch(request, witness)
+    assert outcome.anew
+    assert witness.records == []
+    assert any(note.startswith("timing the front of ") for note in witness.notes)
+    before, now = (board.rows.set_index("trial") for board in (board, load_board(Workspace(request.workspace))))
+    for record in outcome.members:
+        row = now.loc[record.number]
+        assert row["timed_together_ms"] == record.timed_together_ms
+        assert row["latency_fastest_ms"] == record.latency.fastest_ms != before.loc[record.number, "latency_fastest_ms"]
+    assert not launch(request, Observer()).anew
 
 
 def test_other_settings_are_refused_and_listed(request_, launched):
