@@ -89,7 +89,8 @@ def frame_of(rows: Iterable[TrialRow]) -> pd.DataFrame:
         return frame
     unknown = [key for key in (*DOUBT, "run_id") if frame[key].isna().all()]
     # A column of nothing but None would hold objects, and whole numbers beside None fractions.
-    numbers = {c.key: "float64" for c in COLUMNS if c.digits and c.key in frame} | {"num_seeds": "Int64"}
+    whole = dict.fromkeys(("num_seeds", "timed_together_ms"), "Int64")
+    numbers = {c.key: "float64" for c in COLUMNS if c.digits and c.key in frame} | whole
     return frame.astype(numbers).drop(columns=unknown)
 
 

@@ -56,17 +56,18 @@ def seed_spread(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) 
     return SeedSpread(math.sqrt(squares / (trainings - len(groups))), len(groups), trainings)
 
 
-def near_front(records: Sequence[TrialRecord], margin_db: float) -> list[TrialRecord]:
-    """Return the trials worth replicating, by rising latency.
+def near_front(records: Sequence[TrialRecord], margin_db: float, margin_share: float = 0.0) -> list[TrialRecord]:
+    """Return the front and its neighbours, by rising latency.
 
-    These are the front, and what is at most ``margin_db`` below the best PSNR of those that are no slower.
+    A neighbour would be on the front with ``margin_db`` more PSNR and a latency that is less by ``margin_share`` of it.
     """
     # The number decides between equals, as records have no order.
     done = sorted((r.point[1], r.number, r.point[0], r) for r in records if r.point)
     fronts = non_dominated([(psnr, latency) for latency, _, psnr, _ in done])
     near: list[TrialRecord] = []
     for (latency, _, psnr, record), on_front in zip(done, fronts, strict=True):
-        best = max(rival for other, _, rival, _ in done if other <= latency)
+        faster = (rival for other, _, rival, _ in done if other <= latency * (1 - margin_share))
+        best = max(faster, default=-math.inf)
         if on_front or psnr >= best - margin_db:
             near.append(record)
     return near

@@ -78,8 +78,13 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
+def front_numbers(records: Sequence[TrialRecord]) -> set[int]:
+    """Return the numbers of the trials on the front."""
+    ranked = [(record.number, record.point) for record in records if record.point]
+    front = non_dominated([point for _, point in ranked])
+    return {number for (number, _), kept in zip(ranked, front, strict=True) if kept}
+
+
 def is_on_front(record: TrialRecord, records: Sequence[TrialRecord]) -> bool:
     """Return whether a record is on the front of all."""
-    ranked = [other for other in records if other.point]
-    front = non_dominated([other.point for other in ranked if other.point])
-    return any(kept and other.number == record.number for other, kept in zip(ranked, front, strict=True))
+    return record.number in front_numbers(records)

@@ -133,6 +133,10 @@ COLUMNS = (
         compared=True, on_page=True, metric="peak_memory_mib",
     ),
     _count("max_abs_difference", "largest difference of an output value to eager float32", ""),
+    Column(
+        "timed_together_ms", "Unix time of the run that timed the front together", "ms", digits=0,
+        metric="timed_together_ms",
+    ),
     Column("train_s", "time spent in training steps", "s", digits=1, compared=True, on_page=True, metric="train_s"),
     Column("started_ms", "Unix time of its start", "ms", digits=0),
     Column("ended_ms", "Unix time of its end", "ms", digits=0),

@@ -48,6 +48,7 @@ class TrialRow:
     bytes_moved_g: float | None = None
     peak_memory_mib: float | None = None
     max_abs_difference: float | None = None
+    timed_together_ms: int | None = None
     train_s: float | None = None
     started_ms: int = 0
     ended_ms: int | None = None
@@ -76,6 +77,7 @@ class TrialRow:
             protocol=trial.protocol,
             peak_memory_mib=trial.peak_memory_mib,
             max_abs_difference=trial.max_abs_difference,
+            timed_together_ms=trial.timed_together_ms,
             train_s=trial.train_s,
             started_ms=trial.started_ms,
             ended_ms=trial.ended_ms,

@@ -80,6 +80,8 @@ class TrialRecord(Record):
         peak_memory_mib: Peak memory of a forward pass in MiB beyond what was resident, where it is known.
         max_abs_difference: Largest difference of an output value in the runtime to eager float32, where it is finite.
         preflight: State of device and machine before the measurement.
+        timed_together_ms: Unix time in milliseconds of the run in which the front was timed together, if the latency
+            comes from that; ``None`` of a network that was timed by itself.
         rungs: PSNR-Y during training.
         quality: Scores on the held-out set, once it is trained.
         train_s: Seconds spent in training steps.
@@ -107,6 +109,7 @@ class TrialRecord(Record):
     peak_memory_mib: float | None = None
     max_abs_difference: float | None = None
     preflight: dict[str, Any] = Field(default_factory=dict)
+    timed_together_ms: int | None = None
     rungs: tuple[Rung, ...] = ()
     quality: Quality | None = None
     train_s: float = 0.0

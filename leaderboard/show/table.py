@@ -99,6 +99,21 @@ def board_summary(board: Board) -> str:
     return "No candidate was finished; the table says why."
 
 
+def timing_summary(board: Board) -> str:
+    """Return in a sentence whether the latencies of the front come from one run; nothing where there is no front."""
+    if board.front.empty:
+        return ""
+    timed, every = board.front["timed_together_ms"], board.rows["timed_together_ms"]
+    together = int((timed == timed.max()).sum())
+    if together == len(timed):
+        beside = int((every == timed.max()).sum()) - together
+        return f"The latencies of the front come from one run, in which {beside} of its neighbours were timed too."
+    return (
+        f"The latencies of the front do not come from one run: {len(timed) - together} of {len(timed)} networks were "
+        "timed at another moment."
+    )
+
+
 def _said_of_ties(front: pd.DataFrame) -> str:
     ties = front[front["step_is_tie"] == 1] if "step_is_tie" in front else front.head(0)
     if ties.empty:

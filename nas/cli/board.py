@@ -176,18 +176,19 @@ def _resynced(done: "list[Resynced]") -> "Table":
     table = Table(
         title="MLflow beside the studies",
         caption=(
-            "there: trials whose run was there, whole. Written just now: trials, replicates with other seeds, trials' "
-            "columns of doubt, files of members of the front, figures and reports."
+            "there: trials whose run was there, whole. Written just now: trials, latencies of a front that was timed "
+            "together, replicates with other seeds, trials' columns of doubt, files of members of the front, figures "
+            "and reports."
         ),
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("study", overflow="fold")
-    heads = ("trials", "there", "written", "seeds", "doubt", "members", "files")
+    heads = ("trials", "there", "written", "timed", "seeds", "doubt", "members", "files")
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for one in done:
-        counts = (one.present, one.written, one.replicates, one.confidence, one.members, one.files)
+        counts = (one.present, one.written, one.timings, one.replicates, one.confidence, one.members, one.files)
         table.add_row(escape(one.study), str(one.trials), *(() if one.skipped else map(str, counts)))
     return table
 

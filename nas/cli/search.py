@@ -69,10 +69,12 @@ search.__annotations__ = {parameter.name: parameter.annotation for parameter in 
 
 
 def _report(console: "Console", outcome: "Outcome") -> None:
-    from srnas.leaderboard.show.table import board_summary, board_table
+    from srnas.leaderboard.show.table import board_summary, board_table, timing_summary
 
     console.print(board_table(outcome.board, width=console.width, limit=_SHOWN))
     console.print(board_summary(outcome.board))
+    if timed := timing_summary(outcome.board):
+        console.print(timed, soft_wrap=True)
     stopped = sum(record.state == "stopped" for record in outcome.records)
     if stopped or outcome.false_stops.spared:
         stops = f"Rungs stopped {stopped} of {len(outcome.records)} candidates; false stops: {outcome.false_stops}."

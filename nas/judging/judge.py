@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from torch import nn
@@ -24,7 +24,19 @@ from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.judging.proxies import proxies
 from srnas.nas.training.loop import build_seeded
-from srnas.profiling import BlockTable, DeviceBusyError, Measurement, by_block, count, measure_latency, reconcile
+from srnas.profiling import (
+    BlockTable,
+    DeviceBusyError,
+    LatencyProtocol,
+    MeasuredNetwork,
+    Measurement,
+    Target,
+    by_block,
+    count,
+    default_protocol,
+    measure_latency,
+    reconcile,
+)
 from srnas.search_space import Architecture
 
 # How a candidate ends that raises one of these.
@@ -34,6 +46,12 @@ _STATES: dict[type[Exception], State] = {
     DivergedError: "diverged",
     TimedOutError: "timed_out",
 }
+
+
+# A candidate is timed so briefly: its latency decides on budgets and on its neighbours at the rungs, and is trusted
+# within the share; the front is timed again at the end.
+_BRIEF = {"warmup_min_s": 0.05, "warmup_cap_s": 0.3, "window_calls": 2, "min_rounds": 6, "max_rounds": 6}
+_BRIEF_SHARE = 0.1
 
 
 class Judge:
@@ -116,7 +134,7 @@ class Judge:
         draft.sizes = Sizes.from_counts(counts, reconcile(network, shape))
         draft.sizes_by_block = by_block(counts, architecture)
         observer.on_stage("timing")
-        measured = self.time({"candidate": network}).of("candidate")
+        measured = self._time_briefly(network)
         draft.take(measured)
         _refuse(settings.budgets.exceeded(fastest_ms=measured.latency.fastest_ms))
 
@@ -131,10 +149,30 @@ class Judge:
         if limit is not None and (least := self.table.least_ms(architecture)) > limit:
             raise OverBudgetError(f"fastest_ms={least:.4g} at least > {limit:g}, by the block table")
 
-    def time(self, networks: dict[str, nn.Module]) -> Measurement:
+    def _time_briefly(self, network: nn.Module) -> MeasuredNetwork:
+        """Time a candidate for a short time; as long as ever where that leaves open whether it meets the budget."""
+        target, limit = self.materials.settings.target, self.materials.settings.budgets.max_latency_ms
+        measured = self._time({"candidate": network}, brief_protocol(target)).of("candidate")
+        if limit is not None and limit < measured.latency.fastest_ms <= (1 + _BRIEF_SHARE) * limit:
+            return self._time({"candidate": network}, default_protocol(target)).of("candidate")
+        return measured
+
+    def time_together(self, architectures: Mapping[str, Architecture]) -> Measurement:
+        """Time networks in the same rounds, each for as long as it would be timed by itself.
+
+        Raises:
+            DeviceBusyError: If another process holds the device for too long.
+        """
+        settings = self.materials.settings
+        seed, number, alone = settings.training.seed, len(architectures), default_protocol(settings.target)
+        networks = {name: build_seeded(one, seed).deploy() for name, one in architectures.items()}
+        protocol = replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
+        return self._time(networks, protocol)
+
+    def _time(self, networks: Mapping[str, nn.Module], protocol: LatencyProtocol) -> Measurement:
         """Measure deployed networks at the study's input."""
         settings = self.materials.settings
-        return measure_latency(networks, (1, 3, *settings.latency_input), settings.target)
+        return measure_latency(networks, (1, 3, *settings.latency_input), settings.target, protocol=protocol)
 
     def _train(self, architecture: Architecture, draft: Draft, gate: RungGate | None) -> None:
         materials, training = self.materials, self.materials.settings.training
@@ -160,6 +198,13 @@ class Judge:
         known = materials.cache.load(architecture.key)
         # Nobody reads this draft: a replicate is no trial and passes no gate.
         return known or CandidateTraining(materials, architecture, Draft()).run()
+
+
+def brief_protocol(target: Target) -> LatencyProtocol:
+    """Return the rules by which a candidate is timed before it is trained."""
+    usual = default_protocol(target)
+    shorter = {name: min(value, getattr(usual, name)) for name, value in _BRIEF.items()}
+    return replace(usual, **shorter, interval=_BRIEF_SHARE)
 
 
 def _refuse(exceeded: str) -> None:

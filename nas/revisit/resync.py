@@ -32,6 +32,7 @@ class Resynced:
         present: Trials of it whose run was there, whole.
         partial: Runs of trials and replicates that were half there; they are deleted, as MLflow deletes, and written.
         written: Trials that were written.
+        timings: Trials whose latency was another one there.
         replicates: Replicates that were written.
         confidence: Trials whose columns of doubt were written.
         members: Members of the front whose weights, crops or latency by position were written.
@@ -45,6 +46,7 @@ class Resynced:
     present: int = 0
     partial: int = 0
     written: int = 0
+    timings: int = 0
     replicates: int = 0
     confidence: int = 0
     members: int = 0
@@ -145,7 +147,7 @@ def _write(workspace: Workspace, row: StudyRow, outcome: Outcome, url: str, on_t
         partial = store.drop_partial(parent, study, numbers)
         written = write_trials(store, parent, study, outcome.records, outcome.records, set(), on_trial)
         members = outcome.member_files(workspace)
-        rest = write_rest(store, parent, study, outcome.replicates, outcome.board, members)
+        rest = write_rest(store, parent, study, outcome.records, outcome.replicates, outcome.board, members)
         lacking = {f"{study.name}{end}" for end in FILE_ENDS} - store.files(parent)
         files = write_files(outcome, workspace) if lacking or written or any(rest) else ()
         # Closing says when the study ended: where nothing was lacking, that stays as it is.
@@ -157,6 +159,7 @@ def _write(workspace: Workspace, row: StudyRow, outcome: Outcome, url: str, on_t
             present=len(numbers) - written,
             partial=partial,
             written=written,
+            timings=rest.timings,
             replicates=rest.replicates,
             confidence=rest.confidence,
             members=rest.members,

@@ -97,7 +97,8 @@ def retime(
             "retimed_from": study,
         }
     )
-    moved = [t.model_copy(update={"study": after.name, "reused": True, **vars(timed[t.number])}) for t in kept]
+    changes = {"study": after.name, "reused": True, "timed_together_ms": None}
+    moved = [t.model_copy(update=changes | vars(timed[t.number])) for t in kept]
     board = _write(workspace.store, after, moved)
     figures = write_figures(board, workspace.figures)
     front = non_dominated([trial.point for trial in kept if trial.point])

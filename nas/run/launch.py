@@ -8,8 +8,9 @@ from optuna.exceptions import StorageInternalError
 
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.engines import run_engine, workers_of
+from srnas.nas.run.final_timing import is_due, time_front
 from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summarise
-from srnas.nas.run.plan import plan_search
+from srnas.nas.run.plan import Plan, plan_search
 from srnas.nas.run.request import SearchRequest, search_options
 from srnas.nas.run.session import open_session
 from srnas.nas.run.worker import work
@@ -60,7 +61,7 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         DeviceBusyError: The same, if another process holds the device for too long.
     """
     plan = plan_search(request)
-    if plan.known is not None and _is_finished(plan.known, request):
+    if plan.known is not None and _is_finished(plan, plan.known):
         return summarise(plan.known)
     session = open_session(plan, observer)
     stored = session.search.stored
@@ -70,6 +71,8 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
     try:
         several = workers > 1 or request.engine != "local"
         standing = run_engine(request, session, workers) if several else work(session)
+        # First, since the latencies of one run decide what is near the front.
+        time_front(session)
         replicate(session, request.replicates)
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
@@ -79,8 +82,8 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
     return conclude(session, exhausted=standing is Standing.EXHAUSTED)
 
 
-def _is_finished(known: Snapshot, request: SearchRequest) -> bool:
+def _is_finished(plan: Plan, known: Snapshot) -> bool:
     """Return whether a study holds all that is asked for."""
-    if known.study is None or len(known.records) < request.trials:
+    if known.study is None or len(known.records) < plan.request.trials or is_due(known, plan.settings):
         return False
-    return replicated(known.records, known.replicates) >= request.replicates
+    return replicated(known.records, known.replicates) >= plan.request.replicates

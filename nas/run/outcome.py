@@ -21,7 +21,7 @@ from srnas.nas.workspace.boards import write_figures
 from srnas.nas.workspace.workspace import Workspace
 
 # A candidate so close below the front is trained again with the members of the front.
-_NEAR_DB = 0.03
+NEAR_DB = 0.03
 # How the names of a study's figures and report go on after its own.
 FILE_ENDS = (".png", ".html", "-hypervolume.png", "-predictors.json")
 
@@ -81,7 +81,7 @@ class Outcome:
 def replicated(records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> int:
     """Return with how many other seeds every candidate near the front was trained."""
     counts = [
-        sum(replicate.number == record.number for replicate in replicates) for record in near_front(records, _NEAR_DB)
+        sum(replicate.number == record.number for replicate in replicates) for record in near_front(records, NEAR_DB)
     ]
     return min(counts, default=0)
 
@@ -112,7 +112,7 @@ def replicate(session: Session, seeds: int) -> None:
     first = session.search.settings.training.seed + 1
     there = {(one.number, one.seed) for one in known.replicates}
     for seed in range(first, first + seeds):
-        for record in near_front(known.records, _NEAR_DB):
+        for record in near_front(known.records, NEAR_DB):
             if (record.number, seed) in there:
                 continue
             session.observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())

@@ -13,6 +13,7 @@ from srnas.leaderboard.rank.front import hypervolume
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.leaderboard.store.store import Store, StoreLostError, answering
+from srnas.leaderboard.store.timing import write_timing
 from srnas.nas.study.storage import critical
 from srnas.nas.workspace.workspace import Workspace
 
@@ -23,8 +24,9 @@ _MANY = 20
 
 
 class Rest(NamedTuple):
-    """How many replicates, trials' doubts and trials' files were written."""
+    """How many trials' timings, replicates, trials' doubts and trials' files were written."""
 
+    timings: int
     replicates: int
     confidence: int
     members: int
@@ -84,12 +86,14 @@ def write_rest(
     store: Store,
     parent: str,
     study: StudyRecord,
+    records: Sequence[TrialRecord],
     replicates: Sequence[Replicate],
     board: Board | None,
     trial_files: Mapping[int, Mapping[str, Sequence[Path]]],
 ) -> Rest:
     """Write what MLflow lacks beside the trials."""
     return Rest(
+        write_timing(store, study, records),
         sum(store.write_replicate(parent, study, replicate) for replicate in replicates),
         store.write_confidence(board) if board is not None else 0,
         store.add_files(study, trial_files),
@@ -167,7 +171,7 @@ class Publisher:
 
         def write(store: Store) -> None:
             self._write_trials(store, records, records)
-            write_rest(store, self._parent, self.study, replicates, board, trial_files or {})
+            write_rest(store, self._parent, self.study, records, replicates, board, trial_files or {})
             store.close_study(self._parent, metrics or {}, files, killed=killed)
 
         self._in_turn(write)

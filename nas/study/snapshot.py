@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.rank.curve import hypervolume_curve
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.settings import StudySettings
@@ -19,7 +20,7 @@ class StoredTrial:
 
     Attributes:
         trial: The trial in Optuna.
-        record: Record of the trial; ``None`` until it is judged.
+        record: Record of the trial as it was judged; ``None`` until then.
         key: Key of the candidate's network; empty before it is known.
         owner: The process that judges it, or did; ``None`` if it died before it said so.
         deaths: Number of processes that died while they judged this candidate.
@@ -63,6 +64,7 @@ class Snapshot:
         patience: Number of trials without a rise of the hypervolume after which the study ends; ``None``: it goes on.
         request: What the user asked for when it was started or extended last, as JSON.
         replicates: What was trained again with other seeds.
+        joint: What was timed together at the end; ``None`` before.
         trials: All trials of the study, in order.
     """
 
@@ -73,11 +75,17 @@ class Snapshot:
     patience: int | None
     request: str
     replicates: tuple[Replicate, ...]
+    joint: JointTiming | None
     trials: tuple[StoredTrial, ...]
 
     @cached_property
     def records(self) -> tuple[TrialRecord, ...]:
-        """The judged trials, in order."""
+        """The judged trials, in order; what was timed together has its latency of that run."""
+        return tuple(map(self.joint.of, self.as_judged)) if self.joint else self.as_judged
+
+    @cached_property
+    def as_judged(self) -> tuple[TrialRecord, ...]:
+        """The judged trials, in order, each with the latency that it was judged by."""
         return tuple(trial.record for trial in self.trials if trial.record is not None)
 
     @cached_property
@@ -100,7 +108,8 @@ class Snapshot:
         """Whether the hypervolume has not risen for as many trials as is the study's patience."""
         if self.patience is None or self.study is None:
             return False
-        return since_rise(self.study, self.records) >= self.patience
+        # Latencies of the end must not set a study going again that had come to rest.
+        return since_rise(self.study, self.as_judged) >= self.patience
 
     @property
     def is_full(self) -> bool:

@@ -1,6 +1,7 @@
 """A study in its storage: the one place that reads and writes what is kept there, every key with its type."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas import optuna_private
 from srnas.nas.strategy.front_sampler import PREDICTED
@@ -22,6 +24,7 @@ _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
 _REPLICATE = "replicate "
+_JOINT = "joint"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
 
@@ -78,6 +81,7 @@ class StoredStudy:
             replicates=tuple(
                 Replicate.model_validate_json(value) for key, value in kept.items() if key.startswith(_REPLICATE)
             ),
+            joint=_joint(kept[_JOINT]) if _JOINT in kept else None,
             trials=self.trials(),
         )
 
@@ -122,6 +126,10 @@ class StoredStudy:
     def keep_replicate(self, replicate: Replicate) -> None:
         """Keep what was trained again."""
         self.study.set_user_attr(f"{_REPLICATE}{replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    def keep_joint(self, joint: JointTiming) -> None:
+        """Keep what was timed together, in place of what was before."""
+        self.study.set_user_attr(_JOINT, joint.model_dump_json())
 
     def keep_rung(self, trial: optuna.Trial, iteration: int, psnr_db: float, fastest_ms: float) -> None:
         """Keep what a trial has reached at a rung."""
@@ -177,6 +185,12 @@ class StoredStudy:
         values = list(record.point) if record.point else None
         state = _TOLD.get(record.state, TrialState.PRUNED)
         self.study.tell(record.number, values, state=state, skip_if_finished=True)
+
+
+@lru_cache(maxsize=1)
+def _joint(text: str) -> JointTiming:
+    """Return what was timed together; it holds every round, and a study is read again and again."""
+    return JointTiming.model_validate_json(text)
 
 
 def held(key: str) -> dict[str, Any]:

@@ -129,6 +129,13 @@ def test_what_is_worth_replicating():
     assert near_front([], 1.0) == []
 
 
+def test_neighbours_of_a_front_in_latency():
+    trials = [trial(0, 31.0, (2.0,)), trial(1, 30.9, (2.2,)), trial(2, 30.9, (2.3,)), trial(3, 30.98, (9.0,))]
+    assert [t.number for t in near_front(trials, 0.0, 0.1)] == [0, 1]
+    assert [t.number for t in near_front(trials, 0.0, 0.15)] == [0, 1, 2]
+    assert [t.number for t in near_front(trials, 0.03, 0.1)] == [0, 1, 3]
+
+
 def test_the_curve_of_the_hypervolume(tmp_path):
     trials = [
         trial(0, 31.0, (1.0,), started_ms=1000, ended_ms=4000),

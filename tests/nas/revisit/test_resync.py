@@ -17,7 +17,7 @@ from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 
 NAME = "small-x2"
-NOTHING = {"partial": 0, "written": 0, "replicates": 0, "confidence": 0, "members": 0, "files": 0}
+NOTHING = {"partial": 0, "written": 0, "timings": 0, "replicates": 0, "confidence": 0, "members": 0, "files": 0}
 
 
 @pytest.fixture
@@ -94,6 +94,16 @@ def test_what_is_lost_or_half_there_is_written_once(run, searched, resync):
     assert rows(run, searched) == before
     assert parent(store)[0].info.run_id == ran.info.run_id
     assert resync() == row | NOTHING | {"present": 3}
+
+
+def test_another_timing_of_the_front_is_written_once(run, searched, resync):
+    stored = StoredStudy.find(Workspace(searched).study_url(NAME), NAME)
+    joint = stored.snapshot().joint
+    stored.keep_joint(joint.model_copy(update={"ended_ms": joint.ended_ms + 1}))
+    row = resync()
+    assert (row["present"], row["written"], row["timings"]) == (3, 0, len(joint.networks))
+    assert {one["timed_together_ms"] for one in rows(run, searched)} - {None} == {joint.ended_ms + 1}
+    assert resync() == row | NOTHING
 
 
 def test_a_study_whose_own_run_is_lost_gets_its_trials_below_the_new_one(searched, resync):

@@ -19,6 +19,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.judging.candidate import CandidateTraining
+from srnas.nas.judging.judge import Judge
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.launch import launch
 from srnas.nas.study.options import Budgets
@@ -92,7 +93,8 @@ def test_a_study_from_nothing_to_a_front(request_):
     first = judged[0]
     assert first.sizes.fvcore_macs == first.sizes.macs + 4 * 3 * 32 * 32  # the bilinear global skip
     assert first.latency.fastest_ms > 0
-    assert len(first.latency.rounds_ms) == 12  # The least of the protocol: what is measured here is brief.
+    assert len(first.latency.rounds_ms) == 6  # A candidate is timed briefly, and once more with the front.
+    assert all(one.timed_together_ms for one in outcome.members)
     assert sum(counts.macs for counts in first.sizes_by_block.values()) == first.sizes.macs
     assert first.peak_memory_mib > 0
     assert [rung.iteration for rung in first.rungs] == [4, 12]
@@ -126,6 +128,31 @@ def test_a_complete_study_is_not_run_again_and_can_be_extended(request_, launche
     assert len(witness.records) == 2
     assert records(request)[:3] == before
     assert len({record.architecture.key for record in records(request)}) == 5
+
+
+def test_an_end_that_was_interrupted_is_made_up_for(request_, monkeypatch):
+    request = request_.changed(trials=2)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Judge, "time_together", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            launch(request, Observer())
+    board = load_board(Workspace(request.workspace))
+    assert board.front["timed_together_ms"].isna().all()
+    witness = Witness()
+    outcome = launch(request, witness)
+    assert outcome.anew
+    assert witness.records == []
+    assert any(note.startswith("timing the front of ") for note in witness.notes)
+    before, now = (board.rows.set_index("trial") for board in (board, load_board(Workspace(request.workspace))))
+    for record in outcome.members:
+        row = now.loc[record.number]
+        assert row["timed_together_ms"] == record.timed_together_ms
+        assert row["latency_fastest_ms"] == record.latency.fastest_ms != before.loc[record.number, "latency_fastest_ms"]
+    assert not launch(request, Observer()).anew
 
 
 def test_other_settings_are_refused_and_listed(request_, launched):

@@ -289,6 +289,8 @@ def test_a_search_with_two_worker_processes(real, monkeypatch):
 
     monkeypatch.setattr("srnas.nas.run.engines.subprocess.Popen", popen)
     outcome = launch(real.changed(workers=2), Observer())
+    # By this process, after the others have ended.
+    assert len({record.timed_together_ms for record in outcome.members} - {None}) == 1
     assert started == [[sys.executable, "-P", "-m", "srnas.nas.run.process"]] * 2
     assert len(outcome.records) == 5
     assert len({record.pid for record in outcome.records} - {os.getpid()}) == 2

@@ -1,0 +1,115 @@
+"""The end of a search: the front and its neighbours are timed again, together, in the same rounds.
+
+Before, each network was timed alone and briefly, at another moment than the others. A network that the latencies of one
+run put on the front without having been in it joins, and all are timed again.
+"""
+
+import time
+from collections.abc import Sequence
+
+from srnas.leaderboard.rank.budget import meets
+from srnas.leaderboard.rank.confidence import near_front
+from srnas.leaderboard.rank.front import front_numbers
+from srnas.leaderboard.record.timing import JointTiming
+from srnas.nas.judging.candidate import is_memory
+from srnas.nas.run.outcome import NEAR_DB
+from srnas.nas.run.session import Session
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.snapshot import Snapshot
+from srnas.profiling import DeviceProfile, describe_device
+from srnas.profiling.runtimes import RuntimeFailedError, runtime_version
+
+# A candidate is a neighbour of the front as well if so much less of its latency would put it there: two timings of one
+# network, alone and beside other work, differ by less.
+_NEAR_SHARE = 0.1
+_MOST_RUNS = 3
+
+
+def is_due(known: Snapshot, settings: StudySettings) -> bool:
+    """Return whether the front of a study is still to be timed together, and this machine is the one to do it."""
+    return not _is_done(known) and known.study is not None and known.study.device.key == _here(settings).key
+
+
+def time_front(session: Session) -> None:
+    """Time the front of a study and its neighbours together, unless that is done.
+
+    Raises:
+        DeviceBusyError: If another process holds the device for too long.
+    """
+    stored, settings, on_note = session.search.stored, session.search.settings, session.observer.on_note
+    known = stored.snapshot()
+    if _is_done(known):
+        return
+    if not is_due(known, settings):
+        on_note(
+            f"the front is not timed together: the study is about '{session.publisher.study.device}', and this is "
+            f"'{_here(settings)}'"
+        )
+        return
+    while not _is_done(known):
+        joint = _time(session, known)
+        if joint is None:
+            return
+        stored.keep_joint(joint)
+        known = stored.snapshot()
+    _tell(session, known)
+
+
+def _is_done(known: Snapshot) -> bool:
+    front, joint = front_numbers(known.records), known.joint
+    if joint is None or joint.judged != len(known.records):
+        return not front
+    return joint.runs >= _MOST_RUNS or front <= joint.networks.keys()
+
+
+def _here(settings: StudySettings) -> DeviceProfile:
+    return describe_device(settings.target, runtime_version(settings.runtime))
+
+
+def _time(session: Session, known: Snapshot) -> JointTiming | None:
+    """Return what a run gives; ``None``, and say why, if the networks cannot be timed side by side."""
+    on_note, judged = session.observer.on_note, len(known.records)
+    # What this end has timed already stays in, since its latencies made the front what it is.
+    begun = known.joint if known.joint and known.joint.judged == judged else None
+    chosen = {record.number for record in near_front(known.records, NEAR_DB, _NEAR_SHARE)}
+    chosen |= begun.networks.keys() if begun else set()
+    front = len(front_numbers(known.records))
+    beside = len(chosen) - front
+    on_note(f"timing the front of {front} and {beside} neighbour{'s' * (beside != 1)} together")
+    architectures = {str(record.number): record.architecture for record in known.records if record.number in chosen}
+    try:
+        measured = session.judge.time_together(architectures)
+    except (RuntimeFailedError, MemoryError, RuntimeError) as error:
+        if not (isinstance(error, RuntimeFailedError) or is_memory(error)):
+            raise
+        on_note(f"the front is not timed together: {error}")
+        return None
+    return JointTiming(
+        networks={int(name): measured.of(name) for name in architectures},
+        ended_ms=int(time.time() * 1000),
+        judged=judged,
+        runs=begun.runs + 1 if begun else 1,
+    )
+
+
+def _tell(session: Session, known: Snapshot) -> None:
+    """Say what the latencies of one run did not settle, and what misses the budget by them."""
+    assert known.joint is not None
+    budget_ms, on_note = session.search.settings.budgets.max_latency_ms, session.observer.on_note
+    front = front_numbers(known.records)
+    if apart := sorted(front - known.joint.networks.keys()):
+        on_note(
+            f"the front was timed together {known.joint.runs} times, and still other networks get onto it: the latency "
+            f"of {_named(apart)} is not of the same run"
+        )
+    late = [
+        record.number
+        for record in known.records
+        if record.number in front and budget_ms and record.latency and not meets(record.latency.fastest_ms, budget_ms)
+    ]
+    if late:
+        on_note(f"timed together, the fastest round of {_named(late)} now misses the budget of {budget_ms:g} ms")
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

@@ -1,0 +1,98 @@
+"""How long a candidate is timed before it is trained, and the front at the end; the clock is a fake one."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from srnas.nas.errors import OverBudgetError
+from srnas.nas.judging import judge as judging
+from srnas.nas.judging.draft import Draft
+from srnas.nas.judging.judge import Judge, brief_protocol
+from srnas.nas.judging.observer import Observer
+from srnas.nas.study.options import Budgets
+from srnas.profiling import CPU_PROTOCOL, Latency, Measurement, Target
+from srnas.search_space import Architecture, Position
+
+ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),))
+
+
+def latency(fastest_ms):
+    return Latency(fastest_ms, fastest_ms, fastest_ms, fastest_ms, 1.0, 1.0, (fastest_ms,), (1.0,), ())
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    """Return a function that makes a judge for a budget; each measurement of ``times`` is of so many milliseconds."""
+
+    def judge(*times, max_latency_ms=None):
+        protocols = []
+
+        def measure(networks, shape, target, *, protocol):
+            protocols.append(protocol)
+            timed = {name: latency(times[len(protocols) - 1]) for name in networks}
+            return Measurement(timed, {}, {}, dict.fromkeys(timed), dict.fromkeys(timed, 0.0))
+
+        monkeypatch.setattr(judging, "measure_latency", measure)
+        monkeypatch.setattr(judging, "reconcile", lambda *_: None)
+        settings = SimpleNamespace(
+            budgets=Budgets(max_latency_ms=max_latency_ms),
+            target=Target(),
+            latency_input=(8, 8),
+            training=SimpleNamespace(seed=0),
+        )
+        return Judge(SimpleNamespace(settings=settings, observer=Observer())), protocols
+
+    return judge
+
+
+def timed(judge):
+    draft = Draft()
+    judge._measure(ARCHITECTURE, draft)
+    return draft.latency.fastest_ms
+
+
+def test_a_candidate_is_timed_briefly(judge):
+    made, protocols = judge(30.0)
+    assert timed(made) == 30.0
+    assert protocols == [brief_protocol(Target())]
+    [brief] = protocols
+    # Of a network of 30 ms: at least five calls to warm up, and six rounds with little beside it.
+    assert (brief.warmup_cap_s, brief.window_calls, brief.max_rounds) == (0.3, 2, 6)
+    assert brief.interval == 0.1
+    assert brief.reference_tolerance == CPU_PROTOCOL.reference_tolerance
+
+
+@pytest.mark.usefixtures("brief_latency")
+def test_it_is_never_timed_longer_than_usual():
+    assert brief_protocol(Target()).warmup_min_s == 0.0
+    assert brief_protocol(Target()).warmup_cap_s == 0.01
+
+
+def test_a_candidate_just_above_the_budget_is_timed_as_long_as_ever(judge):
+    made, protocols = judge(10.5, 9.9, max_latency_ms=10)
+    assert timed(made) == 9.9
+    assert protocols == [brief_protocol(Target()), CPU_PROTOCOL]
+    made, protocols = judge(10.5, 10.4, max_latency_ms=10)
+    with pytest.raises(OverBudgetError, match=r"fastest_ms=10\.4 > 10"):
+        timed(made)
+
+
+@pytest.mark.parametrize(("fastest_ms", "is_over"), [(10.0, False), (11.1, True)])
+def test_elsewhere_the_brief_timing_decides(judge, fastest_ms, is_over):
+    made, protocols = judge(fastest_ms, max_latency_ms=10)
+    if is_over:
+        with pytest.raises(OverBudgetError):
+            timed(made)
+    else:
+        assert timed(made) == fastest_ms
+    assert len(protocols) == 1
+
+
+def test_a_front_has_the_time_of_all_its_networks(judge):
+    made, protocols = judge(1.0)
+    measured = made.time_together({"3": ARCHITECTURE, "5": ARCHITECTURE})
+    assert set(measured.latencies) == {"3", "5"}
+    [protocol] = protocols
+    assert protocol.max_time_s == 2 * CPU_PROTOCOL.max_time_s
+    assert protocol.give_up_s == 2 * CPU_PROTOCOL.give_up_s
+    assert protocol.max_rounds == CPU_PROTOCOL.max_rounds
