@@ -16,7 +16,7 @@ import torch
 
 from srnas.leaderboard.rank.front import is_on_front
 from srnas.nas.run.ray import RayWorkers
-from srnas.nas.run.request import AUTO, SearchRequest
+from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import Session
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
@@ -57,7 +57,7 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
         settings: What the study is fixed by.
         left: Number of candidates that the study lacks.
     """
-    if request.workers != AUTO:
+    if isinstance(request.workers, int):
         return request.workers
     if settings.device == "cpu":
         found = (os.cpu_count() or 1) // settings.threads

@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(banks, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step along the gradients."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
@@ -58,11 +58,12 @@ class Muon(torch.optim.Optimizer):
     def _step(self, banks: list[nn.Parameter], lr: float, weight_decay: float, momentum: float) -> None:
         directions = []
         for bank in banks:
-            state = self.state[bank]
+            gradient, state = bank.grad, self.state[bank]
+            assert gradient is not None
             if not state:
                 state["momentum"] = torch.zeros_like(bank)
-            mean = state["momentum"].lerp_(bank.grad, 1 - momentum)
-            directions.append(torch.lerp(bank.grad, mean, momentum).flatten(1))
+            mean = state["momentum"].lerp_(gradient, 1 - momentum)
+            directions.append(torch.lerp(gradient, mean, momentum).flatten(1))
         matrices = torch.stack(directions)
         rows, columns = matrices.shape[1:]
         size = lr * max(1.0, rows / columns) ** 0.5
@@ -73,7 +74,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
     """Return matrices ``(N, R, C)`` with the same singular vectors, and singular values near 1."""
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices if wide else matrices.mT
+    x: torch.Tensor = matrices if wide else matrices.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + _EPSILON)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):
@@ -84,11 +85,12 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 
 def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
     """Return the weights of all convolutions but those of stem and tail."""
-    return [
-        module.weight
+    convolutions = [
+        module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and module.weight.requires_grad and name.split(".")[0] not in _OUTER
+        if isinstance(module, nn.Conv2d) and name.split(".")[0] not in _OUTER
     ]
+    return [weight for one in convolutions if isinstance(weight := one.weight, nn.Parameter) and weight.requires_grad]
 
 
 def hidden_rate(learning_rate: float, blocks: int) -> float:
