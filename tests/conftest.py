@@ -13,8 +13,8 @@ from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
 
-import brief
 import alembic.util
+import brief
 import fresh
 import pytest
 import torch

@@ -16,7 +16,6 @@ from srnas.nas.ship.final import train_final
 from srnas.nas.training.team import Team
 from srnas.search_space import Architecture, Position
 
-
 # torchrun as it is, but that the interpreters with code that it starts are forked: the imports are done already.
 FORKING_TORCHRUN = """
 import os, sys, time

@@ -18,8 +18,6 @@ from simulated import nursery, open_simulated
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.store.store import Store
-from srnas.nas.run.worker import work
-from srnas.nas.study.claims import Standing
 from srnas.nas.study.storage import open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
@@ -112,16 +110,20 @@ def front_of(records):
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory, _migrated):
-    """Return the front of the whole space as one worker finds it that nothing disturbs."""
+    """Return the front of the whole space, of which every network is judged without a study."""
     folder = tmp_path_factory.mktemp("calm")
     shutil.copy(_migrated, folder)
     (folder / "space.toml").write_text(SPACE)
     url = Workspace(folder).study_url("undisturbed")
     session = open_simulated(url, folder, "undisturbed", folder / "space.toml", WHOLE, 0)
-    with pytest.MonkeyPatch.context() as context:
-        context.setattr(session.publisher, "publish", lambda *_: None)  # What is written costs more than all else here.
-        assert work(session) is Standing.DONE
-    return front_of(judged(url, "undisturbed"))
+    space, rng, found = session.search.space, random.Random(0), {}
+    assert space.size == WHOLE
+    while len(found) < WHOLE:
+        drawn = space.sample(rng)
+        found[drawn.key] = drawn
+    return front_of(
+        [session.judge.judge(one, number, gate=lambda *_: None) for number, one in enumerate(found.values())]
+    )
 
 
 @pytest.mark.slow
