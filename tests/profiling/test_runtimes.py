@@ -129,7 +129,7 @@ def test_compiled_output_is_that_of_eager(name, dtype):
 
 
 @pytest.mark.slow
-def test_many_networks_of_one_class_are_each_compiled(monkeypatch):
+def test_many_networks_of_one_class_are_each_compiled():
     from torch._dynamo import config
     from torch._dynamo.utils import counters
 
@@ -138,10 +138,10 @@ def test_many_networks_of_one_class_are_each_compiled(monkeypatch):
     target = Target(runtime="compile")
     before = counters["stats"]["unique_graphs"]
     children = set(psutil.Process().children(recursive=True))  # Of tests that ran before in this process.
-    # One more than torch compiles of one class, which are eight by default.
-    monkeypatch.setattr(config, "recompile_limit", 2)
     networks = [Network(architecture).deploy() for _ in range(3)]
-    executables = [prepare(module, shape, target) for module in networks]
+    # One more than torch compiles of one class, which are eight by default.
+    with config.patch(recompile_limit=2):
+        executables = [prepare(module, shape, target) for module in networks]
     assert counters["stats"]["unique_graphs"] - before == len(networks)
     for module, executable in zip(networks, executables, strict=True):
         with torch.no_grad():
