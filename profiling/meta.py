@@ -70,16 +70,21 @@ class _CopiesWithoutData(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+# What operators make of given shapes, which is the same in every network of a process.
+_REMEMBERED: dict[Hashable, Callable[[], Any]] = {}
+# So many take a few MiB.
+_MOST_REMEMBERED = 10_000
+
+
 class RememberingMode(TorchDispatchMode):
     """Asks an operator only once what it makes of given shapes.
 
-    A network repeats its blocks, and a kernel for tensors without data that is written in Python takes up to
-    milliseconds. Operators that return or change their arguments are always called.
+    A network repeats its blocks, a search its networks, and a kernel for tensors without data that is written in Python
+    takes up to milliseconds. Operators that return or change their arguments are always called.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._remembered: dict[Hashable, Callable[[], Any]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -88,15 +93,17 @@ class RememberingMode(TorchDispatchMode):
         if not _makes_new(func) or is_tracing():
             return func(*args, **kwargs)
         try:
-            key = (func, _describe(args), _describe(tuple(kwargs.items())))
-            remembered = self._remembered.get(key)
+            key = (func, _describe(args), _describe(tuple(kwargs.items())), torch.get_default_dtype())
+            remembered = _REMEMBERED.get(key)
         except TypeError:
             return func(*args, **kwargs)
         if remembered is not None:
             return remembered()
         result = func(*args, **kwargs)
         if (again := _recipe(result)) is not None:
-            self._remembered[key] = again
+            if len(_REMEMBERED) >= _MOST_REMEMBERED:
+                _REMEMBERED.clear()
+            _REMEMBERED[key] = again
         return result
 
 

@@ -9,15 +9,18 @@ import signal
 import sqlite3
 import sys
 from contextlib import closing
+from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
 
+import alembic.util
 import brief
 import fresh
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
+from matplotlib.figure import Figure
 from PIL import Image
 
 SPACE = """
@@ -50,6 +53,20 @@ def pytest_sessionfinish():
 def _seeded():
     """Start every test from the same random numbers, whichever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once():
+    """Read each step of a migration once: MLflow and Optuna read dozens of files whenever a store is opened."""
+    read = alembic.util.load_python_file
+    once = cache(read)
+
+    def load(folder, name):
+        return once(str(folder), name) if Path(folder).name == "versions" else read(folder, name)
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("alembic.util.load_python_file", load)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +125,14 @@ def brief_latency(monkeypatch):
 
 
 @pytest.fixture
+def coarse_figures(monkeypatch):
+    """Draw figures as always, but coarsely and with nothing moved aside: to lay text out takes most of a second."""
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **given: save(figure, path, **given | {"dpi": 20}))
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda *_: None)
+
+
+@pytest.fixture
 def few_draws(monkeypatch):
     """Draw less often for networks that a nearly exhausted space does not have."""
     monkeypatch.setattr("srnas.nas.strategy.front_strategy._MAX_TRIES", 2)
@@ -151,7 +176,7 @@ def space_file(tmp_path):
 
 
 @pytest.fixture
-def search_request(workspace, photo_folder, held_out_folder, space_file, few_draws):
+def search_request(workspace, photo_folder, held_out_folder, space_file, few_draws, coarse_figures):
     """Return a search of six candidates of the small space, none of which is stopped early."""
     from srnas.nas.run.request import SearchRequest
 

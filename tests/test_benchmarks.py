@@ -25,7 +25,10 @@ from srnas.search_space.published import published
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 FIGURE = r"-?[\d,]*\.?\d+"
 
-pytestmark = [pytest.mark.usefixtures("brief_latency", "copied_stores"), pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.usefixtures("brief_latency", "coarse_figures", "copied_stores"),
+    pytest.mark.filterwarnings("default"),
+]
 
 
 def checkpoints(tmp_path, held_out_folder):

@@ -1,6 +1,8 @@
 """Every runtime in every data type against eager float32 on real networks; what they refuse stands beside this."""
 
+import copy
 import logging
+from functools import cache
 
 import fresh
 import psutil
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes import RUNTIMES, MissingExtraError, prepare, runtime_version
+from srnas.profiling.runtimes import RUNTIMES, MissingExtraError, onnx_export, prepare, runtime_version
 from srnas.search_space import Network, SearchSpace, build_block, human_designs, published
 
 CHANNELS = 12
@@ -28,6 +30,8 @@ WITHOUT_COMPILER = [
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
 ]
+# What the networks of test_output_is_that_of_eager became, by name.
+EXPORTED = {}
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -44,6 +48,7 @@ def cut(architecture):
     return Network(architecture.model_copy(update={"positions": tuple(dict.fromkeys(architecture.positions))})).deploy()
 
 
+@cache
 def network(name):
     torch.manual_seed(0)
     if name == "design":
@@ -80,6 +85,22 @@ def check(module, shape, target):
     return executable
 
 
+@pytest.fixture
+def exported_once(monkeypatch, name):
+    """Export each network once for all runtimes and data types: that takes most of their time."""
+
+    def to_onnx(module, x, **options):
+        assert (x.dtype, options) == (torch.float32, {})
+        if name not in EXPORTED:
+            EXPORTED[name] = real(module, x)
+        return copy.deepcopy(EXPORTED[name])
+
+    real = onnx_export.to_onnx
+    for runtime in ("onnxruntime_", "openvino_"):
+        monkeypatch.setattr(f"srnas.profiling.runtimes.{runtime}.to_onnx", to_onnx)
+
+
+@pytest.mark.usefixtures("exported_once")
 @pytest.mark.parametrize("name", ["design", "published", "awkward"])
 @pytest.mark.parametrize(("runtime", "dtype"), WITHOUT_COMPILER)
 def test_output_is_that_of_eager(name, runtime, dtype):
@@ -109,7 +130,7 @@ def test_compiled_output_is_that_of_eager(name, dtype):
 
 @pytest.mark.slow
 def test_many_networks_of_one_class_are_each_compiled():
-    from torch._dynamo.config import recompile_limit
+    from torch._dynamo import config
     from torch._dynamo.utils import counters
 
     shape = (1, 3, 8, 8)
@@ -117,9 +138,10 @@ def test_many_networks_of_one_class_are_each_compiled():
     target = Target(runtime="compile")
     before = counters["stats"]["unique_graphs"]
     children = set(psutil.Process().children(recursive=True))  # Of tests that ran before in this process.
-    # More than torch compiles of one class by default.
-    networks = [Network(architecture).deploy() for _ in range(recompile_limit + 2)]
-    executables = [prepare(module, shape, target) for module in networks]
+    networks = [Network(architecture).deploy() for _ in range(3)]
+    # One more than torch compiles of one class, which are eight by default.
+    with config.patch(recompile_limit=2):
+        executables = [prepare(module, shape, target) for module in networks]
     assert counters["stats"]["unique_graphs"] - before == len(networks)
     for module, executable in zip(networks, executables, strict=True):
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """Property: whatever the full space proposes builds, trains, deploys, and is what its JSON says.
 
-The networks have up to four positions: more of them repeat the same hosts.
+The networks have up to three positions: more of them repeat the same hosts.
 """
 
 import random
@@ -14,7 +14,7 @@ from srnas.profiling import count
 from srnas.search_space import Architecture, Network, SearchSpace
 from srnas.search_space.space import read_space
 
-CONTENT = read_space("full")[1].model_copy(update={"positions": 4})
+CONTENT = read_space("full")[1].model_copy(update={"positions": 3})
 SPACES = {scale: SearchSpace(CONTENT, scale, "full") for scale in (2, 3, 4)}
 SAMPLES = 100
 CHUNK = 25

@@ -16,7 +16,7 @@ from srnas.profiling import Target
 from srnas.profiling.rounds import kept_rounds
 from srnas.search_space import REGISTRY, Architecture, Block, BlockInfo, Network, Position, SearchSpace, published
 
-pytestmark = pytest.mark.usefixtures("brief_latency")
+pytestmark = pytest.mark.usefixtures("brief_latency", "coarse_figures")
 
 BRIEF = ("--device", "cpu", "--max-time-s", 0)
 PNG = b"\x89PNG\r\n\x1a\n"

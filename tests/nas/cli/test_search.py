@@ -14,7 +14,7 @@ from typer.main import get_command
 from srnas.leaderboard.store.store import Store
 from srnas.nas.cli import app, main
 
-pytestmark = pytest.mark.usefixtures("brief_latency")
+pytestmark = pytest.mark.usefixtures("brief_latency", "coarse_figures")
 
 
 @pytest.fixture

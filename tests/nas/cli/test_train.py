@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -17,14 +16,56 @@ from srnas.nas.ship.final import train_final
 from srnas.nas.training.team import Team
 from srnas.search_space import Architecture, Position
 
+# torchrun as it is, but that the interpreters with code that it starts are forked: the imports are done already.
+FORKING_TORCHRUN = """
+import os, sys, time
+from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
+from torch.distributed.run import main
+
+
+class Forked:
+    def __init__(self, args, env, stdout, stderr, start_new_session):
+        interpreter, how, code, *given = args
+        assert (interpreter, how, stdout, stderr) == (sys.executable, "-c", None, None)
+        self.args, self.returncode, self.pid = args, None, os.fork()
+        if self.pid:
+            return
+        status = 1
+        try:
+            os.setsid()
+            os.environ.clear()
+            os.environ.update(env)
+            sys.argv = ["-c", *given]
+            exec(compile(code, "program", "exec"), {"__name__": "__main__"})
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=None):
+        while self.poll() is None:
+            time.sleep(0.01)
+        return self.returncode
+
+
+subprocess_handler.Popen = Forked
+main()
+"""
+
 
 @pytest.mark.slow
 def test_two_processes_compute_what_one_does(final_request, train_command, elsewhere, tmp_path):
     whole = weights(train_final(replace(final_request, workspace=elsewhere), Observer(), Team()))
-    # torchrun is forked; what it starts is not.
-    torchrun = "from torch.distributed.run import main; main()"
     ours = ("--nproc-per-node", 2, "--no-python", sys.executable, "-c", fresh.SRNAS)
-    done = fresh.python(tmp_path, torchrun, *ours, *train_command, "--json")
+    done = fresh.python(tmp_path, FORKING_TORCHRUN, *ours, *train_command, "--json")
     assert done.returncode == 0, done.stderr
     assert "UserWarning" not in done.stderr
     said = json.loads(done.stdout)  # The second process prints nothing.
@@ -139,13 +180,17 @@ def test_networks_that_do_not_exist(run, train_command, name, message):
 @pytest.mark.slow
 def test_a_full_disk_is_said_and_what_was_trained_is_kept(train_command, final_request, tmp_path):
     """A limit on the size of files stands for the disk; MLflow's own file is beyond it too."""
+    # What is said is kept until the limit is lifted: it would cut the files that a forked program writes to.
     code = (
-        "import resource, sys\nfrom srnas.nas.cli import main\nimport srnas.nas.ship.final\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))\nmain()\n"
+        "import contextlib, io, resource, sys\nfrom srnas.nas.cli import main\nimport srnas.nas.ship.final\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))\n"
+        "with contextlib.redirect_stderr(io.StringIO()) as said:\n"
+        "    try: main()\n"
+        "    except SystemExit as error: code = error.code\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
+        "sys.stderr.write(said.getvalue())\nsys.exit(code)\n"
     )
-    # Through pipes: the limit would cut the files that a forked program writes to.
-    command = [sys.executable, "-c", code, *map(str, train_command)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = fresh.python(tmp_path, code, *train_command)
     assert done.returncode == 2
     assert "must have room for 0.0 MiB, but File too large; free some and run the same command again" in done.stderr
     assert "MLflow does not answer" in done.stderr

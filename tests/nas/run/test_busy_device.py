@@ -14,7 +14,7 @@ from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import device_lease, device_share
 
-pytestmark = pytest.mark.usefixtures("brief_latency")
+pytestmark = pytest.mark.usefixtures("brief_latency", "coarse_figures")
 
 HOLD = """
 import time, torch

@@ -14,11 +14,10 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
-from simulated import nursery, run_simulated
+from simulated import nursery, open_simulated
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.store.store import Store
-from srnas.nas.study.claims import Standing
 from srnas.nas.study.storage import open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
@@ -111,13 +110,20 @@ def front_of(records):
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory, _migrated):
-    """Return the front of the whole space as one worker finds it that nothing disturbs."""
+    """Return the front of the whole space, of which every network is judged without a study."""
     folder = tmp_path_factory.mktemp("calm")
     shutil.copy(_migrated, folder)
     (folder / "space.toml").write_text(SPACE)
     url = Workspace(folder).study_url("undisturbed")
-    assert run_simulated(url, folder, "undisturbed", folder / "space.toml", WHOLE, 0) is Standing.DONE
-    return front_of(judged(url, "undisturbed"))
+    session = open_simulated(url, folder, "undisturbed", folder / "space.toml", WHOLE, 0)
+    space, rng, found = session.search.space, random.Random(0), {}
+    assert space.size == WHOLE
+    while len(found) < WHOLE:
+        drawn = space.sample(rng)
+        found[drawn.key] = drawn
+    return front_of(
+        [session.judge.judge(one, number, gate=lambda *_: None) for number, one in enumerate(found.values())]
+    )
 
 
 @pytest.mark.slow

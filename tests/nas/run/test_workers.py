@@ -114,7 +114,7 @@ def test_what_a_dead_worker_left_unwritten_is_written_by_another(simulated, work
 
 
 def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
-    session = simulated(60)
+    session = simulated(SETTLED + 2)
     notes = []
     monkeypatch.setattr(session.observer, "on_note", notes.append)
     monkeypatch.setattr(session.publisher, "publish", lambda *_: None)  # What is written costs more than all else here.
@@ -408,6 +408,7 @@ def test_studies_are_listed_moved_and_removed(run, workspace, space_file, tmp_pa
     )
 
 
+@pytest.mark.usefixtures("copied_stores")
 def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 3, 0)
     export_study(Workspace(workspace), "shared", tmp_path / "file")

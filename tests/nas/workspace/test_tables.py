@@ -14,7 +14,7 @@ from srnas.profiling import CPU_PROTOCOL, Target, build_table
 from srnas.profiling.table import Validation
 from srnas.search_space import InputError, SearchSpace
 
-pytestmark = pytest.mark.usefixtures("brief_latency")
+pytestmark = pytest.mark.usefixtures("brief_latency", "coarse_figures")
 
 FAST = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.02, burst_ms=1.0, min_rounds=3, max_rounds=3)
 # Longer than any network of the space takes on any machine, and shorter than what the table says of a slow part.
