@@ -56,8 +56,12 @@ def by_trial(board):
 
 def test_a_study_that_mlflow_lost(search, workspace):
     study = search()
+    assert all(record.timed_together_ms for record in study.members)
     Store(workspace).delete_study(study.board.study)
-    assert len(retime(Workspace(workspace), "small-x2", LAYOUT).board.rows) == 3
+    rows = retime(Workspace(workspace), "small-x2", LAYOUT).board.rows
+    assert len(rows) == 3
+    # What is timed here is not of the run in which the study timed its front.
+    assert rows["timed_together_ms"].isna().all()
 
 
 def test_a_study_whose_storage_is_elsewhere(search, workspace, run, tmp_path):

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 from simulated import open_simulated
 
+from srnas.nas.revisit.archive import export_study, import_study
 from srnas.nas.run import final_timing
 from srnas.nas.run.final_timing import is_due, time_front
 from srnas.nas.run.worker import work
 from srnas.nas.study.options import Budgets
 from srnas.nas.study.snapshot import since_rise
 from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Latency, Measurement
 from srnas.profiling.runtimes import RuntimeFailedError
@@ -111,6 +113,19 @@ def test_it_is_kept_by_its_own_key_in_every_process(opened, clock):
     again = StoredStudy.find(session.search.url, "timed").snapshot()
     assert again.joint == held.joint
     assert set(json.loads(session.search.stored.study.user_attrs["joint"])["networks"]) == set("01235")
+
+
+def test_it_moves_with_the_study(opened, clock, elsewhere, tmp_path):
+    session, _ = opened()
+    clock.factors = {1: 1.1}
+    time_front(session)
+    export_study(session.publisher.workspace, "timed", tmp_path / "file")
+    import_study(elsewhere, tmp_path / "file")
+    moved = StoredStudy.find(elsewhere.study_url("timed"), "timed").snapshot()
+    assert (moved.joint, moved.records) == (known(session).joint, known(session).records)
+    rows = load_board(elsewhere, "timed").rows.set_index("trial")
+    assert rows.loc[1, "latency_fastest_ms"] == 2.2
+    assert rows["timed_together_ms"].notna().sum() == len(moved.joint.networks)
 
 
 def test_what_gets_onto_the_front_joins_and_all_are_timed_again(opened, clock):
