@@ -70,16 +70,21 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 
 
 def _columns(board: Board) -> list[Column]:
-    """Return what is shown of a board: columns of doubt only where it has them."""
-    return [column for column in SHOWN if not column.doubt or column.key in board.rows]
+    """Return what is shown of a board: columns of doubt only where something is known of it."""
+    return [column for column in SHOWN if not column.doubt or _is_known(board, column.key)]
+
+
+def _is_known(board: Board, key: str) -> bool:
+    return key in board.rows and bool(board.rows[key].notna().any())
 
 
 def _said_of_confidence(board: Board) -> str:
-    if "front_probability" not in board.rows:
+    if not _is_known(board, "front_probability"):
         return ""
+    seeds = " mean: PSNR-Y over seeds; s.e.: standard error of it;" if _is_known(board, "psnr_se_db") else ""
     return (
-        " mean: PSNR-Y over seeds; s.e.: standard error of it; P(front): how often the trial is on the front of other "
-        "seeds, photographs and rounds; step: PSNR-Y over the next faster member, paired by photograph."
+        f"{seeds} P(front): how often the trial is on the front of other seeds, photographs and rounds; step: PSNR-Y "
+        "over the next faster member, paired by photograph."
     )
 
 

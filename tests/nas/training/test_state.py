@@ -103,8 +103,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("said")
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom srnas.nas.files import write_whole\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
-        "write_whole(Path(sys.argv[1]), b'x' * 5000)\n"
+        "limit = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))\n"
+        "try: write_whole(Path(sys.argv[1]), b'x' * 5000)\n"
+        "finally: resource.setrlimit(resource.RLIMIT_FSIZE, limit)\n"  # Else coverage's file would be cut off.
     )
     done = fresh.python(folder, code, path)
     assert "DiskFullError" in done.stderr
