@@ -1,9 +1,9 @@
 """What moves the weights: Muon the convolutions of the body, AdamW all else.
 
-Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate nearly serves narrow and
-wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a study at
-one rate learns whom the rate suits. What is left is the depth: blocks in a row move the output together, so that the
-rate falls with their number (``docs/measurements.md``, "A ranking that holds").
+Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate nearly serves
+narrow and wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a
+study at one rate learns whom the rate suits. What is left is the depth: blocks in a row move the output together, so
+that the rate falls with their number (``docs/measurements.md``, "A ranking that holds").
 """
 
 from collections import defaultdict
