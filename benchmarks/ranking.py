@@ -191,7 +191,6 @@ def main() -> None:
     parser.add_argument("--val", type=Path)
     parser.add_argument("--patch", type=int)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--learning-rate", type=float)
     given = parser.parse_args()
     console = Console()
     torch.set_num_threads(1)
@@ -201,7 +200,6 @@ def main() -> None:
         validation=given.val,
         patch=given.patch,
         batch=given.batch,
-        learning_rate=given.learning_rate,
     )
     space = SearchSpace.load(request.space, request.scale)
     base = training_config(request, space)

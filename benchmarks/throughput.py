@@ -1,14 +1,13 @@
-"""Candidates per hour of ``srnas search``, beside another version or another number of workers.
+"""Candidates per hour of ``srnas search``, beside another version, or this one, with one worker.
 
 Both search the same space from the same photographs for as many trials of equal length, in a new workspace each, in
 turns, so that what else the machine does meets both. The time is that of the whole command, from the start of Python to
 the figures. Overhead is what the workers' time holds beside training steps, for each candidate.
 
     python benchmarks/throughput.py [--baseline PYTHON] [--trials 24] [--rounds 2] [--options "--iterations 400"]
-        [--baseline-options ""]
 
-``--baseline`` is the Python of an environment with the other version; without it this version with one worker is
-the baseline.
+``--baseline`` is the Python of an environment with the other version, which has one worker; without it the baseline is
+this version with one worker.
 """
 
 import argparse
@@ -51,7 +50,8 @@ class Run:
 def run(python: str, workers: int, trials: int, options: list[str]) -> Run:
     """Search in a workspace of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, *_PROGRAM, "search", "--workspace", folder, "--trials", str(trials), "--json", *options]
+        asked = ("--workspace", folder, "--trials", str(trials), "--workers", str(workers), "--json")
+        command = [python, *_PROGRAM, "search", *asked, *options]
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         wall_s = time.perf_counter() - started
@@ -69,21 +69,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--options", default="", help="of both searches")
-    parser.add_argument("--baseline-options", default="", help="of the baseline's beside")
     given = parser.parse_args()
     both = given.options.split()
-    other = [*both, *given.baseline_options.split(), *([] if given.baseline else ["--workers", "1"])]
-    ways = {
-        "baseline": (given.baseline or sys.executable, 1, other),
-        "ours": (sys.executable, given.workers, [*both, "--workers", str(given.workers)]),
-    }
+    ways = {"baseline": (given.baseline or sys.executable, 1), "ours": (sys.executable, given.workers)}
     found: dict[str, list[Run]] = {name: [] for name in ways}
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("searches", total=len(ways) * given.rounds)
         for _ in range(given.rounds):
-            for name, (python, workers, options) in ways.items():
+            for name, (python, workers) in ways.items():
                 bars.update(task, description=name)
-                found[name].append(run(python, workers, given.trials, options))
+                found[name].append(run(python, workers, given.trials, both))
                 bars.advance(task)
     table = Table(title=f"{given.trials} trials, {given.rounds} rounds in turn: medians")
     for head in ("", "workers", "wall s", "candidates/h", "overhead"):

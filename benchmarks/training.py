@@ -117,7 +117,7 @@ def _measure(steps: int, rounds: int) -> dict[str, list[float]]:
     """Return the images per second of each feed in each round; a round before them is not kept."""
     space = SearchSpace.load("tiny", _SCALE)
     given = space.defaults.model_dump(include={"patch", "batch", "learning_rate"})
-    config = TrainingConfig(iterations=_WARM_UP + steps, rungs=(1.0,), **given)
+    config = TrainingConfig(iterations=_WARM_UP + steps, rungs=(1.0,), optimizer="muon", **given)
     architecture = human_designs(space)[_DESIGN]
     rates: dict[str, list[float]] = {"ours": [], "limit": [], "baseline": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -155,9 +155,9 @@ def load_photos(
     if request.validation:
         validation = load_folder(request.validation)
     else:
-        before = embedded_photos("held-out-before")
-        is_of_before = known is not None and known.validation == before.described
-        validation = before if is_of_before else embedded_photos("held-out")
+        # The photographs of before are decoded only where a study may be judged by them.
+        is_of_before = known is not None and known.validation == embedded_photos("held-out-before").described
+        validation = embedded_photos("held-out-before" if is_of_before else "held-out")
     scale = request.scale
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),

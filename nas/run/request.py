@@ -36,15 +36,12 @@ def _size(value: Any) -> Any:
 
 
 def _workers(value: Any) -> Any:
-    try:
-        number = None if value == AUTO else int(value)
-    except ValueError:
-        number = 0
-    if number is not None and number < 1:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if number != AUTO and (type(number) is not int or number < 1):
         from srnas.search_space import InputError
 
         raise InputError(f"workers must be '{AUTO}' or a positive integer, but got workers={value}.")
-    return AUTO if number is None else number
+    return number
 
 
 def _engine(name: str) -> str:

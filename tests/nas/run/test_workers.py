@@ -314,6 +314,13 @@ def test_without_a_number_there_is_a_worker_for_each_gpu(real, monkeypatch, devi
     assert workers_of(real.changed(workers="auto", device=device), settings, 9) == expected
 
 
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True, None, "0", "-1", "two", "2.5", ""])
+def test_numbers_of_workers_that_cannot_be(real, bad):
+    with pytest.raises(InputError, match=r"workers must be 'auto' or a positive integer, but got workers="):
+        real.changed(workers=bad)
+    assert (real.changed(workers="2").workers, real.changed(workers="auto").workers) == (2, "auto")
+
+
 def test_too_many_workers_for_the_cores(real):
     with pytest.raises(InputError, match="workers x threads <="):
         launch(real.changed(workers=1000), Observer())
