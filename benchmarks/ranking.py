@@ -38,6 +38,7 @@ from srnas.nas.judging.accounts import account
 from srnas.nas.run.plan import latency_input, load_photos, training_config
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.training.loop import Compute, build_seeded, train
+from srnas.nas.training.optimizers import depth_of, hidden_rate
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.profiling import Target, measure_latency
 from srnas.search_space import Architecture, SearchSpace, human_designs
@@ -56,6 +57,7 @@ class Trained(BaseModel):
         fastest_ms: Its fastest round in milliseconds.
         optimizer: What trained it.
         iterations: Length of the schedule.
+        muon_rate: Peak of Muon's rate; ``None`` of a network that AdamW trained.
         psnr_y_db: PSNR-Y of each held-out photograph at the end, in dB.
         train_s: Seconds spent in steps.
     """
@@ -65,6 +67,7 @@ class Trained(BaseModel):
     fastest_ms: float
     optimizer: str
     iterations: int
+    muon_rate: float | None
     psnr_y_db: tuple[float, ...]
     train_s: float
 
@@ -123,12 +126,15 @@ class Job:
             if what in {(one.architecture.key, one.optimizer, one.iterations) for one in load(records)}:
                 return
             psnr, train_s = self._train(pairs, saved)
+            depth = depth_of(build_seeded(self.architecture, self.config.seed))
+            is_muon = self.config.optimizer == "muon"
             result = Trained(
                 name=self.name,
                 architecture=self.architecture,
                 fastest_ms=self.fastest_ms,
                 optimizer=self.config.optimizer,
                 iterations=self.config.iterations,
+                muon_rate=hidden_rate(self.config.learning_rate, depth) if is_muon else None,
                 psnr_y_db=psnr,
                 train_s=train_s,
             )

@@ -23,6 +23,7 @@ class StudyRecord(Record):
         reference_psnr_y_db: PSNR-Y of the hypervolume's reference point in dB: bicubic's.
         reference_fastest_ms: Fastest round of the reference point in milliseconds: the budget, or the slowest human
             design's.
+        goes_on_from: Name of the study whose best networks these are, trained for longer.
         retimed_from: Name of the study whose trained networks these are, timed again on another device profile.
     """
 
@@ -35,6 +36,7 @@ class StudyRecord(Record):
     device: DeviceProfile
     reference_psnr_y_db: float
     reference_fastest_ms: float
+    goes_on_from: str = ""
     retimed_from: str = ""
 
     @model_validator(mode="before")
@@ -46,6 +48,11 @@ class StudyRecord(Record):
     def task(self) -> str:
         """The upscaling task, such as ``x2``."""
         return f"x{self.scale}"
+
+    @property
+    def iterations(self) -> int:
+        """Training steps of each of its networks."""
+        return int(self.config["training.iterations"])
 
     @property
     def experiment(self) -> str:

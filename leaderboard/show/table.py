@@ -48,9 +48,9 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     table = Table(
         title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
         caption=(
-            f"* front. PSNR-Y in dB on '{escape(study.validation)}' and its gain over bicubic "
-            f"({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest round; "
-            f"median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
+            f"* front. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} steps, and its gain "
+            f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest "
+            f"round; median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
         ),
         title_justify="left",
         caption_justify="left",

@@ -91,11 +91,11 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     table = Table(
         title=escape(f"Within {budget_ms:g} ms{asked}: study '{study.name}' on {study.device}"),
         caption=(
-            f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}', mean over trainings; bicubic "
-            f"{study.bicubic_psnr_y_db:.2f} dB. behind: what the pick is better by, with the standard error over "
-            f"photographs. tie: not told apart from the best PSNR, at most {TIE_DB:g} dB below it. ms: the fastest "
-            "round, which decides; median: over rounds, with its 95 % interval. P: how likely the fastest of as many "
-            "rounds is within the budget."
+            f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} "
+            f"steps, mean over trainings; bicubic {study.bicubic_psnr_y_db:.2f} dB. behind: what the pick is better "
+            "by, with the standard error over photographs. tie: not told apart from the best PSNR, at most "
+            f"{TIE_DB:g} dB below it. ms: the fastest round, which decides; median: over rounds, with its 95 % "
+            "interval. P: how likely the fastest of as many rounds is within the budget."
         ),
         title_justify="left",
         caption_justify="left",

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.leaderboard.show.table import board_summary, board_table
 from srnas.nas.judging.observer import Observer
 from srnas.nas.training import loop as training
 from srnas.search_space import Architecture
@@ -55,7 +57,7 @@ class FinalProgress(_Bars):
         self._training = self._bars.add_task("training", total=None, status="")
         self._psnr = ""
 
-    def on_start(self, judged: int, iterations: int) -> None:
+    def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
         """Show where the training goes on."""
         self._bars.start()
         self._bars.update(self._training, completed=judged, total=iterations)
@@ -81,19 +83,18 @@ class SearchProgress(_Bars):
 
     Args:
         console: Usually of the standard error stream.
-        trials: The study's total, if it is known.
     """
 
-    def __init__(self, console: Console, trials: int | None) -> None:
+    def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._study = self._bars.add_task("trials", total=trials, status="")
+        self._study = self._bars.add_task("trials", total=None, status="")
         self._training = self._bars.add_task("training", total=None, status="", visible=False)
         self._psnr = ""
 
-    def on_start(self, judged: int, iterations: int) -> None:
+    def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
         """Show how much of the study is done."""
         self._bars.start()
-        self._bars.update(self._study, completed=judged)
+        self._bars.reset(self._study, completed=judged, total=total)
         self._bars.reset(self._training, total=iterations, visible=False)
 
     def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
@@ -114,6 +115,12 @@ class SearchProgress(_Bars):
     def on_rung(self, rung: Rung) -> None:
         """Show the PSNR so far."""
         self._psnr = f"{rung.psnr_y_db:.2f} dB at {rung.iteration}"
+
+    def on_board(self, board: Board) -> None:
+        """Print the front so far."""
+        console = self._bars.console
+        console.print(board_table(board, width=console.width, limit=0))
+        console.print(board_summary(board), soft_wrap=True)
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:
         """Print the candidate's line."""

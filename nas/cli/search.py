@@ -32,7 +32,7 @@ def search(as_json: bool = False, **options: Any) -> None:
         from srnas.nas.run.request import SearchRequest
     request = SearchRequest.of(**options)
     try:
-        with SearchProgress(said, request.trials) as progress:
+        with SearchProgress(said) as progress:
             outcome = launch(request, progress)
     except KeyboardInterrupt:
         said.print("Interrupted. Every finished trial is kept; run the same command again to go on.")
@@ -45,7 +45,7 @@ def search(as_json: bool = False, **options: Any) -> None:
     if outcome.anew:
         _say_where(console, outcome, request.workspace)
     else:
-        _offer_more(console, outcome)
+        _offer_more(console, outcome, request.trials)
 
 
 def _parameter(option: SearchOption) -> inspect.Parameter:
@@ -54,9 +54,10 @@ def _parameter(option: SearchOption) -> inspect.Parameter:
         # It is written as text, such as a size.
         kind = str | None if option.field.default is None else str
     annotation = Annotated[kind, option_of(option, option.panel)]
-    return inspect.Parameter(
-        option.name, inspect.Parameter.KEYWORD_ONLY, default=option.field.default, annotation=annotation
-    )
+    default = option.field.default
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 _PARAMETERS = [
@@ -83,11 +84,11 @@ def _report(console: "Console", outcome: "Outcome") -> None:
         console.print(str(account), markup=False, highlight=False, soft_wrap=True)
 
 
-def _offer_more(console: "Console", done: "Outcome") -> None:
+def _offer_more(console: "Console", done: "Outcome", trials: int) -> None:
     judged = len(done.records)
     console.print(
-        f"Study '{done.name}' is complete with {judged} trials; nothing was run. To extend it, run the same "
-        f"command with --trials {2 * judged}."
+        f"Study '{done.name}' is complete with {judged} trials; nothing was run. To extend the search, run the same "
+        f"command with --trials {2 * max(judged, trials)}."
     )
 
 

@@ -33,6 +33,6 @@ def worker(
         from srnas.nas.workspace.workspace import Workspace
     given = {"storage": storage, "train": train, "validation": val, "device": device}
     changes = {name: value for name, value in given.items() if value}
-    with SearchProgress(said, None) as progress:
+    with SearchProgress(said) as progress:
         standing = join(Workspace(workspace), study, progress, **changes)
     said.print(f"Nothing is left to do for study '{study}' ({standing.value}).", markup=False)

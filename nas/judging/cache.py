@@ -54,6 +54,10 @@ class ResultCache:
         """Return where a study keeps the unfinished training of an architecture."""
         return self._folder / f"{key}.{study}.training"
 
+    def ended(self, key: str) -> Path:
+        """Return where the training of an architecture is kept that has ended, if a longer one may go on from it."""
+        return self._folder / f"{key}.ended"
+
     def save(self, key: str, result: TrainedResult, network: nn.Module) -> None:
         """Keep weights and result of an architecture.
 

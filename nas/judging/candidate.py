@@ -1,6 +1,7 @@
 """Trains one candidate from rung to rung; it can be killed at any moment and goes on in another process."""
 
 import math
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from srnas.leaderboard.record.trials import Quality, Rung
 from srnas.nas.errors import DivergedError, StoppedError, TimedOutError
+from srnas.nas.files import write_whole
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.draft import Draft
@@ -85,6 +87,7 @@ class CandidateTraining:
         settings, observer, device = materials.settings, materials.observer, materials.device
         # Studies of one protocol share results, but two must not write one unfinished training.
         saved = materials.cache.training(key, settings.name)
+        self._go_on(saved)
         state = CandidateState()
         observer.on_stage("training")
         try:
@@ -117,8 +120,24 @@ class CandidateTraining:
         result = TrainedResult(rungs=state.rungs, quality=quality, train_s=train_s)
         # In this order a kill between the two loses nothing.
         materials.cache.save(key, result, network)
-        saved.unlink(missing_ok=True)
+        if materials.keeps_trainings:
+            saved.replace(materials.cache.ended(key))
+        else:
+            saved.unlink(missing_ok=True)
         return result
+
+    def _go_on(self, saved: Path) -> None:
+        """Begin where the next shorter training has ended, unless this one has begun."""
+        materials, key = self._materials, self._architecture.key
+        below = materials.settings.training.below
+        if below is None or saved.is_file():
+            return
+        shorter = materials.settings.model_copy(update={"training": below})
+        ended = materials.cache.of(shorter.protocol).ended(key)
+        if ended.is_file():
+            write_whole(saved, ended.read_bytes())
+        else:
+            materials.observer.on_note(f"{self._architecture}: no training to go on from is kept, it begins anew")
 
     def _judge(self, iteration: int, network: nn.Module, state: CandidateState) -> None:
         observer, draft = self._materials.observer, self._draft

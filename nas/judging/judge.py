@@ -193,7 +193,7 @@ class Judge:
             DivergedError: If it diverges.
             TimedOutError: If it takes longer than a candidate may.
         """
-        materials = self.materials.with_seed(seed)
+        materials = self.materials.with_settings(self.materials.settings.with_training(seed=seed))
         # A study that was killed after this training has its result here.
         known = materials.cache.load(architecture.key)
         # Nobody reads this draft: a replicate is no trial and passes no gate.

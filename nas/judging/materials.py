@@ -23,6 +23,7 @@ class Materials:
         validation_name: Name of the held-out set.
         cache: Where results, weights and unfinished trainings are kept.
         observer: Told of every stage.
+        keeps_trainings: Whether a training that has ended is kept, since a longer one goes on from it.
     """
 
     settings: StudySettings
@@ -31,13 +32,13 @@ class Materials:
     validation_name: str
     cache: ResultCache
     observer: Observer
+    keeps_trainings: bool = False
 
     @property
     def device(self) -> torch.device:
         """What trains."""
         return torch.device(self.settings.device)
 
-    def with_seed(self, seed: int) -> "Materials":
-        """Return the same materials for trainings from another seed, whose results are kept apart."""
-        settings = self.settings.with_seed(seed)
+    def with_settings(self, settings: StudySettings) -> "Materials":
+        """Return the same materials for other trainings, whose results are kept apart."""
         return replace(self, settings=settings, cache=self.cache.of(settings.protocol))

@@ -1,10 +1,14 @@
 """What a search tells whoever watches it."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from srnas.leaderboard.record.trials import Rung, TrialRecord
 from srnas.nas.training.loop import TrainingProgress
 from srnas.search_space import Architecture
+
+if TYPE_CHECKING:
+    from srnas.leaderboard.rank.board import Board
 
 
 class Observer:
@@ -13,8 +17,8 @@ class Observer:
     def on_note(self, text: str) -> None:
         """Say something once."""
 
-    def on_start(self, judged: int, iterations: int) -> None:
-        """The search begins with so many judged trials; a candidate is trained for so many iterations."""
+    def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
+        """The search begins with so many judged trials of a total; a candidate is trained for so many iterations."""
 
     def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
         """A candidate is about to be judged."""
@@ -30,6 +34,9 @@ class Observer:
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:
         """A candidate was judged."""
+
+    def on_board(self, board: "Board") -> None:
+        """All candidates of one length are judged, and longer trainings follow."""
 
     def on_validation(self, iteration: int, psnr_y_db: Mapping[str, float]) -> None:
         """A training on the long schedule was validated on sets."""

@@ -45,5 +45,5 @@ def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -
         )
     session = open_session(plan, observer, as_worker=True)
     judged = len(session.search.stored.snapshot().records)
-    observer.on_start(judged, session.search.settings.training.iterations)
+    observer.on_start(judged, session.search.settings.training.iterations, known.total)
     return work(session)

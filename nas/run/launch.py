@@ -9,10 +9,11 @@ from optuna.exceptions import StorageInternalError
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.engines import run_engine, workers_of
 from srnas.nas.run.final_timing import is_due, time_front
+from srnas.nas.run.ladder import longer_plan, open_longer, tell_first
 from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summarise
 from srnas.nas.run.plan import Plan, plan_search
 from srnas.nas.run.request import SearchRequest, search_options
-from srnas.nas.run.session import open_session
+from srnas.nas.run.session import Session, open_session
 from srnas.nas.run.worker import work
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.snapshot import Snapshot
@@ -60,30 +61,52 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         KeyboardInterrupt: After the study is marked; every finished trial is kept.
         DeviceBusyError: The same, if another process holds the device for too long.
     """
-    plan = plan_search(request)
-    if plan.known is not None and _is_finished(plan, plan.known):
-        return summarise(plan.known)
-    session = open_session(plan, observer)
-    stored = session.search.stored
-    judged, settings = len(stored.snapshot().records), session.search.settings
-    observer.on_start(judged, settings.training.iterations)
+    first = plan = plan_search(request)
+    session: Session | None = None
+    below: Snapshot | None = None
+    for multiple in request.ladder:
+        if below is not None:
+            plan = longer_plan(plan, multiple, below)
+        if plan.known is not None and _is_finished(plan, plan.known):
+            below, outcome = plan.known, summarise(plan.known)
+            continue
+        session = session or open_session(first, observer)
+        if below is not None:
+            session = open_longer(session, plan, below)
+        outcome = _run(session, plan)
+        below = session.search.stored.snapshot()
+        if plan.is_gone_on_from:
+            observer.on_board(outcome.board)
+        if plan is not first:
+            tell_first(first, below)
+    return outcome
+
+
+def _run(session: Session, plan: Plan) -> Outcome:
+    """Judge what a study lacks, and conclude it."""
+    request, stored, settings = plan.request, session.search.stored, session.search.settings
+    judged = len(stored.snapshot().records)
+    session.observer.on_start(judged, settings.training.iterations, request.trials)
     workers = workers_of(request, settings, request.trials - judged)
     try:
         several = workers > 1 or request.engine != "local"
         standing = run_engine(request, session, workers) if several else work(session)
-        # First, since the latencies of one run decide what is near the front.
-        time_front(session)
-        replicate(session, request.replicates)
+        if not plan.is_gone_on_from:
+            # First, since the latencies of one run decide what is near the front.
+            time_front(session)
+            replicate(session, request.replicates)
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.
             session.publisher.close(stored.snapshot().records, killed=True)
         raise
-    return conclude(session, exhausted=standing is Standing.EXHAUSTED)
+    return conclude(session, exhausted=standing is Standing.EXHAUSTED, is_last=not plan.is_gone_on_from)
 
 
 def _is_finished(plan: Plan, known: Snapshot) -> bool:
     """Return whether a study holds all that is asked for."""
-    if known.study is None or len(known.records) < plan.request.trials or is_due(known, plan.settings):
+    if known.study is None or len(known.records) < plan.request.trials:
         return False
-    return replicated(known.records, known.replicates) >= plan.request.replicates
+    if plan.is_gone_on_from:
+        return True
+    return not is_due(known, plan.settings) and replicated(known.records, known.replicates) >= plan.request.replicates

@@ -127,15 +127,22 @@ def replicate(session: Session, seeds: int) -> None:
             )
 
 
-def conclude(session: Session, *, exhausted: bool) -> Outcome:
-    """Write figures, report, and files of the members of the front, and return the outcome of a study."""
+def conclude(session: Session, *, exhausted: bool, is_last: bool) -> Outcome:
+    """Write figures, report, and files of the members of the front, and return the outcome of a study.
+
+    Args:
+        session: The open study.
+        exhausted: Whether its space has no unseen architecture left.
+        is_last: Whether its front is what the search ends with, of which pictures are kept.
+    """
     outcome, publisher = summarise(session.search.stored.snapshot()), session.publisher
     files = write_files(outcome, publisher.workspace)
     kept = outcome.member_files(publisher.workspace)
     publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, kept, outcome.board)
     # The results are safe now, whatever becomes of what is shown of them.
-    make_exhibits(session.judge.materials, outcome.members, publisher.workspace)
-    publisher.add_files(outcome.member_files(publisher.workspace))
+    if is_last:
+        make_exhibits(session.judge.materials, outcome.members, publisher.workspace)
+        publisher.add_files(outcome.member_files(publisher.workspace))
     return replace(outcome, figures=files[:-1], exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

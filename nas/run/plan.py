@@ -55,6 +55,11 @@ class Plan:
     url: str
     known: Snapshot | None
 
+    @property
+    def is_gone_on_from(self) -> bool:
+        """Whether the best of the study go on to a longer training."""
+        return len(self.settings.training.lengths) < len(self.request.ladder)
+
 
 def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     """Check a request without writing anything.

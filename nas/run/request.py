@@ -52,6 +52,17 @@ def _engine(name: str) -> str:
     return name
 
 
+def _ladder(value: Any) -> Any:
+    """Return multiples from ``1,3,9``."""
+    parts = value.split(",") if isinstance(value, str) else value
+    multiples = tuple(int(one) if isinstance(one, str) and one.strip().isdecimal() else one for one in parts)
+    if multiples[:1] != (1,) or not all(type(one) is int for one in multiples) or sorted({*multiples}) != [*multiples]:
+        from srnas.search_space import InputError
+
+        raise InputError(f"ladder must be 1 and then larger integers in order, such as 1,3,9, but got ladder={value}.")
+    return multiples
+
+
 class SearchRequest(StudyOptions):
     """What a user asks for; ``None`` takes the space's default (``study``: the space's name and scale)."""
 
@@ -71,6 +82,11 @@ class SearchRequest(StudyOptions):
     )
     patience: int | None = option(
         None, "End when the hypervolume has not risen for so many candidates.", "Strategy", ge=1
+    )
+    ladder: Annotated[tuple[int, ...], BeforeValidator(_ladder)] = option(
+        (1,),
+        "Multiples of --iterations, such as 1,3,9: what is near the front of one length goes on to the next.",
+        "Strategy",
     )
     replicates: int = option(0, "Train what is near the front again with so many other seeds.", "Strategy", ge=0)
     proxies: bool = option(False, "Compute zero-cost proxies beside, as a diagnostic.", "Strategy")

@@ -61,7 +61,8 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     if not as_worker:
         wishes = plan.request.absolute().model_dump_json()
         search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)
-    record = search.begin(lambda: made or _study_record(plan, validation, observer))
+    designs = human_designs(space).values()
+    record = search.begin(lambda: made or _study_record(plan, validation, observer), designs)
     materials = Materials(
         settings=settings,
         patches=PatchSampler(train_pairs, settings.scale, settings.training.patch, settings.target.device),
@@ -69,6 +70,7 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
         validation_name=plan.photos[1].name,
         cache=workspace.cache(settings.protocol),
         observer=observer,
+        keeps_trainings=plan.is_gone_on_from,
     )
     judge = Judge(materials, table, PROXIES if plan.request.proxies else ())
     return Session(search, judge, Publisher(workspace, plan.url, record, observer.on_note))

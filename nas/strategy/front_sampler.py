@@ -58,6 +58,9 @@ class FrontSampler(BaseSampler, Generic[T]):
             beyond the worst as the best is before it.
         partial: Returns the expensive objective of a trial part of the way, if it was seen; trials that were pruned are
             then modelled by what a line through the others expects of them.
+        longer: Returns the expensive objective of a trial at lengths greater than the study's, in order, each if it was
+            seen. What is modelled is then the value at the greatest length at which four trials were seen, with all
+            others by what a line expects of them.
         use_surrogate: Whether a surrogate chooses among the proposals near the front; otherwise one is taken at random.
             The sampler takes one at random as well while the surrogate predicts no better than a line over the cheap
             objective.
@@ -73,6 +76,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         num_proposals: int = 300,
         reference_point: tuple[float, float] | None = None,
         partial: Callable[[FrozenTrial], float | None] | None = None,
+        longer: Callable[[FrozenTrial], Sequence[float | None]] | None = None,
         use_surrogate: bool = True,
     ) -> None:
         if cheap_index not in (0, 1):
@@ -84,6 +88,7 @@ class FrontSampler(BaseSampler, Generic[T]):
         self._num_proposals = num_proposals
         self._reference_point = reference_point
         self._partial = partial
+        self._longer = longer
         self._use_surrogate = use_surrogate
         self._proposed: dict[int, Params] = {}
         self._one_at_a_time = threading.Lock()
@@ -160,16 +165,18 @@ class FrontSampler(BaseSampler, Generic[T]):
         """Return what is known of the expensive objective, as one to maximise."""
         trials = [other for other, _ in others]
         finals = [t.values[1 - self._cheap_index] if t.state == TrialState.COMPLETE else None for t in trials]
-        partials = [self._partial(t) if self._partial else None for t in trials]
-        expected = extrapolate(partials, finals)
+        expected = extrapolate([self._views(t, final) for t, final in zip(trials, finals, strict=True)], own=1)
         cheap = self._domain.cheap([candidate for _, candidate in others])
         known = []
         for (t, candidate), final, guess, cost in zip(others, finals, expected, cheap, strict=True):
-            cost = t.values[self._cheap_index] if t.state == TrialState.COMPLETE else cost
-            if cost is None:
-                continue
-            if final is not None:
-                known.append(Known(candidate, cost, sign * final))
-            elif guess is not None and t.state == TrialState.PRUNED:
-                known.append(Known(candidate, cost, sign * guess[0], guess[1]))
+            cost = t.values[self._cheap_index] if final is not None else cost
+            # The first trials of a study are fewer than a line needs.
+            value = guess or (None if final is None else (final, 0.0))
+            if cost is not None and value is not None and t.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                known.append(Known(candidate, cost, sign * value[0], value[1]))
         return known
+
+    def _views(self, trial: FrozenTrial, final: float | None) -> list[float | None]:
+        """Return what was seen of a trial at increasing lengths, of which the study's own gave ``final``."""
+        partial = self._partial(trial) if self._partial else None
+        return [partial, final, *(self._longer(trial) if self._longer else ())]

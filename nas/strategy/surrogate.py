@@ -23,6 +23,8 @@ _BOUND = 4
 _JITTER = 1e-8
 _EQUAL = 1e-9
 _STEPS = 40
+# A line from one length to another is fitted to so many items at least.
+_LEAST_IN_LINE = 4
 
 
 class Surrogate:
@@ -120,23 +122,36 @@ def _spread(x: Floats) -> float:
     return spread if spread > _EQUAL * max(1.0, float(np.abs(x).max(initial=0))) else 1.0
 
 
-def extrapolate(partial: Sequence[float | None], final: Sequence[float | None]) -> list[tuple[float, float] | None]:
-    """Return the expected final value and its standard deviation for each item that has only a partial one.
+def extrapolate(views: Sequence[Sequence[float | None]], own: int) -> list[tuple[float, float] | None]:
+    """Return what each item is expected to be worth at the greatest length, and with which standard deviation.
 
-    A line is fitted to the items that have both; with fewer than four, nothing is expected.
+    That is the last length at which enough items were seen. An item that was seen there is worth what was seen; of
+    another that at the last length from which a line leads there, fitted to the items that were seen at both, tells.
+    Of an item without such a length, or where there are too few of all, nothing is expected.
 
     Args:
-        partial: Values on the way.
-        final: Values at the end.
+        views: For each item its values at increasing lengths, of which the shorter are correlated views of the longest.
+        own: Index of the least length whose values may be what is expected.
     """
+    columns = [*zip(*views, strict=True)]
+    seen = [sum(value is not None for value in column) >= _LEAST_IN_LINE for column in columns]
+    target = max((number for number in range(own, len(columns)) if seen[number]), default=own)
+    expected: list[tuple[float, float] | None] = [None] * len(views)
+    for column in columns[: target + 1]:
+        expected = [late or early for early, late in zip(expected, _by_line(column, columns[target]), strict=True)]
+    return expected
+
+
+def _by_line(partial: Sequence[float | None], final: Sequence[float | None]) -> list[tuple[float, float] | None]:
+    """Return final values where they are known, and what a line expects of partial ones."""
     both = [(p, f) for p, f in zip(partial, final, strict=True) if p is not None and f is not None]
-    if len(both) < 4:
+    if len(both) < _LEAST_IN_LINE:
         return [None] * len(partial)
     before, after = np.array(both).T
     slope = np.cov(before, after)[0, 1] / max(before.var(ddof=1), 1e-12)
     intercept = after.mean() - slope * before.mean()
     deviation = float(np.std(after - intercept - slope * before, ddof=2))
     return [
-        (float(intercept + slope * p), deviation) if p is not None and f is None else None
+        (f, 0.0) if f is not None else None if p is None else (float(intercept + slope * p), deviation)
         for p, f in zip(partial, final, strict=True)
     ]

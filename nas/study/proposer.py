@@ -129,11 +129,17 @@ class Proposer:
         def partial(trial: FrozenTrial) -> float | None:
             return at_first_rung.get(trial.number)
 
+        keys = {trial.number: trial.key for trial in snapshot.trials}
+
+        def longer(trial: FrozenTrial) -> list[float | None]:
+            return [reached.get(keys.get(trial.number, "")) for _, reached in sorted(snapshot.longer.items())]
+
         return FrontSampler(
             SpaceDomain(self._space, self._settings.budgets, self._counter, measured, self._table),
             seed=self._seed(snapshot, worker),
             reference_point=(study.reference_psnr_y_db, study.reference_fastest_ms),
             partial=partial,
+            longer=longer,
         )
 
     def _unseen(self, start: Architecture, taken: set[str], seed: int) -> Architecture | None:

@@ -1,6 +1,6 @@
 """A study as its workers use it: what is stored of it, claims of its candidates, and results at its rungs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from srnas.leaderboard.record.studies import StudyRecord
@@ -11,7 +11,7 @@ from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.storage import critical
 from srnas.nas.study.stored import StoredStudy
 from srnas.profiling import BlockTable
-from srnas.search_space import SearchSpace, human_designs
+from srnas.search_space import Architecture, SearchSpace, human_designs
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +34,27 @@ class Search:
     claims: Claims
     rung_book: RungBook
 
-    def begin(self, make_record: Callable[[], StudyRecord]) -> StudyRecord:
-        """Return the study's record, made at its first start, when the human designs are queued to be judged first."""
+    def begin(self, make_record: Callable[[], StudyRecord], first: Iterable[Architecture] = ()) -> StudyRecord:
+        """Return the study's record, made at its first start, when what is to be judged first is queued."""
         with critical(self.url, f"{self.settings.name}.claim"):
             # Asked again under the lock: the reference point of the hypervolume must be that of one worker.
             known = self.stored.snapshot().study
             if known is not None:
                 return known
             record = make_record()
-            for design in human_designs(self.space).values():
-                self.stored.enqueue_once(self.space.params(design))
+            self._enqueue(first)
             # Last: a study without this record has not begun, and the next worker starts over.
             self.stored.keep_study(record)
             return record
+
+    def queue(self, architectures: Iterable[Architecture]) -> None:
+        """Queue what the study does not hold yet."""
+        with critical(self.url, f"{self.settings.name}.claim"):
+            self._enqueue(architectures)
+
+    def _enqueue(self, architectures: Iterable[Architecture]) -> None:
+        for architecture in architectures:
+            self.stored.enqueue_once(self.space.params(architecture))
 
     def want(self, *, total: int, patience: int | None = None, request: str = "") -> None:
         """Keep how many trials the study shall hold, when it ends before, and what the user asked for."""

@@ -17,8 +17,9 @@ from srnas.search_space import InputError, SearchSpace
 # Raised when a change of the code changes what a network's PSNR is.
 _PROTOCOL_VERSION = 1
 
-# What studies did not say that were started before there was a choice: their results are found as they were kept.
-_BEFORE = {"optimizer"}
+# Values that a schedule had before there was a choice; its protocol says nothing of them, so that results are found as
+# they were kept.
+_BEFORE: Mapping[str, object] = {"optimizer": "adamw", "annealed": ()}
 
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -65,13 +66,14 @@ class StudySettings(StudyOptions):
         """Hash of everything that a candidate's quality depends on."""
         # On a CPU the number of threads decides in which order sums are rounded.
         device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
-        training = self.training.model_dump(exclude=_BEFORE if self.training.optimizer == "adamw" else None)
+        unsaid = {name for name, before in _BEFORE.items() if getattr(self.training, name) == before}
+        training = self.training.model_dump(exclude=unsaid)
         parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, training]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-    def with_seed(self, seed: int) -> "StudySettings":
-        """Return the same settings for a training from another seed."""
-        return self.model_copy(update={"training": self.training.model_copy(update={"seed": seed})})
+    def with_training(self, **changes: Any) -> "StudySettings":
+        """Return the same settings for another training, such as one from another seed."""
+        return self.model_copy(update={"training": self.training.model_copy(update=changes)})
 
     def check_same(self, stored: "StudySettings") -> None:
         """Raise ``InputError`` that lists what differs from the settings that the study started with."""

@@ -1,6 +1,6 @@
 """What a study held at one moment: reading it asks the storage nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,6 +64,7 @@ class Snapshot:
         patience: Number of trials without a rise of the hypervolume after which the study ends; ``None``: it goes on.
         request: What the user asked for when it was started or extended last, as JSON.
         replicates: What was trained again with other seeds.
+        longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
         joint: What was timed together at the end; ``None`` before.
         trials: All trials of the study, in order.
     """
@@ -75,6 +76,7 @@ class Snapshot:
     patience: int | None
     request: str
     replicates: tuple[Replicate, ...]
+    longer: Mapping[int, Mapping[str, float]]
     joint: JointTiming | None
     trials: tuple[StoredTrial, ...]
 

@@ -21,9 +21,10 @@ from srnas.nas.study.storage import exists, open_storage
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
-# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed.
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, that of longer
+# trainings with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
-_REPLICATE = "replicate "
+_REPLICATE, _LONGER = "replicate ", "longer "
 _JOINT = "joint"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
@@ -81,6 +82,7 @@ class StoredStudy:
             replicates=tuple(
                 Replicate.model_validate_json(value) for key, value in kept.items() if key.startswith(_REPLICATE)
             ),
+            longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
             joint=_joint(kept[_JOINT]) if _JOINT in kept else None,
             trials=self.trials(),
         )
@@ -126,6 +128,10 @@ class StoredStudy:
     def keep_replicate(self, replicate: Replicate) -> None:
         """Keep what was trained again."""
         self.study.set_user_attr(f"{_REPLICATE}{replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    def keep_longer(self, iterations: int, psnr_db: Mapping[str, float]) -> None:
+        """Keep what networks have reached in a longer training, by key, in place of what was before."""
+        self.study.set_user_attr(f"{_LONGER}{iterations}", dict(psnr_db))
 
     def keep_joint(self, joint: JointTiming) -> None:
         """Keep what was timed together, in place of what was before."""

@@ -99,7 +99,7 @@ def train(
     """
     device, team = compute.device, compute.team
     network = network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    decay = math.exp(-1 / (config.ema_share * config.iterations))
+    decay = math.exp(-1 / (config.ema_share * config.lengths[0]))
     # Buffers too: the statistics of a batch norm belong to the averaged weights.
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
     optimizers = make_optimizers(network, config)

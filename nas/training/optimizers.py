@@ -2,8 +2,9 @@
 
 Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate nearly serves
 narrow and wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a
-study at one rate learns whom the rate suits. What is left is the depth: blocks in a row move the output together, so
-that the rate falls with their number (``docs/measurements.md``, "A ranking that holds").
+study at one rate learns whom the rate suits. What is left is the depth: blocks in a row that mix all channels move the
+output together, so that the rate falls with their number; a gate of low rank moves it little
+(``docs/measurements.md``, "A ranking that holds").
 """
 
 from collections import defaultdict
@@ -17,8 +18,10 @@ from srnas.search_space import Network
 
 # Stem and tail meet pictures, whose values no width changes.
 _OUTER = ("stem", "tail")
-# Muon's rate as a multiple of AdamW's, for a body of so many blocks; that of fewer is greater by a share at most.
-_HIDDEN, _BLOCKS, _MOST = 5.0, 6, 1.5
+# Muon's rate as a multiple of AdamW's: the first over the depth, the second at most.
+_BY_DEPTH, _MOST = 22.5, 7.5
+# A block of so many filter banks that mix all channels counts as one.
+_WHOLE = 2
 # Coefficients of the quintic Newton-Schulz iteration: five of them bring singular values near 1.
 # source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -93,16 +96,26 @@ def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
     return [weight for one in convolutions if isinstance(weight := one.weight, nn.Parameter) and weight.requires_grad]
 
 
-def hidden_rate(learning_rate: float, blocks: int) -> float:
-    """Return Muon's rate for a body of so many trunks and attention blocks, beside AdamW's ``learning_rate``."""
-    return _HIDDEN * learning_rate * min(_MOST, _BLOCKS / max(1, blocks))
+def hidden_rate(learning_rate: float, depth: float) -> float:
+    """Return Muon's rate for a body of such a depth, beside AdamW's ``learning_rate``."""
+    return learning_rate * min(_MOST, _BY_DEPTH / max(1.0, depth))
 
 
-def count_blocks(network: nn.Module) -> int:
-    """Return the number of trunks and attention blocks of a network; a module of another kind counts as one."""
+def depth_of(network: nn.Module) -> float:
+    """Return how many blocks of a network mix all channels.
+
+    A trunk or an attention block counts as one if it has two filter banks from at least as many channels to at least as
+    many as the position is wide, and as half with one. Of a module of another kind every two convolutions are one.
+    """
     if not isinstance(network, Network):
-        return 1
-    return sum(len(position.choices) for position in network.architecture.positions)
+        return len(hidden_banks(network)) / _WHOLE
+    architecture, depth = network.architecture, 0.0
+    for position, module in zip(architecture.positions, network.body, strict=True):
+        width = position.active or architecture.channels
+        for block in module.blocks:  # type: ignore[union-attr]
+            banks = [bank for bank in hidden_banks(block) if min(bank.shape[:2]) >= width]
+            depth += min(1.0, len(banks) / _WHOLE)
+    return depth
 
 
 def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
@@ -115,5 +128,5 @@ def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, tor
     if rest:
         made["optimizer"] = torch.optim.AdamW(rest, lr=rate, weight_decay=decay, fused=True)
     if banks:
-        made["muon"] = Muon(banks, hidden_rate(rate, count_blocks(network)), decay)
+        made["muon"] = Muon(banks, hidden_rate(rate, depth_of(network)), decay)
     return made

@@ -1,9 +1,11 @@
 """The schedule of a training: its steps, its learning rate, and where the network is judged on the way."""
 
 import math
-from typing import Literal
+from bisect import bisect_right
+from itertools import pairwise
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from srnas.search_space import InputError
 
@@ -26,23 +28,26 @@ class TrainingConfig(BaseModel):
     """A training schedule.
 
     Attributes:
-        iterations: Optimiser steps.
+        iterations: Optimiser steps, those of the lengths in ``annealed`` included.
+        annealed: Shorter lengths at whose end the rate has fallen to 0; after each it rises again, to a peak that suits
+            the next length. A training that ended at one of them goes on from there.
         patch: Side of an LR patch in pixels.
         batch: Patches per step.
-        learning_rate: Peak of the schedule, for what AdamW trains.
+        learning_rate: Peak on the way to the first length, for what AdamW trains.
         optimizer: ``muon`` trains the convolutions of the body with Muon and the rest with AdamW; ``adamw``, which
             studies had that were started before there was a choice, trains all with AdamW.
-        warmup: Share of the steps with a linearly rising rate.
+        warmup: Share of the steps to the next length with a linearly rising rate.
         weight_decay: Weight decay of AdamW.
         clip_norm: Gradients are scaled down to this norm.
-        ema_share: Horizon of the moving average as a share of the steps.
-        rungs: Shares of the schedule at which the network is judged; the last is 1.
+        ema_share: Horizon of the moving average as a share of the first length.
+        rungs: Shares of the first length at which the network is judged, beside the end of every length; the last is 1.
         seed: Seed of weights and patches; equal seeds show every network the same patches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     iterations: int = Field(ge=1)
+    annealed: tuple[int, ...] = ()
     patch: int = Field(ge=1)
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
@@ -61,14 +66,44 @@ class TrainingConfig(BaseModel):
             raise InputError(f"rungs must be shares of the schedule of which the greatest is 1, but got rungs={rungs}.")
         return rungs
 
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if not all(shorter < longer for shorter, longer in pairwise((0, *self.lengths))):
+            raise InputError(
+                f"lengths must be positive and increase, but got annealed={self.annealed} and "
+                f"iterations={self.iterations}."
+            )
+        return self
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Every length at whose end the rate is 0, in order."""
+        return *self.annealed, self.iterations
+
+    @property
+    def below(self) -> Self | None:
+        """The schedule that ends one length before this one; ``None`` of a schedule with one length."""
+        if not self.annealed:
+            return None
+        return self.model_copy(update={"iterations": self.annealed[-1], "annealed": self.annealed[:-1]})
+
+    def longer(self, multiple: int) -> Self:
+        """Return the schedule that goes on to a multiple of the first length."""
+        changes = {"iterations": multiple * self.lengths[0], "annealed": self.lengths}
+        return type(self).model_validate(self.model_dump() | changes)
+
     def rate(self, iteration: int) -> float:
-        """Return the learning rate's share of its peak at a step, 0-based."""
-        rise = max(1, round(self.warmup * self.iterations))
-        if iteration < rise:
-            return (iteration + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (iteration - rise) / max(1, self.iterations - rise)))
+        """Return the learning rate as a multiple of ``learning_rate`` at a step, 0-based."""
+        number = bisect_right(self.annealed, iteration)
+        begun, length = (0, *self.annealed)[number], self.lengths[number]
+        step, steps = iteration - begun, length - begun
+        peak = scaled_rate(length, 1.0, self.lengths[0])
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return peak * (step + 1) / rise
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
     @property
     def rung_iterations(self) -> tuple[int, ...]:
         """The steps after which the network is judged."""
-        return tuple(sorted({max(1, round(share * self.iterations)) for share in self.rungs}))
+        return tuple(sorted({*self.lengths, *(max(1, round(share * self.lengths[0])) for share in self.rungs)}))

@@ -22,14 +22,17 @@ def find_study(
 
     Args:
         workspace: The workspace in which the study is looked up.
-        name: The study's name; without one it is the newest that was not merely retimed.
+        name: The study's name; without one it is the newest that was not merely retimed, nor goes on from another and
+            is not through yet.
         device: Part of the name of its device profile: then the newest such study, retimed ones included.
         task: Upscaling of the study, such as ``x2``.
 
     Raises:
         InputError: If the workspace or the study does not exist.
     """
-    studies = workspace.existing_store().studies()
+    stored = workspace.existing_store().stored_studies()
+    studies = [one.record for one in stored]
+    is_whole = {one.record.name: one.status == "FINISHED" or not one.record.goes_on_from for one in stored}
     if task is not None:
         tasks = {s.task for s in studies}
         if task not in tasks:
@@ -42,7 +45,7 @@ def find_study(
         study = next((s for s in named if device.lower() in str(s.device).lower()), None)
     else:
         # Without a name it is one that was trained: a retimed study has the latencies of another device.
-        study = next((s for s in named if name or not s.retimed_from), None)
+        study = next((s for s in named if name or (not s.retimed_from and is_whole[s.name])), None)
     if study is None and device is not None:
         known = ", ".join(f"'{profile}'" for profile in dict.fromkeys(str(s.device) for s in named))
         raise InputError(

@@ -51,7 +51,7 @@ def study():
     return StudyRecord(
         name="demo",
         scale=2,
-        config={},
+        config={"training.iterations": 400},
         validation="held-out",
         bicubic_psnr_y_db=30.0,
         bicubic_ssim_y=0.9,

@@ -111,8 +111,23 @@ def test_few_or_equal_values(values):
 def test_partial_values_are_extrapolated_by_a_line():
     partial = [1.0, 2.0, 3.0, 4.0, 2.5, None]
     final = [3.0, 5.0, 7.0, 9.0, None, None]
-    *known, guess, nothing = extrapolate(partial, final)
-    assert known == [None] * 4
+    *known, guess, nothing = extrapolate(list(zip(partial, final, strict=True)), own=1)
+    assert known == [(value, 0.0) for value in final[:4]]
     assert guess == (pytest.approx(6.0), pytest.approx(0.0, abs=1e-9))
     assert nothing is None
-    assert extrapolate(partial[2:], final[2:]) == [None] * 4
+    # Of partial values alone, however many there are, nothing is expected.
+    assert extrapolate(list(zip(partial[2:], final[2:], strict=True)), own=1) == [None] * 4
+
+
+def test_what_was_seen_at_no_greater_length_is_expected_from_the_longest_view():
+    views = [(p, 2.0 * p, 3.0 * p) for p in (1.0, 2.0, 3.0, 4.0)] + [(9.0, 4.0, None), (5.0, None, None)]
+    *known, by_own, by_partial = extrapolate(views, own=1)
+    assert known == [(longest, 0.0) for *_, longest in views[:4]]
+    # The line through the own length leads to 1.5 times it, whatever the partial value says.
+    assert by_own == (pytest.approx(6.0), pytest.approx(0.0, abs=1e-9))
+    assert by_partial == (pytest.approx(15.0), pytest.approx(0.0, abs=1e-9))
+
+
+def test_a_length_that_too_few_reached_tells_nothing():
+    views = [(None, value, None if value > 3 else 7.0) for value in (1.0, 2.0, 3.0, 4.0)]
+    assert extrapolate(views, own=1) == [(value, 0.0) for value in (1.0, 2.0, 3.0, 4.0)]

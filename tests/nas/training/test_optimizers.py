@@ -6,7 +6,7 @@ from torch import nn
 
 from srnas.nas.training.optimizers import (
     Muon,
-    count_blocks,
+    depth_of,
     hidden_banks,
     hidden_rate,
     make_optimizers,
@@ -103,23 +103,42 @@ def test_every_parameter_has_one_optimizer_and_its_rate():
     made = make_optimizers(network(), CONFIG)
     assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {
         "optimizer": 4e-3,
-        "muon": 5 * 4e-3,
-    }  # Six blocks.
+        "muon": pytest.approx(22.5 * 4e-3 / 5),
+    }  # Five blocks that mix all channels, and a gate of low rank.
     assert {o.param_groups[0]["weight_decay"] for o in made.values()} == {0.1}
     owned = [id(p) for o in made.values() for group in o.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned)) == len(list(network().parameters()))
 
 
+@pytest.mark.parametrize(("depth", "factor"), [(0, 7.5), (1, 7.5), (3, 7.5), (4.5, 5.0), (6, 3.75), (24, 0.9375)])
+def test_the_rate_falls_with_the_depth(depth, factor):
+    assert hidden_rate(4e-3, depth) == pytest.approx(factor * 4e-3)
+
+
 @pytest.mark.parametrize(
-    ("blocks", "factor"), [(1, 7.5), (3, 7.5), (4, 7.5), (5, 6.0), (6, 5.0), (12, 2.5), (24, 1.25)]
+    ("trunk", "attention", "depth"),
+    [
+        # Two filter banks from all channels to all.
+        ("conv", "none", 1.0),
+        # One.
+        ("conv1", "none", 0.5),
+        # Gates of low rank.
+        ("conv", "cbam", 1.0),
+        ("conv", {"name": "lia", "features": 4}, 1.0),
+        # A convolution from 12 channels to 24 and one back.
+        ("none", "mlka", 1.0),
+        # Seven of them, side by side and in a row.
+        ("none", "aab_m", 1.0),
+    ],
 )
-def test_the_rate_falls_with_the_number_of_blocks(blocks, factor):
-    assert hidden_rate(4e-3, blocks) == pytest.approx(factor * 4e-3)
+def test_depth_counts_blocks_that_mix_all_channels(trunk, attention, depth):
+    positions = [{"trunk": trunk, "attention": attention}] * 3
+    built = Network(Architecture.from_dict({"schema": 1, "scale": 2, "channels": 12, "positions": positions}))
+    assert depth_of(built) == 3 * depth
 
 
-def test_trunks_and_attention_blocks_are_counted():
-    assert count_blocks(network()) == 6
-    assert count_blocks(nn.Conv2d(3, 3, 1)) == 1
+def test_the_depth_of_another_module_is_half_its_convolutions():
+    assert depth_of(nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(5)))) == 2.5
 
 
 def test_what_has_no_hidden_convolution_has_one_optimizer():
