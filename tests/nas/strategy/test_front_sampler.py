@@ -247,3 +247,11 @@ def test_the_expected_improvement_is_the_mean_over_draws():
     certain = expected_improvement(drawn, np.zeros(len(drawn)), np.full(len(drawn), at[0]), values, spent, reference)
     found = expected_improvement(mean, deviation, at, values, spent, reference)[0]
     assert found == pytest.approx(certain.mean(), rel=0.02)
+
+
+def test_the_values_of_the_greatest_length_are_modelled():
+    """Four trials were seen at a greater length, where they are worth 10 more; so the others are expected to be."""
+    study = create(longer=lambda trial: [trial.values[0] + 10 if trial.values and trial.number < 4 else None])
+    run(study, 13)
+    predicted = study.trials[-1].user_attrs["predicted"]
+    assert predicted["mean"] == pytest.approx(study.trials[-1].values[0] + 10, abs=1.0)

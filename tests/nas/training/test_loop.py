@@ -156,6 +156,40 @@ def test_learning_rate_of_the_shortest_schedules_is_a_share(iterations):
     assert all(0 <= rate <= 1 for rate in rates)
 
 
+def test_the_rate_rises_again_after_every_length():
+    whole = config(iterations=10).longer(4).longer(9)
+    assert whole.lengths == (10, 40, 90)
+    assert whole.rung_iterations == (3, 10, 40, 90)
+    # To its first length it is the schedule of that length, digit for digit.
+    assert [whole.rate(step) for step in range(10)] == [config(iterations=10).rate(step) for step in range(10)]
+    # The peaks fall with the root of the length: of 30 and 50 further steps 5 % are 2 steps of warm-up each.
+    assert [max(map(whole.rate, range(*part))) for part in ((0, 10), (10, 40), (40, 90))] == pytest.approx(
+        [1, 1 / 2, 1 / 3]
+    )
+    assert [whole.rate(step) for step in (10, 11, 40, 41)] == pytest.approx([1 / 4, 1 / 2, 1 / 6, 1 / 3])
+    # The last step before each further rise: sin^2(pi / 2n) of the peak for n steps of the fall.
+    ends = [math.sin(math.pi / (2 * steps)) ** 2 for steps in (9, 28, 48)]
+    assert [whole.rate(step) for step in (9, 39, 89)] == pytest.approx([ends[0], ends[1] / 2, ends[2] / 3])
+    assert whole.below == config(iterations=10).longer(4)
+    assert config(iterations=10).below is None
+
+
+def test_a_longer_training_goes_on_digit_for_digit(patches, tmp_path):
+    short, file = config(iterations=6), tmp_path / "training"
+    train(build_seeded(TINY, 0), patches, short, COMPUTE, saved=file)
+    steps = []
+    went_on, _ = train(build_seeded(TINY, 0), patches, short.longer(3), COMPUTE, saved=file, on_step=steps.append)
+    anew, _ = train(build_seeded(TINY, 0), patches, short.longer(3), COMPUTE)
+    assert equal_weights(went_on, anew)
+    assert [step.iteration for step in steps] == [10, 18]
+
+
+@pytest.mark.parametrize(("annealed", "iterations"), [((5,), 5), ((5, 3), 9), ((0,), 4)])
+def test_lengths_must_increase(annealed, iterations):
+    with pytest.raises(ValidationError, match=r"lengths must be positive and increase, but got annealed="):
+        config(annealed=annealed, iterations=iterations)
+
+
 @pytest.mark.parametrize("growth", [1, 10])
 def test_steps_have_the_size_of_the_schedule(patches, growth):
     network = Offset(-5.0, growth)
