@@ -66,11 +66,23 @@ def rungs(tmp_path, _):
 
 
 def ranking(tmp_path, held_out_folder):
-    """Two networks of a space of one block of each kind."""
+    """Three networks of a space of one block of each kind."""
     space = tmp_path / "tiny.toml"
     space.write_text('channels = [6]\npositions = 2\ntrunk = ["none", "conv"]\nattention = ["none", "pa"]\n')
     photos = ("--train", held_out_folder, "--val", held_out_folder, "--patch", 8, "--batch", 1)
-    return "--records", tmp_path / "ranking.jsonl", "--space", space, "--networks", 2, "--lengths", "2,4", *photos
+    return (
+        "--records",
+        tmp_path / "ranking.jsonl",
+        "--space",
+        space,
+        "--networks",
+        3,
+        "--iterations",
+        2,
+        "--ladder",
+        "1,2,4",
+        *photos,
+    )
 
 
 def search(tmp_path, held_out_folder):
@@ -124,7 +136,8 @@ SMOKE = {
         ranking,
         [
             "by .* steps .* nets .* PSNR-Y",
-            *(rf"{by} .* {steps} .* 2 .* {FIGURE} " for by in ("muon", "adamw") for steps in (2, 4)),
+            *(rf"{by} .* {steps} .* 3 .* {FIGURE} " for by in ("muon", "adamw") for steps in (2, 4, 8)),
+            rf"ladder 3 at 2 > [123] at 4 > [123] at 8: {FIGURE} of the .* misses [0-3], by {FIGURE} dB .* {FIGURE} of",
         ],
     ),
     "repeatability.py": ("--smoke --side 8", ["CV +relative CV +tau", *2 * [rf"mean of 100 calls( +{FIGURE}%?){{4}}"]]),

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from srnas.leaderboard.rank.front import Floats, non_dominated, non_dominated_of_rows
+from srnas.leaderboard.rank.front import Floats, are_near, non_dominated, non_dominated_of_rows
 from srnas.leaderboard.rank.paired import paired_difference
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
@@ -62,15 +62,9 @@ def near_front(records: Sequence[TrialRecord], margin_db: float, margin_share: f
     A neighbour would be on the front with ``margin_db`` more PSNR and a latency that is less by ``margin_share`` of it.
     """
     # The number decides between equals, as records have no order.
-    done = sorted((r.point[1], r.number, r.point[0], r) for r in records if r.point)
-    fronts = non_dominated([(psnr, latency) for latency, _, psnr, _ in done])
-    near: list[TrialRecord] = []
-    for (latency, _, psnr, record), on_front in zip(done, fronts, strict=True):
-        faster = (rival for other, _, rival, _ in done if other <= latency * (1 - margin_share))
-        best = max(faster, default=-math.inf)
-        if on_front or psnr >= best - margin_db:
-            near.append(record)
-    return near
+    done = sorted((r.point[1], r.number, r.point, r) for r in records if r.point)
+    near = are_near([point for *_, point, _ in done], margin_db, margin_share)
+    return [record for (*_, record), is_near in zip(done, near, strict=True) if is_near]
 
 
 def front_probability(

@@ -46,6 +46,24 @@ def non_dominated(points: Sequence[Point]) -> list[bool]:
     return [point in front for point in points]
 
 
+def are_near(points: Sequence[Point], margin_db: float, margin_share: float = 0.0) -> list[bool]:
+    """Return for each point whether it is on the front, or would be with more PSNR and less latency.
+
+    Args:
+        points: ``(PSNR in dB, latency in ms)``.
+        margin_db: So much more PSNR.
+        margin_share: Less latency by this share of it.
+    """
+
+    def best_before(latency: float) -> float:
+        return max((psnr for psnr, other in points if other <= latency * (1 - margin_share)), default=-math.inf)
+
+    return [
+        on_front or psnr >= best_before(latency) - margin_db
+        for (psnr, latency), on_front in zip(points, non_dominated(points), strict=True)
+    ]
+
+
 def non_dominated_of_rows(psnr_db: Floats, fastest_ms: Floats) -> NDArray[np.bool_]:
     """Return which points of each row no other point of the same row dominates.
 
