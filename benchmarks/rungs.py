@@ -18,7 +18,8 @@ import random
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +112,52 @@ def _draw(space: SearchSpace, curves: Sequence[Curve], number: int, rng: random.
     return drawn
 
 
+def reached(curve: Curve, share: float) -> float:
+    """Return the PSNR at a share of the schedule."""
+    return curve.psnr_db[SHARES.index(share)]
+
+
+def expected(curve: Curve, share: float, weight: float) -> float:
+    """Return the PSNR at a share, and so much of what a line over the logarithm of steps adds until the end.
+
+    The line goes through the share before; the first has none.
+    """
+    before = SHARES[max(0, SHARES.index(share) - 1)]
+    if before == share:
+        return reached(curve, share)
+    slope = (reached(curve, share) - reached(curve, before)) / math.log(share / before)
+    return reached(curve, share) - weight * slope * math.log(share)
+
+
 @dataclass(frozen=True)
 class Rule:
-    """A way of stopping: shares of the schedule at which it decides, and the decision for a newcomer at a rung."""
+    """A way of stopping.
+
+    Attributes:
+        name: What the table calls it.
+        rungs: Shares of the schedule at which it decides.
+        survives: The decision for a newcomer at a rung.
+        seen: What it compares of a curve at a share.
+    """
 
     name: str
     rungs: tuple[float, ...]
     survives: Callable[[RungResult, list[RungResult]], bool]
+    seen: Callable[[Curve, float], float] = reached
 
 
-def ours(rungs: tuple[float, ...], eta: float, neighbours: int) -> Rule:
+def ours(rungs: tuple[float, ...], eta: float, neighbours: int, margin_db: float = 0.0) -> Rule:
     """Return the rule of ``nas/strategy/rungs.py``; nobody is spared here."""
-    halving = Halving(eta=eta, neighbours=neighbours, spared_share=0.0)
+    halving = Halving(eta=eta, neighbours=neighbours, margin_db=margin_db, spared_share=0.0)
     shown = ", ".join(f"{rung:.2g}" for rung in rungs)
-    name = f"ours: eta {eta:g}, {neighbours} neighbours, rungs at {shown}"
+    name = f"ours: eta {eta:g}, {neighbours} neighbours, rungs at {shown}" + (f", {margin_db} dB" if margin_db else "")
     return Rule(name, rungs, lambda newcomer, others: halving.decide(newcomer, others).survives)
+
+
+def by_slope(weight: float) -> Rule:
+    """Return the rule of ``nas/strategy/rungs.py``, where what a curve is expected to gain counts with a weight."""
+    rule = ours((1 / 3,), Halving().eta, Halving().neighbours)
+    return replace(rule, name=f"ours, with {weight:g} of its slope", seen=partial(expected, weight=weight))
 
 
 def by_psnr(rungs: tuple[float, ...], kept: float) -> Rule:
@@ -145,13 +177,13 @@ def at_random(rungs: tuple[float, ...], kept: float, rng: random.Random) -> Rule
 
 def replay(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float]) -> tuple[float, float]:
     """Return the share of the training that is saved and that of the hypervolume that is lost, in this order."""
-    reached: dict[float, list[RungResult]] = {share: [] for share in rule.rungs}
+    known: dict[float, list[RungResult]] = {share: [] for share in rule.rungs}
     spent, finished = 0.0, []
     for curve in curves:
         for share in rule.rungs:
-            result = RungResult(curve.key, curve.psnr_db[SHARES.index(share)], curve.fastest_ms)
-            survives = rule.survives(result, reached[share])
-            reached[share].append(result)
+            result = RungResult(curve.key, rule.seen(curve, share), curve.fastest_ms)
+            survives = rule.survives(result, known[share])
+            known[share].append(result)
             if not survives:
                 spent += share
                 break
@@ -182,6 +214,8 @@ def compare(curves: Sequence[Curve], reference: tuple[float, float], orders: int
     for rungs, eta, neighbours in itertools.product(((1 / 3,), (0.2,), (1 / 3, 2 / 3)), (3.0, 8.0, 17.0), (8, 16)):
         if (rungs, eta, neighbours) != ((1 / 3,), default.eta, default.neighbours):
             rows.append(evaluate(curves, ours(rungs, eta, neighbours), reference, orders))
+    rows += [evaluate(curves, by_slope(weight), reference, orders) for weight in (0.5, 1.0)]
+    rows += [evaluate(curves, ours((1 / 3,), 17.0, 16, margin_db), reference, orders) for margin_db in (0.05, 0.1, 0.2)]
     kept = 1 - rows[0]["saved"] * 1.5
     rows.append(evaluate(curves, by_psnr((1 / 3,), kept), reference, orders))
     rows.append(evaluate(curves, at_random((1 / 3,), kept, random.Random(2)), reference, orders))
