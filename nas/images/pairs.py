@@ -3,9 +3,10 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -41,6 +42,21 @@ class Pair:
     lr: Image
     hr: Image
     gray: bool
+
+    @cached_property
+    def is_flat(self) -> bool:
+        """Whether the photograph shows nothing where it is judged: all pixels are equal."""
+        border = self.hr.shape[0] // self.lr.shape[0]
+        inner = self.hr[border:-border, border:-border]
+        return bool((inner == inner[:1, :1]).all())
+
+
+def note_flat(name: str, pairs: Sequence[Pair]) -> list[str]:
+    """Return what is said of the flat photographs of a set."""
+    flat = [pair.name for pair in pairs if pair.is_flat]
+    if not flat:
+        return []
+    return [f"{name}: {len(flat)} of {len(pairs)} photographs are flat and count in no mean ({listed(flat)})"]
 
 
 def make_pairs(photos: PhotoSet, scale: int, on_share: OnShare = lambda _: None) -> tuple[Pair, ...]:
@@ -112,13 +128,15 @@ def load_pairs(data: Path, scale: int, *, lr: Path | None = None, min_size: int 
     photos = read.at_least(least, "the blocks and the SSIM window")
     lr = lr or (_find_lr(data, scale) if hr != data else None)
     if lr is None:
+        pairs = make_pairs(photos, scale)
         said = (*photos.notes, f"{photos.name}: reduced by {scale} with MATLAB's bicubic imresize")
-        return PairSet(photos.name, make_pairs(photos, scale), "imresize", (hr,), said)
+        return PairSet(photos.name, pairs, "imresize", (hr,), (*said, *note_flat(photos.name, pairs)))
     reduced = load_folder(lr)
     pairs = _match(photos, reduced, scale, lr)
     unused = len(reduced.photos) - len(read.photos)
     left = (f"{lr.name}: {unused} images have no photograph",) if unused > 0 else ()
-    return PairSet(photos.name, pairs, str(lr), (hr, lr), (*photos.notes, *reduced.notes, *left))
+    said = (*photos.notes, *reduced.notes, *left, *note_flat(photos.name, pairs))
+    return PairSet(photos.name, pairs, str(lr), (hr, lr), said)
 
 
 def least_side(scale: int, min_size: int) -> int:
