@@ -9,7 +9,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
+from sqlalchemy import Index, inspect
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -37,6 +39,18 @@ def silent(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTri
     """Return which of these running trials have had no heartbeat for the storage's grace period."""
     stale = set(_database(study)._get_stale_trial_ids(study._study_id)) if trials else set()
     return [trial for trial in trials if trial._trial_id in stale]
+
+
+def missing_indexes(storage: RDBStorage) -> list[Index]:
+    """Return the indexes that a storage's tables must have and have not."""
+    found = inspect(storage.engine)
+    return [
+        index
+        for table in models.BaseModel.metadata.sorted_tables
+        if table.indexes
+        for index in {index.name: index for index in table.indexes}.values()
+        if index.name not in {there["name"] for there in found.get_indexes(table.name)}
+    ]
 
 
 def _database(study: optuna.Study) -> RDBStorage:

@@ -1,6 +1,7 @@
 """A workspace with a migrated store, small real photographs, a space that trains in a second, and the command."""
 
 import hashlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -8,7 +9,7 @@ import shutil
 import signal
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
@@ -22,6 +23,8 @@ from filelock import FileLock
 from hypothesis import settings
 from matplotlib.figure import Figure
 from PIL import Image
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 SPACE = """
 channels = [6, 12]
@@ -89,16 +92,44 @@ def shared(tmp_path_factory):
     return shared
 
 
+@contextmanager
+def at_each_statement(called):
+    """Call a function before every statement of any database."""
+    event.listen(Engine, "before_cursor_execute", called)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", called)
+
+
+@pytest.fixture(name="at_each_statement")
+def _at_each_statement():
+    """Return the context."""
+    return at_each_statement
+
+
 @pytest.fixture(scope="session")
 def _migrated(shared):
     def migrate(folder):
         from srnas.leaderboard.store.store import Store
 
-        with pytest.MonkeyPatch.context() as context:
+        there = []
+        with (
+            pytest.MonkeyPatch.context() as context,
+            at_each_statement(lambda *_: there.append((folder / "mlflow.db").exists())),
+        ):
             context.delenv("MLFLOW_TRACKING_URI", raising=False)
             Store(folder)
+        # Migrating takes seconds: whether the file was there is written down for the test that asks.
+        (folder / "there.json").write_text(json.dumps(there))
 
     return shared("migrated", migrate) / "mlflow.db"
+
+
+@pytest.fixture
+def migrated(_migrated):
+    """Return the file of an empty MLflow store."""
+    return _migrated
 
 
 @pytest.fixture

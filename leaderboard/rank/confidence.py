@@ -24,8 +24,8 @@ from srnas.search_space import InputError
 
 
 def mean_by_image(qualities: Sequence[Quality]) -> list[float]:
-    """Return the PSNR of each photograph, mean over trainings."""
-    return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in qualities), strict=True)]
+    """Return the PSNR of each photograph, mean over trainings; not a number where it counts in no mean."""
+    return [statistics.fmean(values) for values in zip(*(q.counted_psnr_y_db for q in qualities), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,15 @@ def _check_images(qualities: Sequence[Quality]) -> None:
 
 
 def _draw_psnr(qualities: Sequence[Sequence[Quality]], rng: np.random.Generator, draws: int) -> Floats:
-    """Return ``(draws, trials)``: the mean over drawn photographs, moved by drawn deviations of seeds."""
-    groups = [np.array([quality.psnr_y_db for quality in found]) for found in qualities]
-    images = groups[0].shape[1]
+    """Return ``(draws, trials)``: the mean over drawn photographs, moved by drawn deviations of seeds.
+
+    A photograph that counts in no mean of one trial is drawn for none; without any, all trials are equal.
+    """
+    counted = np.isfinite([mean_by_image(found) for found in qualities]).all(axis=0)
+    groups = [np.array([quality.psnr_y_db for quality in found])[:, counted] for found in qualities]
+    images = int(counted.sum())
+    if not images:
+        return np.zeros((draws, len(groups)))
     weights = rng.multinomial(images, np.full(images, 1 / images), size=draws) / images
     psnr: Floats = weights @ np.stack([group.mean(axis=0) for group in groups], axis=1)
     # A deviation from the mean of k seeds is shorter than one from the truth by sqrt(1 - 1/k).

@@ -26,8 +26,8 @@ class PairedDifference:
 
     Attributes:
         mean_db: By how many dB the first is better, mean over photographs.
-        se_db: Standard error of the mean over photographs in dB; ``None`` of a single photograph.
-        low_db: Lower end in dB of the 95 % interval by Student's t; minus infinity of a single photograph.
+        se_db: Standard error of the mean over photographs in dB; ``None`` of one photograph or none.
+        low_db: Lower end in dB of the 95 % interval by Student's t; minus infinity of one photograph or none.
         high_db: Upper end of that interval in dB.
     """
 
@@ -52,16 +52,18 @@ class PairedDifference:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
-    """Return ``a - b``, image by image.
+    """Return ``a - b``, image by image; an image that is not finite in both counts for nothing.
+
+    Where none counts, the difference is 0 and its interval without bounds.
 
     Raises:
         InputError: If there is no image, or not the same number.
     """
     if len(a) != len(b) or not a:
         raise InputError(f"a and b must hold the same one or more images, but got {len(a)} and {len(b)}.")
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    mean = statistics.fmean(differences)
-    if len(differences) == 1:
+    differences = [x - y for x, y in zip(a, b, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    mean = statistics.fmean(differences or [0.0])
+    if len(differences) < 2:
         return PairedDifference(mean, None, -math.inf, math.inf)
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     reach = float(student.ppf((1 + LEVEL) / 2, len(differences) - 1)) * error

@@ -41,6 +41,11 @@ class Contender:
     @property
     def by_image_db(self) -> list[float]:
         """PSNR-Y of each photograph in dB, mean over trainings."""
+        return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in self.qualities), strict=True)]
+
+    @property
+    def counted_by_image_db(self) -> list[float]:
+        """The same, not a number where a photograph counts in no mean."""
         return mean_by_image(self.qualities)
 
     @property
@@ -182,4 +187,4 @@ def _quickest(tied: Sequence[Contender]) -> Contender:
 
 def duel(one: Contender, rival: Contender) -> Duel:
     """Pair two networks by photograph."""
-    return Duel(rival, paired_difference(one.by_image_db, rival.by_image_db))
+    return Duel(rival, paired_difference(one.counted_by_image_db, rival.counted_by_image_db))

@@ -1,13 +1,17 @@
 """What every record is: frozen, complete, JSON both ways."""
 
+import logging
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from srnas.search_space import Architecture
 
 SCHEMA = 1
+
+# Whoever reads a thousand records wants all that can be read; the command prints what is said here.
+_LOGGER = logging.getLogger("srnas")
 
 
 def _parsed(value: Any) -> Any:
@@ -21,6 +25,31 @@ StoredArchitecture = Annotated[
 
 
 class Record(BaseModel):
-    """What is written once and never changed; a field that it does not know is refused."""
+    """What is written once and never changed; a field that it does not know is refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    JSON has no infinity and nothing that is not a number: they are written as texts, and read from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    @classmethod
+    def read(cls, text: str | bytes, what: str) -> Self | None:
+        """Return a record that was written as JSON, or ``None`` if it cannot be read, which is said.
+
+        Args:
+            text: The JSON.
+            what: What the record is called, with where it lies.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            say_skipped(what, error)
+            return None
+
+
+def say_skipped(what: str, error: ValueError) -> None:
+    """Say that something which was stored cannot be read, and that the rest is read without it."""
+    problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+    where = ".".join(map(str, problem["loc"])) if problem else ""
+    why = f"{where}: {problem['msg']}" if problem else str(error)
+    _LOGGER.warning("%s cannot be read and is left out (%s)", what, why)

@@ -1,5 +1,6 @@
 """What is recorded of each trial of a study, and of its trainings with other seeds."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -26,13 +27,30 @@ class Rung(Record):
 
 
 class Quality(Record):
-    """Per-image scores on the held-out set."""
+    """Per-image scores on the held-out set, and their means.
+
+    Attributes:
+        images: Names of the photographs.
+        psnr_y_db: PSNR-Y of each in dB; infinite where the photograph is reproduced without an error.
+        ssim_y: SSIM-Y of each.
+        mean_psnr_y_db: Mean over the photographs that count.
+        mean_ssim_y: Mean over the same.
+        left_out: Names of the photographs that count in no mean: flat ones, which every network reproduces nearly, and
+            those of an infinite PSNR, unless no other remains.
+    """
 
     images: tuple[str, ...]
     psnr_y_db: tuple[float, ...]
     ssim_y: tuple[float, ...]
     mean_psnr_y_db: float
     mean_ssim_y: float
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def counted_psnr_y_db(self) -> list[float]:
+        """PSNR-Y of each photograph in dB; not a number where it counts in no mean."""
+        scores = zip(self.images, self.psnr_y_db, strict=True)
+        return [math.nan if name in self.left_out or math.isinf(psnr) else psnr for name, psnr in scores]
 
 
 class Sizes(Record):

@@ -7,10 +7,13 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlRun, SqlTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
@@ -25,12 +28,14 @@ __all__ = [
     "SqlTag",
     "create_database",
     "database_session",
+    "download",
     "is_database",
     "is_served_by_uvicorn",
     "mlflow_app",
     "mounted",
     "permit_route",
     "quieten",
+    "redirect_artifacts",
     "tracking_uri",
     "user_may_read",
     "with_authentication",
@@ -59,6 +64,23 @@ def create_database(uri: str, artifacts: str) -> None:
 def is_database(client: MlflowClient) -> bool:
     """Return whether a client reads a database itself, and not through a server."""
     return isinstance(client._tracking_client.store, SqlAlchemyStore)
+
+
+def redirect_artifacts(client: MlflowClient, redirect: Callable[[str], str]) -> None:
+    """Let a client read and write the files of runs where ``redirect`` says, given the URI that MLflow knows."""
+    tracking = client._tracking_client
+
+    def repository(run_id: str, *, resource: str = "run") -> ArtifactRepository:
+        if resource != "run":
+            return type(tracking)._get_artifact_repo(tracking, run_id, resource=resource)
+        return get_artifact_repository(redirect(tracking.get_run(run_id).info.artifact_uri))
+
+    tracking._get_artifact_repo = repository
+
+
+def download(client: MlflowClient, run_id: str, path: str, folder: str) -> Path:
+    """Copy a file of a run, or with an empty path all of them, into a folder; return where it is."""
+    return Path(client._tracking_client._get_artifact_repo(run_id).download_artifacts(path, folder))
 
 
 @contextlib.contextmanager

@@ -13,16 +13,26 @@ from typing import Any, NamedTuple
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pydantic import ValidationError
 from sqlalchemy import Select, select
 from sqlalchemy.orm import aliased
 
 from srnas.leaderboard.rank.board import frame_of
+from srnas.leaderboard.record.base import say_skipped
 from srnas.leaderboard.record.before import PLACE_FIELDS, in_names_of_now
 from srnas.leaderboard.record.row import TrialRow
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.leaderboard.store.mlflow_private import SqlLatestMetric, SqlRun, SqlTag, database_session, is_database
+from srnas.leaderboard.store.mlflow_private import (
+    SqlLatestMetric,
+    SqlRun,
+    SqlTag,
+    database_session,
+    download,
+    is_database,
+)
 from srnas.leaderboard.store.runs import ROW_TAGS, WHOLE, FoundRun, read_row
+from srnas.search_space import InputError
 
 # Among the artifacts of a member of a front.
 SHOWN, PLACES = "shown", "places.json"
@@ -63,8 +73,10 @@ class Results:
         found = []
         for experiment in self.experiments():
             for run in self._find([experiment], "study"):
-                record = StudyRecord.model_validate_json(run.tags["srnas.record"])
-                found.append(StoredStudy(record, run.run_id, experiment, run.status, run.started_ms, run.ended_ms))
+                what = f"study '{run.tags.get('srnas.study', '')}' in MLflow (run {run.run_id})"
+                record = StudyRecord.read(run.tags.get("srnas.record", ""), what)
+                if record is not None:
+                    found.append(StoredStudy(record, run.run_id, experiment, run.status, run.started_ms, run.ended_ms))
         return sorted(found, key=lambda study: study.started_ms, reverse=True)
 
     def studies(self) -> list[StudyRecord]:
@@ -83,11 +95,9 @@ class Results:
         """Return the rows of the trials of several studies, by study and number."""
         experiments = self.experiments({study.experiment for study in studies})
         wanted = {(study.task, study.name) for study in studies}
-        rows = [
-            read_row(run, experiments[run.experiment_id])
-            for run in self._find(experiments, "trial", [name for _, name in wanted], keys=ROW_TAGS)
-        ]
-        chosen = [row for row in rows if (row.task, row.study) in wanted]
+        found = self._find(experiments, "trial", [name for _, name in wanted], keys=ROW_TAGS)
+        rows = (_read_row(run, experiments[run.experiment_id]) for run in found)
+        chosen = [row for row in rows if row is not None and (row.task, row.study) in wanted]
         return sorted(chosen, key=lambda row: (row.study, row.trial))
 
     def summaries(self) -> dict[tuple[str, str], tuple[str, int]]:
@@ -112,8 +122,9 @@ class Results:
         runs.sort(key=lambda run: run.ended_ms or 0, reverse=True)
         names = ("srnas.device", "srnas.dtype", "srnas.runtime")
         return [
-            vars(read_row(run, experiments[run.experiment_id])) | {"profile": ", ".join(run.tags[n] for n in names)}
+            vars(row) | {"profile": ", ".join(run.tags.get(n, "") for n in names)}
             for run in runs
+            if (row := _read_row(run, experiments[run.experiment_id])) is not None
         ]
 
     def architecture(self, key: str) -> dict[str, Any] | None:
@@ -125,13 +136,23 @@ class Results:
         return None
 
     def trial(self, run_id: str) -> TrialRecord:
-        """Return the whole record of a trial's run."""
-        return TrialRecord.model_validate_json(self.text(run_id, "trial.json"))
+        """Return the whole record of a trial's run.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        try:
+            return TrialRecord.model_validate_json(self.text(run_id, "trial.json"))
+        except ValidationError:
+            raise InputError(
+                f"'trial.json' of MLflow's run {run_id} must hold a trial, but it is damaged or of another version; "
+                "delete that run in MLflow, then 'srnas leaderboard resync' writes it anew."
+            ) from None
 
     def details(self, run_id: str) -> dict[str, Any]:
         """Return what the page's panel shows of a trial: its record, its latency by position, a crop as URL."""
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(self.client.download_artifacts(run_id, "", folder))
+            root = download(self.client, run_id, "", folder)
             places = root / SHOWN / PLACES
             return {
                 "trial": json.loads((root / "trial.json").read_text(encoding="utf-8")),
@@ -146,13 +167,14 @@ class Results:
         """Return what was trained again with other seeds, in the study whose networks these are."""
         filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
         runs = [run for e in self.experiments({study.experiment}) for run in self.search_runs(e, filters)]
-        return [Replicate.model_validate_json(self.text(run.info.run_id, "replicate.json")) for run in runs]
+        texts = ((run.info.run_id, self.text(run.info.run_id, "replicate.json")) for run in runs)
+        found = (Replicate.read(text, f"the replicate in MLflow's run {run_id}") for run_id, text in texts)
+        return [replicate for replicate in found if replicate is not None]
 
     def text(self, run_id: str, file: str) -> str:
         """Return the content of a text file among a run's artifacts."""
         with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run_id, file, folder)
-            return Path(path).read_text(encoding="utf-8")
+            return download(self.client, run_id, file, folder).read_text(encoding="utf-8")
 
     def experiments(self, names: Iterable[str] | None = None) -> dict[str, str]:
         """Return the tasks of the experiments that hold studies, or of those named, by id."""
@@ -198,6 +220,16 @@ class Results:
         for run in runs:
             if (role != "trial" or run.status in WHOLE) and run.tags.keys() >= set(keys):
                 yield run
+
+
+def _read_row(run: FoundRun, task: str) -> TrialRow | None:
+    """Return a trial's run as a row, or ``None`` if it cannot be read, which is said."""
+    try:
+        return read_row(run, task)
+    except (KeyError, ValueError) as error:
+        why = ValueError(f"no tag {error}") if isinstance(error, KeyError) else error
+        say_skipped(f"a trial in MLflow (run {run.run_id})", why)
+        return None
 
 
 def _read_places(path: Path) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def register(
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        store.put_right()
         run_id = run_id or _own_run(store, architecture)
         # The files of a version are never written again.
         place = f"model-{uuid.uuid4().hex[:12]}"

@@ -4,14 +4,13 @@ One parent run per study, one child per trial on one flat level below it. ``MLFL
 workspace's own SQLite file.
 """
 
-import contextlib
 import json
 import math
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -23,17 +22,32 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import pandas as pd
-from mlflow import MlflowClient, MlflowException
+from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
-from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.row import TrialRow
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.leaderboard.store.files import STORE_FILE, artifacts_uri, create_sqlite, is_local, store_lock
-from srnas.leaderboard.store.mlflow_private import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE, quieten
+from srnas.leaderboard.store.answering import ask_briefly
+from srnas.leaderboard.store.files import (
+    STORE_FILE,
+    artifacts_here,
+    artifacts_uri,
+    create_sqlite,
+    is_local,
+    put_locations_right,
+    store_lock,
+    tracking_server,
+)
+from srnas.leaderboard.store.mlflow_private import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+    quieten,
+    redirect_artifacts,
+)
 from srnas.leaderboard.store.reading import Results
 from srnas.leaderboard.store.runs import (
     WHOLE,
@@ -51,23 +65,6 @@ _PARAM_LENGTH = 6000
 _STATUS = {"complete": "FINISHED", "over_budget": "FINISHED", "stopped": "FINISHED"}
 
 
-class StoreLostError(RuntimeError):
-    """MLflow does not answer, or refuses what it is given."""
-
-
-@contextlib.contextmanager
-def answering() -> Iterator[None]:
-    """Turn whatever may go wrong between here and MLflow into one error.
-
-    Raises:
-        StoreLostError: If anything does.
-    """
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise StoreLostError(str(error).strip().partition("\n")[0]) from error
-
-
 class Store(Results):
     """Writes studies and trials to MLflow and reads them back.
 
@@ -80,9 +77,14 @@ class Store(Results):
 
     def __init__(self, workspace: Path) -> None:
         quieten()
+        ask_briefly(retries=1, timeout_s=10)
         self.workspace = workspace.resolve()
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or create_sqlite(self.workspace)
+        self._is_right = False
+        server = tracking_server()
+        self.uri = server or create_sqlite(self.workspace)
         super().__init__(MlflowClient(tracking_uri=self.uri))
+        if not server:
+            redirect_artifacts(self.client, lambda uri: artifacts_here(uri, self.workspace))
 
     @staticmethod
     def exists(workspace: Path) -> bool:
@@ -229,8 +231,13 @@ class Store(Results):
 
     def delete_study(self, study: StudyRecord) -> None:
         """Delete the runs of a study as MLflow does: they can be restored."""
-        for run in self.search_runs(self.open_experiment(study.experiment), f"tags.`srnas.study` = '{study.name}'"):
-            self.client.delete_run(run.info.run_id)
+        self.delete_named(study.name, {study.experiment})
+
+    def delete_named(self, name: str, experiments: Collection[str] | None = None) -> None:
+        """Delete the runs of the studies of a name, in these experiments or in all that hold studies."""
+        for experiment in self.experiments(experiments):
+            for run in self.search_runs(experiment, f"tags.`srnas.study` = '{name}'"):
+                self.client.delete_run(run.info.run_id)
 
     def add_files(self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]]) -> int:
         """Log files of trials, by trial number and folder among the artifacts, that are not there yet.
@@ -257,10 +264,17 @@ class Store(Results):
         """Return the id of an experiment, made if missing."""
         # MLflow refuses the second of two experiments of one name that processes create at once.
         with store_lock(self.workspace):
+            self.put_right()
             found = self.client.get_experiment_by_name(name)
             if found is not None:
                 return str(found.experiment_id)
             return str(self.client.create_experiment(name, artifacts_uri(self.workspace) if is_local() else None))
+
+    def put_right(self) -> None:
+        """Let MLflow itself find the files of runs, also if the workspace was moved."""
+        if is_local() and not self._is_right:
+            put_locations_right(self.workspace)
+            self._is_right = True
 
     def close_dead(self, experiment: str) -> None:
         """End the runs that a process of this host left RUNNING when it died."""

@@ -28,6 +28,7 @@ from srnas.nas.cli import (
     upscale,
     worker,
 )
+from srnas.nas.cli.boundary import message_of, print_warnings
 
 app = typer.Typer(
     name="srnas",
@@ -81,19 +82,15 @@ def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
     # A scheduler ends a job so; as an interrupt it unwinds, and what is at hand is given back.
     signal.signal(signal.SIGTERM, _interrupt)
+    print_warnings()
     try:
         app()
-    except (ValueError, RuntimeError) as error:
-        if not _is_expected(error):
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
             raise
-        print(f"srnas: error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"srnas: error: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _is_expected(error: Exception) -> bool:
-    """Whether the message is meant for the user; the classes are not imported, since that may be what failed."""
-    classes = (("srnas.search_space.errors", "InputError"), ("srnas.profiling.lease", "DeviceBusyError"))
-    return any(isinstance(error, getattr(sys.modules.get(module), name, ())) for module, name in classes)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

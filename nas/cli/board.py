@@ -83,7 +83,7 @@ def leaderboard(
         console.print(f"{left} more trials with --all.")
     console.print(board_summary(whole))
     for path in written:
-        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command("export")

@@ -67,7 +67,7 @@ def evaluate(
         return
     Console().print(_table(source, pairs, scores))
     if save:
-        Console().print(f"sheets  {save}", soft_wrap=True, highlight=False)
+        Console().print(f"sheets  {save}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:
@@ -115,6 +115,7 @@ def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> R
         "lr": pairs.lr,
         "images": [{"image": one.image, **_numbers(one)} for one in scores],
         "mean": _numbers(mean),
+        "left_out": [one.image for one in scores if not one.counts],
         "bicubic": {"psnr_y_db": _finite(mean.bicubic_psnr_y_db), "ssim_y": mean.bicubic_ssim_y},
     }
     return plain | ({"kept_fraction": mean.kept_fraction} if mean.kept_fraction else {})
@@ -148,6 +149,8 @@ def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "
     caption = f"PSNR in dB and SSIM of Y, {scale} pixels shaved; LR images: {reduced}; gain over bicubic upscaling." + (
         f" Hard attention keeps of the pixels: {kept}." if kept else ""
     )
+    if not all(one.counts for one in scores):
+        caption += " The mean leaves out flat photographs and those of an infinite PSNR."
     table = Table(
         title=escape(f"{source.label}, x{scale}, on '{pairs.name}'"),
         caption=escape(caption),
@@ -160,7 +163,8 @@ def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "
     for one in scores:
         table.add_row(escape(one.image), *_cells(one))
     table.add_section()
-    table.add_row(f"mean of {len(scores)}", *_cells(mean), style="bold")
+    counting = [one for one in scores if one.counts] or scores
+    table.add_row(f"mean of {len(counting)}", *_cells(mean), style="bold")
     return table
 
 

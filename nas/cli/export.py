@@ -79,8 +79,8 @@ def export(
 
 
 def _register(source: "Source", name: str, path: Path, card: Path, workspace: "Workspace") -> int:
+    from srnas.leaderboard.store.answering import StoreLostError, answering
     from srnas.leaderboard.store.registry import register, training_run
-    from srnas.leaderboard.store.store import StoreLostError, answering
     from srnas.profiling.runtimes.files import read_model
     from srnas.search_space import InputError
 

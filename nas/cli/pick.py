@@ -2,6 +2,7 @@
 
 import json
 import math
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,12 +71,13 @@ def pick(
         console.print(escape(f"It is a human design ({picked.chosen.trial.design}): no searched network {beside}."))
     else:
         console.print("No human design meets the budget.")
-    name, number = board.study.retimed_from or board.study.name, picked.chosen.trial.number
+    name, number = quote(board.study.retimed_from or board.study.name), picked.chosen.trial.number
+    place = f"--workspace {quote(str(workspace))}"
     console.print(
-        f"next    srnas train {picked.chosen.trial.architecture.key} --iterations 100000 --workspace {workspace}\n"
-        f"        srnas export {picked.chosen.trial.architecture.key} --format onnx --workspace {workspace}\n"
-        f"        srnas upscale PHOTO --trial {number} --study {name} --workspace {workspace}\n"
-        f"        srnas evaluate --data FOLDER --trial {number} --study {name} --workspace {workspace}",
+        f"next    srnas train {picked.chosen.trial.architecture.key} --iterations 100000 {place}\n"
+        f"        srnas export {picked.chosen.trial.architecture.key} --format onnx {place}\n"
+        f"        srnas upscale PHOTO --trial {number} --study {name} {place}\n"
+        f"        srnas evaluate --data FOLDER --trial {number} --study {name} {place}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
 
@@ -141,7 +143,7 @@ def _within(one: "Contender", row: Row) -> Row:
 
 def said_of(duel: "Duel") -> str:
     """Return a paired difference in words."""
-    images = len(duel.rival.by_image_db)
+    images = sum(map(math.isfinite, duel.rival.counted_by_image_db))
     found = duel.difference
     error = "" if found.se_db is None else f" ± {found.se_db:.3f} (standard error over {images} photographs)"
     interval = "" if not math.isfinite(found.low_db) else f", 95 % interval {found.low_db:+.3f} to {found.high_db:+.3f}"

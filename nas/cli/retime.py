@@ -1,5 +1,6 @@
 """``srnas retime``: the front of a study on another device profile."""
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -67,7 +68,7 @@ def retime(
     for path in retimed.figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
     name = retimed.board.study.name
-    console.print(f"MLflow  study '{name}' (srnas leaderboard --study {name})", soft_wrap=True, markup=False)
+    console.print(f"MLflow  study '{name}' (srnas leaderboard --study {quote(name)})", soft_wrap=True, markup=False)
 
 
 def _moved(text: str, trials: frozenset[int]) -> str:

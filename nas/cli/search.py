@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
@@ -96,8 +97,9 @@ def _say_where(console: "Console", outcome: "Outcome", workspace: Path) -> None:
     if outcome.exhausted:
         console.print("The space holds no further architecture that the study has not judged.")
     for path in outcome.figures:
-        console.print(f"figure  {path}", soft_wrap=True, highlight=False)
-    console.print(f"MLflow  {workspace / 'mlflow.db'} (browse it: srnas ui --workspace {workspace})", soft_wrap=True)
+        console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
+    browse = f"srnas ui --workspace {quote(str(workspace))}"
+    console.print(f"MLflow  {workspace / 'mlflow.db'} (browse it: {browse})", soft_wrap=True, markup=False)
     if outcome.unwritten:
         console.print(
             f"MLflow did not answer ({outcome.unwritten}): run the same command again when it does, and what it lacks "

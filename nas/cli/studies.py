@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ def studies(
     if context.invoked_subcommand:
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from srnas.nas.revisit.archive import list_studies
@@ -35,15 +37,19 @@ def studies(
         print_json([asdict(row) for row in rows])
         return
     where = shown(given_url(storage)) if storage else f"'{workspace}'"
-    table = Table(title=f"Studies of {where}", title_justify="left")
+    table = Table(title=escape(f"Studies of {where}"), title_justify="left")
     table.add_column("study", overflow="fold")
     table.add_column("state")
     for head in ("workers", "trials", "trained", "front", "hypervolume"):
         table.add_column(head, justify="right")
     for row in rows:
         numbers = (f"{row.trials}/{row.total}", str(row.complete), str(row.front), f"{row.hypervolume:.3f}")
-        table.add_row(row.study, row.state, str(row.workers), *numbers)
+        table.add_row(escape(row.study), row.state, str(row.workers), *numbers)
     Console().print(table if rows else f"No study in {where}; run 'srnas search'.", markup=False)
+    for row in rows:
+        if row.state == "damaged":
+            said = f"study '{row.study}' cannot be read: it is damaged, of another version, or was never begun; "
+            Console(stderr=True).print(f"{said}'srnas studies rm {quote(row.study)}' removes it.", markup=False)
 
 
 @app.command("rm")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,13 +164,14 @@ def _report(console: "Console", final: "Final", workspace: "Workspace") -> None:
             style="yellow",
             markup=False,
         )
-    files = f"--network {folder.architecture} --checkpoint {folder.weights}"
+    files = f"--network {quote(str(folder.architecture))} --checkpoint {quote(str(folder.weights))}"
+    place = f"--workspace {quote(str(workspace))}"
     for line in (
         f"weights  {folder.weights}",
-        f"export   srnas export {final.result.record.architecture.key} --workspace {workspace}",
+        f"export   srnas export {final.result.record.architecture.key} {place}",
         f"judge    srnas evaluate {files} --data FOLDER",
         f"use      srnas upscale PHOTO {files}",
-        f"MLflow   srnas ui --workspace {workspace}",
+        f"MLflow   srnas ui {place}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if final.unwritten:

@@ -2,6 +2,7 @@
 
 import configparser
 import contextlib
+import io
 import ipaddress
 import os
 import secrets
@@ -33,12 +34,13 @@ def ui(
     """Serve the leaderboard and MLflow's own pages until Ctrl-C."""
     from rich.console import Console
 
+    from srnas.leaderboard.store.files import tracking_server
     from srnas.nas.workspace.workspace import Workspace
     from srnas.search_space import InputError
 
     place = Workspace(workspace)
     place.check_exists()
-    if (uri := os.environ.get("MLFLOW_TRACKING_URI", "")).startswith("http"):
+    if (uri := tracking_server()).startswith("http"):
         raise InputError(
             f"MLFLOW_TRACKING_URI must be a database to be served from here, but got the server {uri}; start that one "
             "with 'mlflow server --app-name srnas'."
@@ -52,6 +54,7 @@ def ui(
             err=True,
         )
     store = place.store
+    store.put_right()
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "srnas-auth" if auth else "srnas"]
     command += ["--host", host, "--port", str(port), "--workers", "1", "--backend-store-uri", store.uri]
     command += ["--default-artifact-root", (store.workspace / "artifacts").as_uri()]
@@ -100,6 +103,8 @@ def _auth_settings(workspace: Path) -> dict[str, str]:
     """
     from importlib.util import find_spec
 
+    from srnas.leaderboard.store.sqlite import sqlite_url
+    from srnas.nas.files import write_whole
     from srnas.search_space import InputError
 
     if find_spec("flask_wtf") is None:
@@ -119,8 +124,9 @@ def _auth_settings(workspace: Path) -> dict[str, str]:
     }
     settings.read(config, encoding="utf-8")
     # The workspace may have moved; MLflow reads a single % as more than that.
-    settings["mlflow"]["database_uri"] = f"sqlite:///{users}".replace("%", "%%")
-    with config.open("w", encoding="utf-8") as file:
-        settings.write(file)
+    settings["mlflow"]["database_uri"] = sqlite_url(users).replace("%", "%%")
+    written = io.StringIO()
+    settings.write(written)
+    write_whole(config, written.getvalue().encode())
     variables = {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32)}
     return {name: os.environ.get(name, value) for name, value in variables.items()}

@@ -1,6 +1,7 @@
 """A trained network on photographs, one by one: its scores beside bicubic's, and what its hard attention keeps."""
 
 import contextlib
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ KeptFractions = dict[str, float]
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What a network and bicubic upscaling make of one photograph, or their means over several."""
+    """What a network and bicubic upscaling make of one photograph, or their means over several.
+
+    The PSNR of a photograph that is reproduced without an error is infinite.
+    """
 
     image: str
     psnr_y_db: float
@@ -30,11 +34,17 @@ class ImageScores:
     bicubic_psnr_y_db: float
     bicubic_ssim_y: float
     kept_fraction: KeptFractions = field(default_factory=dict)
+    is_flat: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether the photograph counts in means: it is not flat, and neither PSNR is infinite."""
+        return not self.is_flat and math.isfinite(self.psnr_y_db) and math.isfinite(self.bicubic_psnr_y_db)
 
     @property
     def gain_db(self) -> float:
-        """PSNR less bicubic's."""
-        return self.psnr_y_db - self.bicubic_psnr_y_db
+        """PSNR less bicubic's; 0 where both are infinite."""
+        return 0.0 if self.psnr_y_db == self.bicubic_psnr_y_db else self.psnr_y_db - self.bicubic_psnr_y_db
 
 
 OnImage = Callable[[Pair, Image, ImageScores], None]
@@ -68,6 +78,7 @@ def assess(
             bicubic.mean_psnr_y_db,
             bicubic.mean_ssim_y,
             {position: statistics.fmean(shares) for position, shares in kept.items()},
+            pair.is_flat,
         )
         on_image(pair, outputs[0], scores)
         all_scores.append(scores)
@@ -75,7 +86,8 @@ def assess(
 
 
 def mean_scores(scores: Sequence[ImageScores]) -> ImageScores:
-    """Return the means over photographs."""
+    """Return the means over the photographs that count, or over all if none does."""
+    scores = [one for one in scores if one.counts] or scores
     names = ("psnr_y_db", "ssim_y", "bicubic_psnr_y_db", "bicubic_ssim_y")
     means = {name: float(np.mean([getattr(one, name) for one in scores])) for name in names}
     kept = {p: statistics.fmean(one.kept_fraction[p] for one in scores) for p in scores[0].kept_fraction}

@@ -13,6 +13,7 @@ from srnas.nas.errors import DivergedError
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.metrics import Image, psnr_y_db, ssim_y
 from srnas.nas.images.pairs import Pair, to_image, to_tensor
+from srnas.search_space import InputError
 
 
 def evaluate(
@@ -41,16 +42,39 @@ def evaluate_bicubic(pairs: Sequence[Pair], scale: int) -> Quality:
     return _score(lambda lr: imresize(lr, scale).astype(np.uint8, copy=False), pairs, scale, True)
 
 
+def reference_quality(name: str, pairs: Sequence[Pair], scale: int) -> Quality:
+    """Score bicubic upscaling of a set that networks are judged by.
+
+    Raises:
+        InputError: If no photograph of it tells networks apart.
+    """
+    bicubic = evaluate_bicubic(pairs, scale)
+    if math.isinf(bicubic.mean_psnr_y_db):
+        raise InputError(
+            f"photographs of '{name}' must differ from their bicubic enlargement, but all {len(pairs)} are flat or "
+            "reproduced without an error; give others."
+        )
+    return bicubic
+
+
+def _counted(pairs: Sequence[Pair], psnr_db: Sequence[float]) -> list[int]:
+    """Return the places of the pairs that count in means: not flat and of finite PSNR, or all if none is so."""
+    places = range(len(pairs))
+    return [i for i in places if not pairs[i].is_flat and math.isfinite(psnr_db[i])] or list(places)
+
+
 def _score(upscale: Callable[[Image], Image], pairs: Sequence[Pair], scale: int, with_ssim: bool) -> Quality:
     psnr, ssim = [], []
     for pair in pairs:
         sr = upscale(pair.lr)
         psnr.append(psnr_y_db(sr, pair.hr, scale, pair.gray))
         ssim.append(ssim_y(sr, pair.hr, scale, pair.gray) if with_ssim else math.nan)
+    places = _counted(pairs, psnr)
     return Quality(
         images=tuple(pair.name for pair in pairs),
         psnr_y_db=tuple(psnr),
         ssim_y=tuple(ssim),
-        mean_psnr_y_db=statistics.fmean(psnr),
-        mean_ssim_y=statistics.fmean(ssim),
+        mean_psnr_y_db=statistics.fmean(psnr[i] for i in places),
+        mean_ssim_y=statistics.fmean(ssim[i] for i in places),
+        left_out=tuple(pair.name for i, pair in enumerate(pairs) if i not in places),
     )

@@ -3,15 +3,19 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from srnas.nas.errors import listed
+from srnas.nas.files import write_whole
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.photos import SUFFIXES, Photo, PhotoSet, load_folder
@@ -42,21 +46,63 @@ class Pair:
     hr: Image
     gray: bool
 
+    @cached_property
+    def is_flat(self) -> bool:
+        """Whether the photograph shows nothing where it is judged: all pixels are equal."""
+        border = self.hr.shape[0] // self.lr.shape[0]
+        inner = self.hr[border:-border, border:-border]
+        return bool((inner == inner[:1, :1]).all())
 
-def make_pairs(photos: PhotoSet, scale: int, on_share: OnShare = lambda _: None) -> tuple[Pair, ...]:
-    """Crop each photograph to a multiple of ``scale`` and reduce it with MATLAB's bicubic ``imresize``."""
 
-    def reduce(photo: Photo) -> Pair:
+def note_flat(name: str, pairs: Sequence[Pair]) -> list[str]:
+    """Return what is said of the flat photographs of a set."""
+    flat = [pair.name for pair in pairs if pair.is_flat]
+    if not flat:
+        return []
+    return [f"{name}: {len(flat)} of {len(pairs)} photographs are flat and count in no mean ({listed(flat)})"]
+
+
+def make_pairs(
+    photos: PhotoSet, scale: int, on_share: OnShare = lambda _: None, *, folder: Path | None = None
+) -> tuple[Pair, ...]:
+    """Crop each photograph to a multiple of ``scale`` and reduce it with MATLAB's bicubic ``imresize``.
+
+    Args:
+        photos: The photographs.
+        scale: What their sides are divided by.
+        on_share: Called with the share that is done.
+        folder: Where the reduced images are kept, and found by the next who reduces the same photographs.
+
+    Raises:
+        DiskFullError: If they cannot be kept.
+    """
+    kept = folder and folder / f"{photos.fingerprint}-x{scale}.safetensors"
+    known = _load_reduced(kept) if kept else {}
+
+    def reduce(numbered: tuple[int, Photo]) -> Pair:
+        number, photo = numbered
         height, width = (side - side % scale for side in photo.pixels.shape[:2])
         hr = np.ascontiguousarray(photo.pixels[:height, :width])
-        return Pair(photo.name, imresize(hr, 1 / scale).astype(np.uint8, copy=False), hr, photo.gray)
+        lr = known.get(str(number))
+        lr = imresize(hr, 1 / scale).astype(np.uint8, copy=False) if lr is None else lr
+        return Pair(photo.name, lr, hr, photo.gray)
 
     pairs = []
     with ThreadPoolExecutor() as pool:
-        for pair in pool.map(reduce, photos.photos):
+        for pair in pool.map(reduce, enumerate(photos.photos)):
             pairs.append(pair)
             on_share(len(pairs) / len(photos.photos))
+    if kept and len(known) < len(pairs):
+        write_whole(kept, save({str(number): np.ascontiguousarray(pair.lr) for number, pair in enumerate(pairs)}))
     return tuple(pairs)
+
+
+def _load_reduced(path: Path) -> dict[str, Image]:
+    """Return what is kept, by number of the photograph; nothing of a file that is missing or damaged."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError):
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +158,15 @@ def load_pairs(data: Path, scale: int, *, lr: Path | None = None, min_size: int 
     photos = read.at_least(least, "the blocks and the SSIM window")
     lr = lr or (_find_lr(data, scale) if hr != data else None)
     if lr is None:
+        pairs = make_pairs(photos, scale)
         said = (*photos.notes, f"{photos.name}: reduced by {scale} with MATLAB's bicubic imresize")
-        return PairSet(photos.name, make_pairs(photos, scale), "imresize", (hr,), said)
+        return PairSet(photos.name, pairs, "imresize", (hr,), (*said, *note_flat(photos.name, pairs)))
     reduced = load_folder(lr)
     pairs = _match(photos, reduced, scale, lr)
     unused = len(reduced.photos) - len(read.photos)
     left = (f"{lr.name}: {unused} images have no photograph",) if unused > 0 else ()
-    return PairSet(photos.name, pairs, str(lr), (hr, lr), (*photos.notes, *reduced.notes, *left))
+    said = (*photos.notes, *reduced.notes, *left, *note_flat(photos.name, pairs))
+    return PairSet(photos.name, pairs, str(lr), (hr, lr), said)
 
 
 def least_side(scale: int, min_size: int) -> int:

@@ -13,7 +13,7 @@ from srnas.nas.files import write_whole
 class TrainedResult(BaseModel):
     """What training gave: PSNR on the way, per-image quality at the end, seconds spent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     rungs: tuple[Rung, ...]
     quality: Quality

@@ -1,5 +1,6 @@
 """Studies as a whole: what a workspace or a storage holds, and how studies leave it, come back, and move."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class StudyRow:
 
     Attributes:
         study: Name of the study.
-        state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), or ``paused``.
+        state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), ``paused``, or
+            ``damaged`` (it cannot be read, only be removed).
         workers: Number of workers that are alive, as far as this machine can tell.
         trials: Number of judged trials.
         total: Number of trials that were asked for.
@@ -55,8 +57,21 @@ class StudyRow:
 
 
 def list_studies(workspace: Workspace, storage: str | None = None) -> list[StudyRow]:
-    """Return the studies of a workspace, or of a storage, by name."""
-    return [study_row(study) for study in find_studies(workspace, storage)]
+    """Return the studies of a workspace, or of a storage, by name, those that cannot be read among them.
+
+    Raises:
+        InputError: If the storage does not exist or does not answer.
+    """
+    found = {study.name: study for study in find_studies(workspace, storage)}
+    names = found if storage else [file.stem for file in workspace.study_files]
+    return [_row_or_damaged(name, found.get(name)) for name in names]
+
+
+def _row_or_damaged(name: str, study: StoredStudy | None) -> StudyRow:
+    with contextlib.suppress(StorageInternalError, SQLAlchemyError):
+        if study is not None:
+            return study_row(study)
+    return StudyRow(name, "damaged", 0, 0, 0, 0, 0, 0.0, None)
 
 
 def find_studies(workspace: Workspace, storage: str | None = None) -> list[StoredStudy]:
@@ -66,8 +81,8 @@ def find_studies(workspace: Workspace, storage: str | None = None) -> list[Store
         InputError: If the storage does not exist or does not answer.
     """
     if storage is None:
-        names = [file.stem for file in workspace.study_files]
-        return [study for name in names if (study := StoredStudy.find(workspace.study_url(name), name))]
+        found = (_found(workspace, file.stem) for file in workspace.study_files)
+        return [study for study in found if study is not None]
     url = given_url(storage)
     if not exists(url):
         raise InputError(f"a storage must exist, but {shown(url)} does not; run 'srnas search --storage' first.")
@@ -77,6 +92,12 @@ def find_studies(workspace: Workspace, storage: str | None = None) -> list[Store
     except StorageInternalError as error:
         raise InputError(f"the storage {shown(url)} must answer, but {error}; start it, or give another.") from None
     return [StoredStudy(optuna.load_study(study_name=name, storage=opened)) for name in names]
+
+
+def _found(workspace: Workspace, name: str) -> StoredStudy | None:
+    with contextlib.suppress(InputError):  # It is of another version of Optuna.
+        return StoredStudy.find(workspace.study_url(name), name)
+    return None
 
 
 def study_row(stored: StoredStudy) -> StudyRow:
@@ -110,6 +131,8 @@ def _living(stored: StoredStudy, known: Snapshot) -> set[Owner]:
 
 def _rest(known: Snapshot) -> str:
     """Return the state of a study without workers."""
+    if known.damaged:
+        return "damaged"
     if len(known.records) >= known.total:
         return "complete"
     return "converged" if known.is_stalled else "paused"
@@ -121,13 +144,18 @@ def remove_study(workspace: Workspace, name: str, storage: str | None = None) ->
     Raises:
         InputError: If there is no such study, or workers are alive.
     """
-    study, url = _existing(workspace, name, storage), workspace.study_url(name, storage)
-    row, record = study_row(study), study.snapshot().study
+    url = workspace.study_url(name, storage)
+    # What is no study is removed as well, if it lies where one would.
+    study = _found(workspace, name) if not storage and exists(url) else _existing(workspace, name, storage)
+    row = _row_or_damaged(name, study)
     if row.workers:
         raise InputError(f"no worker of study '{name}' must be alive, but {row.workers} are; stop them first.")
+    record = study.snapshot().study if study and row.state != "damaged" else None
     # MLflow first: if it does not answer, the study is still there for another try.
-    if record is not None and workspace.has_store:
+    if workspace.has_store and record is not None:
         workspace.store.delete_study(record)
+    elif workspace.has_store and row.state == "damaged":
+        workspace.store.delete_named(name)
     if storage:
         optuna.delete_study(study_name=name, storage=open_storage(url))
         return

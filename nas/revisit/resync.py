@@ -9,8 +9,8 @@ from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from srnas.leaderboard.store.answering import StoreLostError
 from srnas.leaderboard.store.repair import RepairStore, set_damaged_aside
-from srnas.leaderboard.store.store import StoreLostError
 from srnas.nas.revisit.archive import StudyRow, find_studies, study_row
 from srnas.nas.run.outcome import FILE_ENDS, Outcome, summarise, write_files
 from srnas.nas.run.publishing import in_turn, write_rest, write_trials

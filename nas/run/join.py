@@ -32,6 +32,8 @@ def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -
     """
     stored = StoredStudy.find(workspace.study_url(study, changes.get("storage")), study)
     known = stored.snapshot() if stored else None
+    if known is not None:
+        known.check_usable()
     if known is None or known.study is None:
         raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
     request = SearchRequest.model_validate_json(known.request).changed(workspace=workspace.path, **changes)

@@ -46,6 +46,8 @@ def longer_plan(plan: Plan, multiple: int, below: Snapshot) -> Plan:
     url = plan.workspace.study_url(name, plan.request.storage)
     stored = StoredStudy.find(url, name)
     known = stored.snapshot() if stored else None
+    if known:
+        known.check_usable()
     chosen = {record.architecture.key for record in going_on(below.records)}
     judged = {record.architecture.key for record in known.records} if known else set()
     limit = settings.max_train_s and settings.max_train_s * training.iterations / before.iterations

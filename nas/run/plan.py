@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.nas.images.evaluation import evaluate_bicubic
+from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
 from srnas.nas.run.request import SearchRequest
@@ -79,6 +79,8 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     url = workspace.study_url(name, request.storage)
     stored = StoredStudy.find(url, name)
     known = stored.snapshot() if stored else None
+    if known:
+        known.check_usable()
     begun = known.settings if known else None
     training = training_config(request, space, begun.training if begun else None)
     timed_input = latency_input(space, request.latency_input)
@@ -245,8 +247,12 @@ def check_feasible(settings: StudySettings, space: SearchSpace) -> None:
 
 
 def study_record(settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str) -> StudyRecord:
-    """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point."""
-    bicubic = evaluate_bicubic(validation, settings.scale)
+    """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point.
+
+    Raises:
+        InputError: If no held-out photograph tells networks apart.
+    """
+    bicubic = reference_quality(name, validation, settings.scale)
     limit = settings.budgets.max_latency_ms
     return StudyRecord(
         name=settings.name,

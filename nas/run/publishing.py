@@ -1,7 +1,6 @@
 """Keeps MLflow what the study is: what a lost write left out is written as soon as MLflow answers again."""
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +11,12 @@ from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.front import hypervolume
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.leaderboard.store.store import Store, StoreLostError, answering
+from srnas.leaderboard.store.answering import Pause, StoreLostError, answering, ask_briefly
+from srnas.leaderboard.store.store import Store
 from srnas.leaderboard.store.timing import write_timing
 from srnas.nas.study.storage import critical
 from srnas.nas.workspace.workspace import Workspace
 
-# A search does not wait minutes for a tracking server: what it misses is written later.
-_HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 # From so many trials on, one question about all is faster than one about each.
 _MANY = 20
 
@@ -107,16 +105,11 @@ def _progress(study: StudyRecord, record: TrialRecord, records: Sequence[TrialRe
     return len(before), {"hypervolume": hypervolume([r.point for r in before if r.point], reference)}
 
 
-def ask_briefly() -> None:
-    """Let MLflow's client give up soon, unless the user has said when it shall."""
-    for name, value in _HTTP.items():
-        os.environ.setdefault(name, value)
-
-
 class Publisher:
     """Writes the records of a study to MLflow, each once, whichever of its workers has it.
 
-    The study's storage holds every record, so it is the spool: what MLflow lacks is written at the next call about it.
+    The study's storage holds every record, so it is the spool: what MLflow lacks is written later. A search waits
+    once, for seconds; then it goes on, and asks again after pauses that grow, and at its end.
 
     Args:
         workspace: Owns the MLflow store and its artifacts.
@@ -131,6 +124,7 @@ class Publisher:
         self.study = study
         self.on_note = on_note
         self.lost = ""
+        self._pause = Pause()
         self._store: Store | None = None
         self._parent = ""
         self._written: set[int] = set()
@@ -143,7 +137,7 @@ class Publisher:
             numbers: Numbers of the trials to write; ``None`` writes all.
         """
         due = [r for r in records if r.number not in self._written and (numbers is None or r.number in numbers)]
-        if due:
+        if due and self._pause.is_over:
             self._in_turn(lambda store: self._write_trials(store, due, records))
 
     def close(
@@ -193,7 +187,9 @@ class Publisher:
             if not self.lost:
                 self.on_note(f"MLflow does not answer ({error}); what it lacks is written when it does again")
             self.lost = str(error)
+            self._pause.lengthen()
             return
+        self._pause.end()
         if self.lost:
             self.on_note("MLflow answers again; what it missed is written")
             self.lost = ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.nas.images.pairs import Pair, make_pairs
+from srnas.nas.images.pairs import Pair, make_pairs, note_flat
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import all_notes
 from srnas.nas.judging.judge import Judge
@@ -50,7 +50,10 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     for note in (f"space '{space.name}' holds {space.size_text} networks", *all_notes(*plan.photos)):
         observer.on_note(note)
     observer.on_note(f"reducing {sum(len(p.photos) for p in plan.photos)} photographs by {settings.scale}")
-    train_pairs, validation = (make_pairs(p, settings.scale) for p in plan.photos)
+    # Every worker reduces the same photographs.
+    train_pairs, validation = (make_pairs(p, settings.scale, folder=workspace.reduced) for p in plan.photos)
+    for note in note_flat(plan.photos[1].name, validation):
+        observer.on_note(note)
     # What the runtime cannot run is refused before the study exists.
     has_begun = plan.known is not None and plan.known.study is not None
     made = None if has_begun else _study_record(plan, validation, observer)

@@ -91,13 +91,21 @@ def _quality(source: Source) -> list[str]:
         for name, scores in source.final.quality.items():
             bicubic = source.final.record.bicubic[name]
             rows += [
-                _row(f"{name}, {len(scores.images)} photographs", scores.mean_psnr_y_db, scores.mean_ssim_y),
+                _row(
+                    f"{name}, {len(scores.images) - len(scores.left_out)} photographs",
+                    scores.mean_psnr_y_db,
+                    scores.mean_ssim_y,
+                ),
                 _row("bicubic on the same", bicubic.mean_psnr_y_db, bicubic.mean_ssim_y),
             ]
     elif source.judged is not None and source.judged.trial.quality is not None:
         study, scores = source.judged.study, source.judged.trial.quality
         rows += [
-            _row(f"{study.validation}, {len(scores.images)} photographs", scores.mean_psnr_y_db, scores.mean_ssim_y),
+            _row(
+                f"{study.validation}, {len(scores.images) - len(scores.left_out)} photographs",
+                scores.mean_psnr_y_db,
+                scores.mean_ssim_y,
+            ),
             _row("bicubic on the same", study.bicubic_psnr_y_db, study.bicubic_ssim_y),
         ]
     if not rows:

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from srnas.leaderboard.record.finals import FinalRecord, FinalResult
+from srnas.leaderboard.store.answering import Pause, StoreLostError, answering
 from srnas.leaderboard.store.finals import CurveValue, FinalRun
-from srnas.leaderboard.store.store import StoreLostError, answering
 from srnas.nas.training.state import TrainingState
 from srnas.nas.workspace.workspace import Workspace
 
@@ -53,6 +53,7 @@ class FinalLog:
         self.on_note = on_note
         self.trained = trained
         self.lost = ""
+        self._pause = Pause()
         self._run: FinalRun | None = None
 
     def open(self) -> None:
@@ -64,8 +65,8 @@ class FinalLog:
         self.state.points.append(CurveValue(name, value, step, int(time.time() * 1000)))
 
     def flush(self) -> None:
-        """Write the points that are kept."""
-        if self._try(lambda run: run.log(self.state.points)):
+        """Write the points that are kept, unless MLflow did not answer a moment ago."""
+        if self._pause.is_over and self._try(lambda run: run.log(self.state.points)):
             self.state.points = []
 
     def finish(self, result: FinalResult, files: Sequence[Path]) -> bool:
@@ -92,7 +93,9 @@ class FinalLog:
             if not self.lost:
                 self.on_note(f"MLflow does not answer ({error}); what it lacks is written when it does again")
             self.lost = str(error)
+            self._pause.lengthen()
             return False
+        self._pause.end()
         if self.lost:
             self.on_note("MLflow answers again; what it missed is written")
             self.lost = ""

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from srnas.leaderboard.record.finals import FinalRecord
-from srnas.nas.images.evaluation import evaluate_bicubic
+from srnas.leaderboard.store.answering import ask_briefly
+from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.photos import embedded_photos, load_folder
 from srnas.nas.images.validation_sets import load_sets, shared_with
-from srnas.nas.run.publishing import ask_briefly
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.training.team import Team
@@ -129,7 +129,7 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     record = _record(request, architecture, config, sets, data=photos.described, precision=precision)
     # What only the first process writes, only it computes.
     if team.leads:
-        bicubic = {name: evaluate_bicubic(pairs, scale) for name, pairs in sets.items()}
+        bicubic = {name: reference_quality(name, pairs, scale) for name, pairs in sets.items()}
         beside = {"device": str(device), "processes": team.size}
         record = record.model_copy(update={"bicubic": bicubic, "config": record.config | beside})
     folder = FinalFolder.of(request.workspace, record)

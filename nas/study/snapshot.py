@@ -12,6 +12,7 @@ from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.settings import StudySettings
+from srnas.search_space import InputError
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Snapshot:
         longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
         joint: What was timed together at the end; ``None`` before.
         trials: All trials of the study, in order.
+        damaged: Whether settings or record of the study are there but cannot be read.
     """
 
     name: str
@@ -79,6 +81,15 @@ class Snapshot:
     longer: Mapping[int, Mapping[str, float]]
     joint: JointTiming | None
     trials: tuple[StoredTrial, ...]
+    damaged: bool = False
+
+    def check_usable(self) -> None:
+        """Raise ``InputError`` if the study cannot be gone on with, since what it is about cannot be read."""
+        if self.damaged:
+            raise InputError(
+                f"what study '{self.name}' is about must be stored whole, but it cannot be read: it is damaged, or of "
+                f"another version; 'srnas studies rm {self.name}' removes it, or give another --study."
+            )
 
     @cached_property
     def records(self) -> tuple[TrialRecord, ...]:

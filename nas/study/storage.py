@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+import optuna
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.errors import StorageLostError
+from srnas.nas.optuna_private import missing_indexes
 from srnas.search_space import InputError
 
 T = TypeVar("T")
@@ -34,7 +37,7 @@ _POLL_S = 0.01
 
 def file_url(file: Path) -> str:
     """Return the URL of a storage in a SQLite file."""
-    return f"sqlite:///{file.resolve()}"
+    return URL.create("sqlite", database=str(file.resolve())).render_as_string()
 
 
 def given_url(given: str) -> str:
@@ -71,7 +74,7 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
     """Open a storage; without ``create``, nothing is written.
 
     Raises:
-        InputError: If its driver is missing, or the folder of a SQLite file cannot be written.
+        InputError: If its driver is missing, the folder of a SQLite file cannot be written, or it is of another Optuna.
         StorageInternalError: If it does not answer.
     """
     sqlite = make_url(url).get_backend_name() == "sqlite"
@@ -83,19 +86,28 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
             warnings.simplefilter("ignore", ExperimentalWarning)  # Heartbeats.
             if sqlite and create:
                 _make_whole(Path(make_url(url).database or ""))
-            return RDBStorage(
+            storage = RDBStorage(
                 url,
                 engine_kwargs=options,
                 heartbeat_interval=HEARTBEAT_S,
                 grace_period=GRACE_S,
                 skip_table_creation=not create,
             )
+            if create:
+                _make_missing_indexes(storage, url)
+            return storage
     except ImportError:
         raise InputError(
             "a PostgreSQL storage needs psycopg, but it is not installed; run pip install 'srnas[postgresql]'."
         ) from None
     except SQLAlchemyError as error:
         raise StorageInternalError(_first_line(error)) from error
+    except AssertionError:  # Whoever made the tables was killed before they had a version.
+        raise StorageInternalError(f"the tables of {shown(url)} are not whole") from None
+    except RuntimeError as error:  # Of the tables' version.
+        raise InputError(
+            f"the storage {shown(url)} must be of this version of Optuna ({optuna.__version__}), but {error}"
+        ) from None
 
 
 def _make_whole(file: Path) -> None:
@@ -104,15 +116,29 @@ def _make_whole(file: Path) -> None:
     Each statement commits by itself: whoever is killed between two of them would leave a file that no study can be
     opened in again.
     """
-    if file.is_file() and file.stat().st_size:
+    if has_content(file):
         return
-    aside = file.with_name(f".{file.name}.making")
-    for left in (aside, aside.with_name(f"{aside.name}-journal")):
-        left.unlink(missing_ok=True)
-    storage = RDBStorage(file_url(aside))
-    storage.remove_session()
-    storage.engine.dispose()
-    aside.replace(file)
+    with made_aside(file) as aside:
+        storage = RDBStorage(file_url(aside))
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _make_missing_indexes(storage: RDBStorage, url: str) -> None:
+    """Make the indexes that a maker lacks who was killed before there was :func:`_make_whole`.
+
+    Raises:
+        InputError: If a study's name is there more than once, since nothing held it to be unique.
+    """
+    try:
+        for index in missing_indexes(storage):
+            index.create(storage.engine)
+    except IntegrityError:
+        raise InputError(
+            f"the storage {shown(url)} must hold each study once, but several have one name: its maker was killed, and "
+            "none of them can be opened; remove it (in a workspace by 'srnas studies rm') and run the same command "
+            "again: what was trained is in the cache."
+        ) from None
 
 
 @contextlib.contextmanager

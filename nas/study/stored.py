@@ -8,6 +8,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
 
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.timing import JointTiming
@@ -44,7 +45,7 @@ class StoredStudy:
 
     def __init__(self, study: optuna.Study) -> None:
         self.study = study
-        self._parsed: dict[int, TrialRecord] = {}
+        self._parsed: dict[int, TrialRecord | None] = {}
 
     @classmethod
     def find(cls, url: str, name: str) -> Self | None:
@@ -72,18 +73,24 @@ class StoredStudy:
         """Return what the study holds now."""
         kept = self.study.user_attrs
         patience = kept.get(_PATIENCE)
+        replicates = (
+            Replicate.read(value, f"'{key}' of study '{self.name}'")
+            for key, value in kept.items()
+            if key.startswith(_REPLICATE)
+        )
+        settings = _settings(kept[_SETTINGS]) if _SETTINGS in kept else None
+        study = StudyRecord.read(kept[_STUDY], f"the record of study '{self.name}'") if _STUDY in kept else None
         return Snapshot(
             name=self.name,
-            settings=StudySettings.model_validate_json(kept[_SETTINGS]) if _SETTINGS in kept else None,
-            study=StudyRecord.model_validate_json(kept[_STUDY]) if _STUDY in kept else None,
+            settings=settings,
+            study=study,
+            damaged=(_SETTINGS in kept and settings is None) or (_STUDY in kept and study is None),
             total=int(kept.get(_TOTAL, 0)),
             patience=None if patience is None else int(patience),
             request=str(kept.get(_REQUEST, "")),
-            replicates=tuple(
-                Replicate.model_validate_json(value) for key, value in kept.items() if key.startswith(_REPLICATE)
-            ),
+            replicates=tuple(replicate for replicate in replicates if replicate is not None),
             longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
-            joint=_joint(kept[_JOINT]) if _JOINT in kept else None,
+            joint=_joint(kept[_JOINT], self.name) if _JOINT in kept else None,
             trials=self.trials(),
         )
 
@@ -107,7 +114,8 @@ class StoredStudy:
     def _record(self, trial: FrozenTrial) -> TrialRecord | None:
         # A kept record does not change, so that each is parsed once.
         if _RECORD in trial.user_attrs and trial.number not in self._parsed:
-            self._parsed[trial.number] = TrialRecord.model_validate_json(trial.user_attrs[_RECORD])
+            what = f"trial {trial.number} of study '{self.name}'"
+            self._parsed[trial.number] = TrialRecord.read(trial.user_attrs[_RECORD], what)
         return self._parsed.get(trial.number)
 
     def keep_settings(self, settings: StudySettings) -> None:
@@ -194,9 +202,17 @@ class StoredStudy:
 
 
 @lru_cache(maxsize=1)
-def _joint(text: str) -> JointTiming:
+def _joint(text: str, name: str) -> JointTiming | None:
     """Return what was timed together; it holds every round, and a study is read again and again."""
-    return JointTiming.model_validate_json(text)
+    return JointTiming.read(text, f"the timing of the front of study '{name}'")
+
+
+def _settings(text: str) -> StudySettings | None:
+    """Return settings, or ``None`` if they cannot be read, or are of a version that knew others."""
+    try:
+        return StudySettings.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def held(key: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from srnas.leaderboard.record.finals import FinalRecord, FinalResult
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import TrialRecord
-from srnas.leaderboard.store.store import StoreLostError, answering
+from srnas.leaderboard.store.answering import StoreLostError, answering
 from srnas.nas.workspace.boards import find_study, load_records
 from srnas.nas.workspace.finals import find_final
 from srnas.nas.workspace.workspace import Workspace

@@ -34,6 +34,7 @@ def load_study(workspace: Workspace, name: str, storage: str | None = None) -> B
     if stored is None:
         raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
     known = stored.snapshot()
+    known.check_usable()
     if known.settings is None or known.study is None:
         raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
     return BegunStudy(known.settings, known.study, known.records)

@@ -82,6 +82,11 @@ class Workspace:
         """Return the cache of what was trained by a protocol."""
         return ResultCache(self.path / "cache", protocol)
 
+    @property
+    def reduced(self) -> Path:
+        """The folder of reduced photographs."""
+        return self.path / "cache" / "reduced"
+
     def weights(self, trial: TrialRecord) -> Path:
         """Return where the weights of a trial are, if it was trained."""
         return self.cache(trial.protocol).weights(trial.architecture.key)

@@ -115,7 +115,7 @@ function learning(record) {
 function photographs({ trial, crops }) {
   const { quality } = trial;
   if (!quality) return null;
-  const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2)), make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
+  const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2) || "∞"), make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
   const heads = ["photograph", "PSNR-Y", "SSIM-Y"].map((text, i) => make("th", { scope: "col", class: i ? "figure" : "" }, text));
   const images = (crops ?? []).map((source) => {
     const image = make("img", { src: source, alt: "bicubic, this network, the photograph, and the error", loading: "lazy" });

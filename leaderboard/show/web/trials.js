@@ -90,7 +90,11 @@ export function figure(trial, key, more = 0) {
 /** Return mean and standard error of PSNR differences, paired by photograph, or null where they cannot be paired. */
 export function paired(ours, theirs) {
   if (!ours || !theirs || ours.images.join("\n") !== theirs.images.join("\n")) return null;
-  const differences = ours.psnr_y_db.map((value, i) => value - theirs.psnr_y_db[i]);
+  // An infinite PSNR is a text.
+  const counts = (scores, i) => Number.isFinite(scores.psnr_y_db[i]) && !scores.left_out?.includes(scores.images[i]);
+  const both = [...ours.images.keys()].filter((i) => counts(ours, i) && counts(theirs, i));
+  const differences = both.map((i) => ours.psnr_y_db[i] - theirs.psnr_y_db[i]);
+  if (!differences.length) return null;
   const mean = differences.reduce((a, b) => a + b, 0) / differences.length;
   if (differences.length < 2) return { mean, error: null };
   const squares = differences.reduce((sum, value) => sum + (value - mean) ** 2, 0);

@@ -268,3 +268,23 @@ def test_folders_must_exist(data, tmp_path, missing):
     given = {"data": data, "scale": 2} | {key: tmp_path / name for key, name in missing.items()}
     with pytest.raises(InputError, match="a folder of photographs must exist"):
         load_pairs(**given)
+
+
+def test_reduced_photographs_are_kept_and_found_again(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 17, 22, 3), dtype=np.uint8)
+    photos = PhotoSet("some", tuple(Photo(f"{i}.png", one, False) for i, one in enumerate(pixels)))
+    fresh = make_pairs(photos, 2)
+    kept = make_pairs(photos, 2, folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr("srnas.nas.images.pairs.imresize", None)
+        found = make_pairs(photos, 2, folder=tmp_path)
+    for first, second, third in zip(fresh, kept, found, strict=True):
+        assert first.lr.shape == (8, 11, 3)
+        assert (second.lr == first.lr).all()
+        assert (third.lr == first.lr).all()
+    # Of a damaged file nothing is believed, and other photographs have another.
+    file.write_bytes(file.read_bytes()[:-9])
+    assert (make_pairs(photos, 2, folder=tmp_path)[2].lr == fresh[2].lr).all()
+    make_pairs(PhotoSet("some", photos.photos[:2]), 2, folder=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 2

@@ -1,0 +1,68 @@
+"""What becomes of MLflow not answering: one error, soon, and a pause that grows before it is asked again."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from mlflow import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+_RETRIES, _TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
+# Before a server that did not answer is asked again, in seconds: a search must not wait for it at every trial.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 30.0, 600.0
+
+
+class StoreLostError(RuntimeError):
+    """MLflow does not answer, or refuses what it is given."""
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turn whatever may go wrong between here and MLflow into one error.
+
+    Raises:
+        StoreLostError: If anything does.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise StoreLostError(str(error).strip().partition("\n")[0]) from error
+
+
+def ask_briefly(*, retries: int = 0, timeout_s: int = 5) -> None:
+    """Let MLflow's client give up soon, unless the user has said when it shall.
+
+    Args:
+        retries: How often a request is sent again.
+        timeout_s: Seconds that a server may be silent.
+    """
+    for name, value in ((_RETRIES, retries), (_TIMEOUT, timeout_s)):
+        os.environ.setdefault(name, str(value))
+
+
+class Pause:
+    """When a store that did not answer is asked again: each time it does not, after twice as long.
+
+    Args:
+        clock: Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._length_s = 0.0
+        self._ends_s = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to ask."""
+        return self._clock() >= self._ends_s
+
+    def lengthen(self) -> None:
+        """Begin a pause; the store did not answer."""
+        self._length_s = min(_LONGEST_PAUSE_S, 2 * self._length_s or _FIRST_PAUSE_S)
+        self._ends_s = self._clock() + self._length_s
+
+    def end(self) -> None:
+        """End it; the store has answered."""
+        self._length_s = self._ends_s = 0.0

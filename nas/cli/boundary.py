@@ -1,0 +1,109 @@
+"""Where errors end: what a user can mend is one message, with what to do; the rest is a traceback.
+
+The libraries are not imported here, since their import may be what failed.
+"""
+
+import logging
+import os
+import sys
+
+DEBUG = "SRNAS_DEBUG"
+
+# Our own errors, whose messages are meant for the user as they are.
+_OWN = {("srnas.search_space.errors", "InputError"), ("srnas.profiling.lease", "DeviceBusyError")}
+# Libraries behind which there is a file or a server, and what is asked of that.
+_LIBRARIES = {
+    "mlflow": "MLflow's store must answer",
+    "requests": "MLflow's server must answer",
+    "sqlalchemy": "the store must answer",
+    "sqlite3": "the store must answer",
+    "psycopg": "the storage must answer",
+    "optuna": "the study's storage must answer",
+    "filelock": "the workspace must be writable",
+}
+# What is in a message, and what to do then; the first that fits.
+_ADVICE = (
+    (
+        ("database schema", "can't locate revision"),
+        "it is of another MLflow: install that version, or copy mlflow.db and run 'mlflow db upgrade', or move it away "
+        "and run 'srnas leaderboard resync', which writes it anew from the studies",
+    ),
+    (
+        ("database is locked", "database table is locked"),
+        "another program holds the file: close it (a database browser keeps what is not saved yet), and run the same "
+        "again",
+    ),
+    (
+        ("readonly database", "read-only", "permission denied"),
+        "the workspace must be writable for this: give another --workspace, or the right to write",
+    ),
+    (
+        ("malformed", "not a database", "no such table", "no such column"),
+        "the file is damaged or of another program: put a copy in its place; of mlflow.db 'srnas leaderboard resync' "
+        "makes a new one",
+    ),
+    (("no space left", "disk is full", "quota exceeded"), "free some space, and run the same again"),
+    (
+        ("connection", "timed out", "max retries", "does not answer", "name or service"),
+        "start the server or set MLFLOW_TRACKING_URI or --storage to another, and run the same again",
+    ),
+    (("too many open files",), "raise 'ulimit -n', and run the same again"),
+)
+
+
+class _Once(logging.Filter):
+    """Lets each message through once: a study is read again and again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in self._said
+        self._said.add(message)
+        return is_new
+
+
+def print_warnings() -> None:
+    """Print what is said of stored things that cannot be read."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.addFilter(_Once())
+    logging.getLogger("srnas").handlers = [handler]
+
+
+def message_of(error: Exception) -> str | None:
+    """Return what is said of an error, or ``None`` if it is a fault of this program, which its traceback tells best.
+
+    With ``SRNAS_DEBUG=1`` every error is told by its traceback.
+    """
+    if os.environ.get(DEBUG, "") not in ("", "0"):
+        return None
+    if any(isinstance(error, getattr(sys.modules.get(module), name, ())) for module, name in _OWN):
+        return str(error)
+    # The kind that is nearest to the error itself: errors of files are OSErrors of other libraries too.
+    places = [cls.__module__.partition(".")[0] for cls in type(error).__mro__]
+    library = next((place for place in places if place in _LIBRARIES), None)
+    if library is None and not isinstance(error, OSError):
+        return None
+    said = _first_line(error)
+    if library is None:
+        what = getattr(error, "filename", None)
+        must = f"'{what}' must be usable" if what else "files and connections must be usable"
+        said = getattr(error, "strerror", None) or said
+    else:
+        must = _LIBRARIES[library]
+    return f"{must}, but {said}; {_advice(error)}. {DEBUG}=1 shows the traceback."
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    # SQLAlchemy names the class of the error that it wraps.
+    return line.rpartition("Error) ")[2] or type(error).__name__
+
+
+def _advice(error: Exception) -> str:
+    text = f"{error} {error.__cause__ or ''}".lower()
+    found = (advice for words, advice in _ADVICE if any(word in text for word in words))
+    return next(found, "mend that, and run the same again")

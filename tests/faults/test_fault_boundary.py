@@ -1,0 +1,128 @@
+"""Errors of other libraries: one message that says what to do, and a store that nobody waits for."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+from handmade import study, trial
+from mlflow import MlflowException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+
+from srnas.leaderboard.store.answering import Pause, ask_briefly
+from srnas.leaderboard.store.store import Store
+from srnas.nas.cli.boundary import message_of
+from srnas.nas.run.publishing import Publisher
+from srnas.nas.study.storage import file_url
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+
+READING = [
+    ("leaderboard",),
+    ("pick", "--latency-ms", "1"),
+    ("leaderboard", "compare", "0", "1"),
+    ("evaluate", "--trial", "1", "--data", "held"),
+    ("export", "5b15eba89af9", "--format", "safetensors", "--out", "x.safetensors"),
+]
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+def test_a_store_of_another_mlflow_is_one_message(run, ws, edit, unchanged, words):
+    edit(ws / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with unchanged(ws):
+        code, out, err = run(*words, "--workspace", "ws")
+    assert (code, out) == (2, "")
+    assert "srnas: error: MLflow's store must answer, but Detected out-of-date database schema" in err
+    assert "it is of another MLflow: install that version" in err
+    assert "Traceback" not in err
+
+
+def test_a_store_that_another_program_holds_is_one_message(run, ws, unchanged, monkeypatch):
+    # MLflow waits for 20 s, here not at all.
+    monkeypatch.setattr("mlflow.store.db.utils.SQLITE", "no such database")
+    connect = lambda connection, _: connection.execute("PRAGMA busy_timeout = 0")  # noqa: E731
+    event.listen(Engine, "connect", connect)
+    with unchanged(ws), closing(sqlite3.connect(ws / "mlflow.db")) as browser:
+        browser.execute("BEGIN EXCLUSIVE")
+        code, _, err = run("leaderboard", "--workspace", "ws")
+    event.remove(Engine, "connect", connect)
+    assert code == 2
+    assert "but database is locked; another program holds the file: close it" in err
+
+
+def test_a_study_of_another_optuna_is_named_and_does_not_lock_the_list(run, ws, edit, unchanged):
+    edit(ws / "studies" / "small-x2.db", "UPDATE alembic_version SET version_num = 'v9.9.9.a'")
+    with unchanged(ws):
+        code, _, err = run("studies", "--workspace", "ws")
+        assert code == 0
+        assert "study 'small-x2' cannot be read" in " ".join(err.split())
+        code, _, err = run("studies", "export", "small-x2", "x.db", "--workspace", "ws")
+    assert code == 2
+    assert "must be of this version of Optuna" in err
+
+
+def test_the_traceback_is_shown_when_asked_for(run, ws, edit, monkeypatch):
+    edit(ws / "mlflow.db", "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    monkeypatch.setenv("SRNAS_DEBUG", "1")
+    with pytest.raises(MlflowException):
+        run("leaderboard", "--workspace", "ws")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InputError("x must hold."), "x must hold."),
+        (
+            OSError(28, "No space left on device", "a.json"),
+            "'a.json' must be usable, but No space left on device; free",
+        ),
+        (PermissionError(13, "Permission denied", "a"), "the workspace must be writable for this"),
+        (OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")), "but disk I/O error; mend that"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "the file is damaged or of another program"),
+        (
+            MlflowException("API request failed with Max retries exceeded"),
+            "start the server or set MLFLOW_TRACKING_URI",
+        ),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message(error, message):
+    assert message in message_of(error)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), TypeError("x"), AssertionError(), RuntimeError("x")])
+def test_a_fault_of_this_program_keeps_its_traceback(error):
+    assert message_of(error) is None
+
+
+def test_a_store_that_does_not_answer_is_asked_seldom(workspace, monkeypatch):
+    asked, notes, now = [], [], [0.0]
+
+    def lost(*_):
+        asked.append(now[0])
+        raise ConnectionError("silence")
+
+    monkeypatch.setattr(Store, "write_trial", lost)
+    publisher = Publisher(Workspace(workspace), file_url(workspace / "studies" / "x.db"), study(), notes.append)
+    publisher._pause = Pause(lambda: now[0])
+    for second in range(600):  # A trial a second.
+        now[0] = float(second)
+        publisher.publish([trial(0, 30.0)], None)
+    assert asked == [0, 30, 90, 210, 450]
+    assert notes == ["MLflow does not answer (silence); what it lacks is written when it does again"]
+    monkeypatch.undo()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # At the end it is asked in any case.
+    publisher.close([trial(0, 30.0)])
+    assert notes[1:] == ["MLflow answers again; what it missed is written"]
+
+
+def test_a_silent_server_costs_seconds_once(monkeypatch):
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+    ask_briefly()
+    assert (1 + int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])) * int(
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    ) <= 5
