@@ -12,16 +12,17 @@ from srnas.nas.images.assessment import ImageScores, assess
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.pairs import Pair
 from srnas.nas.images.sheet import draw_sheet
+from srnas.nas.judging.judge import brief_protocol
 from srnas.nas.judging.materials import Materials
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import default_protocol, profile
+from srnas.profiling import profile
 from srnas.profiling.profiles import Subject
 from srnas.search_space import Network
 from srnas.search_space.checkpoints import load_network
 
 _CROPS = 2
 _CROP_SIDE = 128
-# The parts of all members are timed, and a figure needs no narrow interval: so few rounds suffice.
+# The parts of all members are timed, and a figure needs no narrow interval: a brief warm-up and few rounds suffice.
 _ROUNDS = 8
 
 
@@ -65,7 +66,7 @@ def _write_places(materials: Materials, networks: Mapping[Path, Network]) -> Non
         str(folder): Subject("network", folder.name, network, (1, 3, *settings.latency_input), network.architecture)
         for folder, network in networks.items()
     }
-    protocol = replace(default_protocol(settings.target), max_rounds=_ROUNDS, interval=0.0)
+    protocol = replace(brief_protocol(settings.target), max_rounds=_ROUNDS, interval=0.0)
     profiles = profile(subjects, settings.target, protocol=protocol)
     for folder in networks:
         places = profiles[str(folder)].places

@@ -1,6 +1,6 @@
 """What a search needs before it starts: everything is checked before anything is written."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -8,6 +8,7 @@ from srnas.leaderboard.record.studies import StudyRecord
 from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
+from srnas.nas.judging.judge import brief_protocol
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
 from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest
@@ -19,7 +20,6 @@ from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import (
     Target,
     count,
-    default_protocol,
     describe_device,
     measure_latency,
     resolve_device,
@@ -28,9 +28,6 @@ from srnas.profiling import (
 from srnas.profiling.runtimes import find_runtime, runtime_version
 from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
 from srnas.search_space.errors import parse
-
-# Human designs are timed this briefly to fix the reference point.
-_BRIEF_ROUNDS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +268,5 @@ def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
     shape = (1, 3, *settings.latency_input)
     designs = human_designs(space) or {"smallest": smallest(space, shape)}
     networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
-    protocol = replace(default_protocol(settings.target), max_rounds=_BRIEF_ROUNDS)
-    measured = measure_latency(networks, shape, settings.target, protocol=protocol)
+    measured = measure_latency(networks, shape, settings.target, protocol=brief_protocol(settings.target))
     return max(latency.fastest_ms for latency in measured.latencies.values())
