@@ -302,7 +302,8 @@ def main() -> None:
     heads = ("by", "steps", "nets", "PSNR-Y", "gain, attention", "gain, others", "tau, all pairs", "at equal latency")
     for head in (*heads, "s each"):
         table.add_column(head, justify="left" if head == "by" else "right")
-    known = [one for one in load(given.records) if one.architecture.key in shown]
+    lengths = {base.iterations * multiple for multiple in request.ladder}
+    known = [one for one in load(given.records) if one.architecture.key in shown and one.iterations in lengths]
     for row in rows_of(known):
         table.add_row(*row)
     console.print(table)

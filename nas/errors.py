@@ -25,6 +25,10 @@ class DiskFullError(InputError):
     """A file of the workspace cannot be written."""
 
 
+class DeviceLostError(InputError):
+    """A device answers nothing that this process asks; another process may use it."""
+
+
 class StorageLostError(InputError):
     """A storage does not answer."""
 

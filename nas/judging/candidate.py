@@ -12,6 +12,7 @@ from srnas.nas.errors import DivergedError, StoppedError, TimedOutError
 from srnas.nas.files import write_whole
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.judging.cache import TrainedResult
+from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.strategy.rungs import Decision
@@ -169,9 +170,3 @@ class CandidateTraining:
         limit = self._materials.settings.max_train_s
         if limit is not None and progress.train_s > limit:
             raise TimedOutError(f"train_s={progress.train_s:.4g} > {limit:g} after {progress.iteration} iterations")
-
-
-def is_memory(error: Exception) -> bool:
-    """Return whether an error is that of a lack of memory."""
-    # On a CPU torch raises a plain RuntimeError, which only its text tells from others.
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

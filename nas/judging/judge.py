@@ -19,7 +19,8 @@ from srnas.nas.errors import (
     TimedOutError,
 )
 from srnas.nas.judging.cache import TrainedResult
-from srnas.nas.judging.candidate import CandidateTraining, RungGate, is_memory
+from srnas.nas.judging.candidate import CandidateTraining, RungGate
+from srnas.nas.judging.device_errors import check_device, is_memory
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.judging.proxies import proxies
@@ -87,6 +88,7 @@ class Judge:
 
         Raises:
             DeviceBusyError: If another process holds the device for too long.
+            DeviceLostError: If the device answers nothing any more.
             DiskFullError: If the workspace cannot be written.
             StorageLostError: If the gate's storage does not answer.
         """
@@ -118,6 +120,7 @@ class Judge:
         except (DeviceBusyError, DiskFullError, StorageLostError):
             raise  # Not the candidate's fault: the study stops, and judges it when it goes on.
         except Exception as error:  # A candidate must never end the study; the reason is kept.
+            check_device(self.materials.device, error)
             return ("out_of_memory" if is_memory(error) else "failed"), f"{type(error).__name__}: {error}"
         return "complete", ""
 

@@ -11,7 +11,7 @@ from srnas.leaderboard.rank.budget import meets
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.timing import JointTiming
-from srnas.nas.judging.candidate import is_memory
+from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
 from srnas.nas.study.settings import StudySettings

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.errors import DeviceLostError
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import join
 from srnas.nas.workspace.workspace import Workspace
@@ -46,7 +47,8 @@ def main() -> None:
         standing = join(Workspace(Path(workspace)), study, _Log(), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+        # A worker that ends with 2 is not started again, and only another process may use a lost device.
+        sys.exit(1 if isinstance(error, DeviceLostError) else 2)
     _write(f"nothing is left to do ({standing.value})")
 
 

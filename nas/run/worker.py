@@ -33,6 +33,7 @@ def work(session: Session) -> Standing:
         KeyboardInterrupt: After the candidate at hand is given back.
         StorageLostError: If the storage does not answer for too long; a result at hand is in the cache.
         InputError: If the workspace cannot be written; as with the device being busy, the candidate is given back.
+        DeviceLostError: If the device answers nothing any more; the candidate is given back.
         DeviceBusyError: If another process holds the device for too long.
     """
     search, judge, publisher, observer = session.search, session.judge, session.publisher, session.observer

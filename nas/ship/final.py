@@ -13,7 +13,7 @@ from srnas.leaderboard.record.trials import Quality
 from srnas.nas.errors import DivergedError, LeaderFailedError
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.patches import PatchSampler
-from srnas.nas.judging.candidate import is_memory
+from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.judging.observer import Observer
 from srnas.nas.ship.log import FinalLog, FinalState
 from srnas.nas.ship.plan import FinalPlan, FinalRequest, plan_final

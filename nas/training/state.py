@@ -111,8 +111,10 @@ def _under(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tenso
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Give every parameter its moments, in its own memory layout: another layout may round in another way."""
+    """Give every parameter its moments, on its device and in its memory layout: another may round in another way."""
     for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
         for key, value in _under(tensors, str(number)).items():
-            like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
+            # The count of steps too: fused AdamW reads it on the device.
+            elsewise = torch.empty_like(value, device=parameter.device)
+            like = torch.empty_like(parameter) if value.shape == parameter.shape else elsewise
             optimizer.state[parameter][key] = like.copy_(value)

@@ -13,7 +13,7 @@ from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import load_folder
 from srnas.nas.training.loop import Compute, _backward, build_seeded, train
 from srnas.nas.training.schedule import TrainingConfig
-from srnas.nas.training.state import TrainingState
+from srnas.nas.training.state import TrainingState, _load_moments
 from srnas.search_space import Architecture, Position
 
 CPU = torch.device("cpu")
@@ -120,3 +120,21 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DiskFullError, match="must have room"):
         write_whole(tmp_path / "file" / "x", b"x")
+
+
+def test_moments_and_the_count_of_steps_lie_where_their_parameter_is():
+    """Fused AdamW reads its count of steps on the device; the meta device stands for one here."""
+    trained = torch.nn.Conv2d(2, 2, 3)
+    optimizer = torch.optim.AdamW(trained.parameters(), fused=True)
+    trained(torch.rand(1, 2, 4, 4)).sum().backward()
+    optimizer.step()
+    saved = {
+        f"{number}/{key}": value
+        for number, moments in optimizer.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+    elsewhere = torch.optim.AdamW(torch.nn.Conv2d(2, 2, 3, device="meta").parameters())
+    _load_moments(elsewhere, saved)
+    states = list(elsewhere.state.values())
+    assert [sorted(moments) for moments in states] == [["exp_avg", "exp_avg_sq", "step"]] * 2
+    assert {value.device.type for moments in states for value in moments.values()} == {"meta"}
