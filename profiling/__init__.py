@@ -7,6 +7,7 @@ from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease, device_share
 from srnas.profiling.measurement import Latency, MeasuredNetwork, Measurement
 from srnas.profiling.positions import by_block, by_position
+from srnas.profiling.preflight import gpu_uuid
 from srnas.profiling.profiles import Profile, profile
 from srnas.profiling.roofline import Roofline, measure_roofline
 from srnas.profiling.rounds import CPU_PROTOCOL, CUDA_PROTOCOL, LatencyProtocol
@@ -39,6 +40,7 @@ __all__ = [
     "describe_device",
     "device_lease",
     "device_share",
+    "gpu_uuid",
     "measure_latency",
     "measure_roofline",
     "profile",

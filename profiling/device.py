@@ -77,8 +77,9 @@ class DeviceProfile:
 
     @property
     def key(self) -> str:
-        """A short hash that changes with every field."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        """A short hash that changes with every field; equal devices of a machine differ in their number only."""
+        fields = asdict(self) | {"device": self.device.partition(":")[0]}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""

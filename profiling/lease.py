@@ -16,6 +16,8 @@ import psutil
 import torch
 from filelock import ReadWriteLock, Timeout
 
+from srnas.profiling.preflight import gpu_uuid
+
 TIMEOUT_S = 120.0
 
 # A share is offered back this often: measuring waits no longer for a training of ours.
@@ -117,7 +119,7 @@ def _name(device: torch.device) -> str:
     """Return a name that is the same in every process, whatever devices are visible there."""
     if device.type == "cuda":
         # Numbers of GPUs differ between processes that see different ones.
-        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+        return f"cuda-{gpu_uuid(device)}"
     return str(device)
 
 

@@ -1,7 +1,9 @@
 """What is recorded of device and machine before a measurement; what they do not tell is ``None``."""
 
+import contextlib
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,28 +41,38 @@ class Gpu:
 
 
 def read_gpu(device: torch.device) -> Gpu:
-    """Ask NVML about a CUDA device; without ``nvidia-ml-py`` nothing is known."""
+    """Ask NVML about a CUDA device; what a driver does not tell, or all of it without ``nvidia-ml-py``, is unknown."""
     try:
-        import pynvml
+        import pynvml as nvml
     except ModuleNotFoundError:
         return Gpu()
     try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-        sm = pynvml.NVML_CLOCK_SM
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        return Gpu(
-            driver=str(pynvml.nvmlSystemGetDriverVersion()),
-            clock_mhz=float(pynvml.nvmlDeviceGetClockInfo(handle, sm)),
-            max_clock_mhz=float(pynvml.nvmlDeviceGetMaxClockInfo(handle, sm)),
-            power_limit_w=pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
-            temperature_c=float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-            throttled=bool(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & _THROTTLED),
-            # This process is one of them; its number is another one where containers have their own.
-            intruders=max(0, len(processes) - 1),
-        )
-    except pynvml.NVMLError:
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(gpu_uuid(device))
+    except nvml.NVMLError:
         return Gpu()
+    ask: dict[str, Callable[[], Any]] = {
+        "driver": lambda: str(nvml.nvmlSystemGetDriverVersion()),
+        "clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "max_clock_mhz": lambda: float(nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
+        "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        "throttled": lambda: bool(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & _THROTTLED),
+        # This process is one of them; its number is another one where containers have their own.
+        "intruders": lambda: max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)) - 1),
+    }
+    told: dict[str, Any] = {}
+    for name, question in ask.items():
+        with contextlib.suppress(nvml.NVMLError):
+            told[name] = question()
+    return Gpu(**told)
+
+
+def gpu_uuid(device: torch.device) -> str:
+    """Return the name of a GPU, or of a part of one, that is the same in every process."""
+    uuid = str(torch.cuda.get_device_properties(device).uuid)
+    # Parts of a GPU name themselves, beginning with MIG.
+    return uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
 
 
 def preflight(device: torch.device) -> dict[str, Any]:

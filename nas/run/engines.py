@@ -22,9 +22,11 @@ from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.storage import patiently
 from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import gpu_uuid
 from srnas.search_space import InputError
 
 _POLL_S = 0.5
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Devices that name no single GPU.
 _ANY_GPU = ("auto", "cuda")
 # A worker that is lost so often in a row before it has run for a minute is not started again.
@@ -120,7 +122,11 @@ class LocalWorkers:
                 f"workers x threads <= {cores} cores must hold, but got workers={number} and "
                 f"threads={settings.threads}; start fewer."
             )
-        self._slots = [_Slot(_command(request, settings, i), workspace.log(settings.name, i)) for i in range(number)]
+        command, shown = _command(request, settings), _shown_gpus(request, settings)
+        self._slots = [
+            _Slot(command, workspace.log(settings.name, i), shown[i % len(shown)] if shown else None)
+            for i in range(number)
+        ]
 
     def __enter__(self) -> "LocalWorkers":
         for slot in self._slots:
@@ -140,18 +146,27 @@ class LocalWorkers:
 
 
 class _Slot:
-    """A worker process that is started again when it is lost."""
+    """A worker process that is started again when it is lost.
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    Args:
+        command: What starts it.
+        log: File of what it says.
+        gpu: The one GPU that it sees, if it needs one.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, gpu: str | None) -> None:
         self._command = command
         self._log = log
+        self._environment = os.environ | ({_VISIBLE: gpu} if gpu else {})
         self._losses = 0
 
     def start(self) -> None:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._started = time.monotonic()
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+            )
 
     def is_alive(self) -> bool:
         code = self.process.poll()
@@ -174,10 +189,18 @@ class _Slot:
             self.process.wait()
 
 
-def _command(request: SearchRequest, settings: StudySettings, number: int) -> list[str]:
-    device = settings.device
-    if device != "cpu":
-        device = f"cuda:{number % torch.cuda.device_count()}"
+def _shown_gpus(request: SearchRequest, settings: StudySettings) -> list[str]:
+    """Return the GPUs that workers take in turn, by names that no order of devices changes; none on a CPU."""
+    if settings.device == "cpu":
+        return []
+    if request.device not in _ANY_GPU:
+        return [gpu_uuid(torch.device(settings.device))]
+    return [gpu_uuid(torch.device("cuda", number)) for number in range(torch.cuda.device_count())]
+
+
+def _command(request: SearchRequest, settings: StudySettings) -> list[str]:
+    # A worker sees no GPU but its own, which is then the first.
+    device = "cpu" if settings.device == "cpu" else "cuda:0"
     changes = {"device": device} | ({"storage": request.storage} if request.storage else {})
     module = "srnas.nas.run.process"
     # Without -P Python looks for modules in the user's folder first, where any file may have a name of ours.
