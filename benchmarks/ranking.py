@@ -7,8 +7,9 @@ shows Kendall's tau of each length with the longest, over all pairs and at equal
 its trend over latency), with its 95 % bootstrap interval over networks, and what the longest gains on average: an
 attention block that a short schedule under-rates gains more than a plain chain.
 
-The last line climbs the ladder with what was trained: from each length only what ``srnas search --ladder`` takes goes
-on. It shows the time in steps beside that of training all to the longest length, and what of its front was missed.
+The last lines climb the ladder with what was trained: from each length only what ``srnas search --ladder`` takes goes
+on, or what other rules take. Shown is the time in steps beside that of training all to the longest length, what of the
+front of all is missed, by how many dB, and the hypervolume.
 
 Networks are trained in the order of their latency. Every training is kept in ``--records`` when it is done, and one
 that was interrupted goes on; the same command again, or in another process at the same time, trains what is missing. On
@@ -227,8 +228,18 @@ def rows_of(known: Sequence[Trained]) -> Iterator[list[str]]:
             yield [*row, f"{statistics.fmean(one.train_s for one in at):.1f}"]
 
 
-def climb(known: Sequence[Trained], designs: Collection[str]) -> str:
-    """Return in words what a ladder costs that lets go on only what is near the front of each length, and misses."""
+@dataclass(frozen=True)
+class Rule:
+    """What goes on to the next length: the front, what is so near it, and what is so called."""
+
+    name: str
+    near_db: float
+    near_share: float
+    designs: Collection[str] = ()
+
+
+def climb(known: Sequence[Trained], rule: Rule) -> str:
+    """Return in words what a ladder costs by a rule, beside training all to the longest length, and what it misses."""
     by_length: dict[int, dict[str, Trained]] = {}
     for one in known:
         by_length.setdefault(one.iterations, {})[one.architecture.key] = one
@@ -240,8 +251,8 @@ def climb(known: Sequence[Trained], designs: Collection[str]) -> str:
         counts.append(len(at))
         spent_s += sum(one.train_s - before_s[key] for key, one in at.items())
         before_s = {key: one.train_s for key, one in at.items()}
-        near = are_near([one.point for one in at.values()], NEAR_DB, NEAR_SHARE)
-        chosen = {key for key, is_near in zip(at, near, strict=True) if is_near or at[key].name in designs}
+        near = are_near([one.point for one in at.values()], rule.near_db, rule.near_share)
+        chosen = {key for key, is_near in zip(at, near, strict=True) if is_near or at[key].name in rule.designs}
     whole = non_dominated([one.point for one in ends.values()])
     front = [one for one, is_on in zip(ends.values(), whole, strict=True) if is_on]
     missed = [one for one in front if one.architecture.key not in at]
@@ -250,7 +261,7 @@ def climb(known: Sequence[Trained], designs: Collection[str]) -> str:
     volumes = [hypervolume([one.point for one in some], reference) for some in (at.values(), ends.values())]
     all_s = sum(one.train_s for one in ends.values())
     return (
-        f"ladder {' > '.join(f'{number} at {length:,}' for number, length in zip(counts, lengths, strict=True))}: "
+        f"{rule.name}: {', '.join(f'{number} at {length:,}' for number, length in zip(counts, lengths, strict=True))}: "
         f"{spent_s / all_s:.2f} of the {all_s:,.0f} s that all to {longest:,} take; of the front of {len(front)} it "
         f"misses {len(missed)}, by {max(left_db, default=0.0):.2f} dB at most; hypervolume "
         f"{volumes[0] / volumes[1]:.4f} of that of all"
@@ -308,7 +319,11 @@ def main() -> None:
         table.add_row(*row)
     console.print(table)
     if climbed := [one for one in known if one.optimizer == "muon"]:
-        console.print(climb(climbed, human_designs(space)), soft_wrap=True)
+        designs = human_designs(space)
+        rules = [Rule("ours", NEAR_DB, NEAR_SHARE, designs), Rule("the front alone", 0.0, 0.0)]
+        rules += [Rule(f"within {near_db} dB and 10 %", near_db, 0.1) for near_db in (0.05, 0.1, 0.2)]
+        for rule in rules:
+            console.print(climb(climbed, rule), soft_wrap=True)
 
 
 if __name__ == "__main__":
