@@ -16,7 +16,7 @@ export PYTHONSAFEPATH = 1
 .PHONY: search test test-lowest clean
 
 search: $(VENV)/installed
-	$(BIN)/srnas search $(ARGS)
+	$(BIN)/srnas search --ladder 1,3 $(ARGS)
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -c 'import sys, srnas.nas as s; sys.exit("site-packages" not in s.__file__ and "make test needs the built package, but an editable one is installed; run make clean first")'

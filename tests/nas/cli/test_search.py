@@ -32,7 +32,7 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
 OPTIONS = {
     "search": (
         "--space --scale --trials --study --train --val --sampler --seed --device --runtime --dtype --memory-format "
-        "--threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations "
+        "--threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations --ladder "
         "--learning-rate --rungs --max-train-s --patience --replicates --proxies --workers --engine --address "
         "--storage --workspace --json"
     ),
@@ -205,6 +205,7 @@ def contents(folder):
         (["--patch", "6"], "patch >= 7 must hold for the blocks of space 'small', but got patch=6."),
         (["--patch", "33"], "photographs of 'photos0' must be at least 66x66 pixels (a patch of 33 at scale 2)"),
         (["--iterations", "0"], "iterations >= 1 must hold, but got iterations=0."),
+        (["--ladder", "3,1"], "ladder must be 1 and then larger integers in order, such as 1,3,9, but got ladder=3,1."),
         (["--learning-rate", "-1"], "learning_rate > 0 must hold, but got learning_rate=-1.0."),
         (["--max-latency-ms", "-3"], "max_latency_ms > 0 must hold, but got budgets.max_latency_ms=-3.0."),
         (["--max-latency-ms", "1e-6"], "must meet the budgets, but the smallest, x2-c6[], does not (fastest_ms="),
