@@ -112,14 +112,14 @@ def write_whole(path: Path, content: bytes) -> None:
         ) from None
 
 
-def save_png(image: PillowImage.Image, path: Path) -> None:
-    """Write ``image`` to ``path``, whole or not at all.
+def save_png(image: PillowImage.Image, path: Path, profile: bytes | None = None) -> None:
+    """Write ``image`` to ``path``, whole or not at all, with an ICC profile if one is given.
 
     Raises:
         InputError: If it cannot be written; a file that was there is left as it is.
     """
     with writing(path) as aside:
-        image.save(aside, "PNG")
+        image.save(aside, "PNG", icc_profile=profile)
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

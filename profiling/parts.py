@@ -109,7 +109,13 @@ def _conv(inputs: int, outputs: int) -> Callable[[], nn.Module]:
 
 
 def _block(place: str, choice: Choice, width: int) -> Part:
-    return Part(place, f"{choice} @{width}", width, lambda: choice.block(width, choice.config))
+    return Part(place, f"{choice}{_source(choice)} @{width}", width, lambda: choice.block(width, choice.config))
+
+
+def _source(choice: Choice) -> str:
+    """Return what tells a block of a user's own from one of the same name and another source."""
+    found = REGISTRY.sources.get(choice.name)
+    return f" {found}" if found else ""
 
 
 def _join(place: str, width: int, *, scaled: bool) -> Part:
@@ -123,4 +129,6 @@ def _split(place: str, active: int, channels: int) -> Part:
 def _tail(tail: Choice, channels: int, scale: int) -> Part:
     cls = REGISTRY.tail(tail.name)
     config = cls.Config(**dict(tail.options))
-    return Part("tail", f"tail {tail} x{scale} @{channels}", channels, lambda: cls(channels, scale, config))
+    return Part(
+        "tail", f"tail {tail}{_source(tail)} x{scale} @{channels}", channels, lambda: cls(channels, scale, config)
+    )

@@ -99,10 +99,24 @@ class Architecture(BaseModel):
         """Return the canonical JSON: sorted keys, no white space."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Hashes of the sources of the blocks of a user's own in it, by name."""
+        names = {c.name for position in self.positions for c in position.choices} | {self.tail.name}
+        return {name: REGISTRY.sources[name] for name in sorted(names) if name in REGISTRY.sources}
+
     @cached_property
     def key(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:_KEY_LENGTH]
+        """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON, and of the sources of one's own blocks.
+
+        With another source it is another network.
+        """
+        return _hash(self.to_json() + (json.dumps(self.sources) if self.sources else ""))
+
+    @property
+    def key_of_before(self) -> str:
+        """The key that earlier versions gave, which did not know the sources."""
+        return _hash(self.to_json())
 
     @property
     def min_size(self) -> int:
@@ -130,6 +144,10 @@ class Architecture(BaseModel):
         if self.input_range != 1:
             text += f"-range:{self.input_range}"
         return text if self.mean_shift == NONE else f"{text}-mean:{self.mean_shift}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def check_scale(scale: int) -> None:

@@ -1,25 +1,22 @@
 """Weights from a file: our own, in training or deploy form, or the official ones of a published network."""
 
-import warnings
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
-from srnas.search_space.architecture import Architecture
+from srnas.search_space.architecture import SCALES, Architecture
 from srnas.search_space.errors import InputError
 from srnas.search_space.network import Network
 from srnas.search_space.official import rename
 from srnas.search_space.published import PUBLISHED
+from srnas.search_space.weights_files import ARCHITECTURE, Tensors, is_counter, read_tensors, stripped
 
-# Where training scripts put the weights inside a file; the moving average first.
-_WRAPPERS = ("params_ema", "params", "state_dict")
-# Name of a tensor of bytes: the architecture as JSON, in files that tell it.
-ARCHITECTURE = "srnas.architecture"
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
+_LOGGER = logging.getLogger("srnas")
+# So many names are shown of what does not fit.
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -27,16 +24,21 @@ class _Fit:
     """How well the tensors of a file fit a network under one naming."""
 
     network: Network
-    tensors: dict[str, torch.Tensor]
+    tensors: Tensors
     unknown: tuple[str, ...]
+    prefix: str = ""
 
     @property
     def problems(self) -> dict[str, list[str]]:
         expected = self.network.state_dict()
         shared = [name for name in self.tensors if name in expected]
         return {
-            "missing": [name for name in expected if name not in self.tensors],
-            "unknown": [*self.unknown, *(name for name in self.tensors if name not in expected)],
+            "missing": [name for name in expected if name not in self.tensors and not is_counter(name)],
+            "unknown": [
+                name
+                for name in (*self.unknown, *(name for name in self.tensors if name not in expected))
+                if not is_counter(name)
+            ],
             "of another shape": [
                 f"{name} {tuple(self.tensors[name].shape)} instead of {tuple(expected[name].shape)}"
                 for name in shared
@@ -47,6 +49,12 @@ class _Fit:
     @property
     def faults(self) -> int:
         return sum(map(len, self.problems.values()))
+
+    @property
+    def filled(self) -> Tensors:
+        """What the network loads: counters that the file lacks stay as they are."""
+        expected = self.network.state_dict()
+        return expected | {name: tensor for name, tensor in self.tensors.items() if name in expected}
 
 
 def join_architecture(architecture: Architecture, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -66,78 +74,87 @@ def split_architecture(tensors: Mapping[str, torch.Tensor]) -> tuple[Architectur
     return Architecture.from_json(told.decode(errors="replace")), weights
 
 
-def load_network(architecture: Architecture, path: Path) -> Network:
+def load_network(architecture: Architecture, path: Path, *, average: bool = True) -> Network:
     """Build the network of an architecture with weights from a file, in eval mode.
 
     The file holds our names, in training or deploy form, or the official names if the architecture is a published
-    network. No code of the file is run. A file does not tell its scale where the shapes are equal (A2N x2 and x3).
+    network, with the prefixes of a trainer's wrappers or without. A file does not tell its scale where the shapes are
+    equal (A2N x2 and x3).
 
     Args:
         architecture: Architecture of the network.
         path: Path of a ``.safetensors`` file, or of a file of ``torch.save``.
+        average: Whether a moving average is taken where one stands beside the plain weights.
 
     Returns:
         The network in the form that the file holds.
 
     Raises:
-        InputError: If the file cannot be read, a value is not finite, or names or shapes differ (all are listed).
+        InputError: If the file cannot be read, a value is not finite, or names or shapes differ.
     """
-    tensors = _read(path)
-    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if bad:
-        raise InputError(f"all weights must be finite, but in '{path}' they are not in {', '.join(bad)}.")
-    built = Network(architecture).eval()
-    fits = [fit for network in (built, built.deploy()) for fit in _fits(network, architecture, tensors)]
-    best = min(fits, key=lambda fit: fit.faults)
+    tensors = read_tensors(path, average=average)
+    best = _best(architecture, tensors)
     if best.faults:
-        problems = "; ".join(f"{what}: {', '.join(names)}" for what, names in best.problems.items() if names)
-        raise InputError(f"the weights of '{path}' must fit network {architecture}, but {problems}.")
-    best.network.load_state_dict(best.tensors)
+        raise InputError(f"the weights of '{path}' must fit network {architecture}, but {_told(best, tensors)}")
+    if best.prefix:
+        _LOGGER.info("'%s': all names begin with '%s', which is left out", path, best.prefix)
+    best.network.load_state_dict(best.filled)
     return best.network
 
 
-def _fits(network: Network, architecture: Architecture, tensors: Mapping[str, torch.Tensor]) -> Iterable[_Fit]:
-    yield _Fit(network, dict(tensors), ())
-    for entry in PUBLISHED.values():
-        if entry.architecture(architecture.scale) == architecture:
-            names = rename(entry.official_names(architecture), tensors)
-            renamed = {ours: tensors[official] for official, ours in names.items()}
-            yield _Fit(network, renamed, tuple(name for name in tensors if name not in names))
+def _best(architecture: Architecture, tensors: Tensors) -> _Fit:
+    """Return the form, naming and prefix that fit best."""
+    entries = (entry for entry in PUBLISHED.values() if entry.architecture(architecture.scale) == architecture)
+    names = [entry.official_names(architecture) for entry in entries]
+    return _best_of(Network(architecture).eval(), tensors, names)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise InputError(f"a file of weights must exist, but got '{path}'.")
-    data = _parse(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(data, Mapping) and isinstance(data.get(wrapper), Mapping):
-            data = data[wrapper]
-            break
-    if isinstance(data, Mapping):  # What the network is, is known here.
-        data = {name: value for name, value in data.items() if name != ARCHITECTURE}
-    if not isinstance(data, Mapping) or not all(isinstance(key, str) and _is_plain(data[key]) for key in data):
-        raise InputError(f"a file of weights must hold a table of names and real dense tensors, but '{path}' does not.")
-    return dict(data)
-
-
-def _is_plain(value: object) -> bool:
-    return (
-        isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and not (value.is_quantized or value.is_meta)
-        and value.dtype in _DTYPES
+def _best_of(built: Network, tensors: Tensors, names: Sequence[Mapping[str, str]]) -> _Fit:
+    fits = (
+        fit
+        for network in (built, built.deploy())
+        for prefix, inner in stripped(tensors)
+        for fit in _fits(network, inner, names, prefix)
     )
+    return min(fits, key=lambda fit: fit.faults)
 
 
-def _parse(path: Path) -> Any:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # A file of another pickle protocol either loads or fails with an error.
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged file can make the unpickler fail in any way.
-        raise InputError(
-            f"a file of weights must hold tensors and nothing that runs, but '{path}' is damaged, holds code, or is no "
-            f"such file ({type(error).__name__})."
-        ) from None
+def _fits(network: Network, tensors: Tensors, official: Sequence[Mapping[str, str]], prefix: str) -> Iterable[_Fit]:
+    yield _Fit(network, tensors, (), prefix)
+    for prefixes in official:
+        names = rename(prefixes, tensors)
+        renamed = {ours: tensors[theirs] for theirs, ours in names.items()}
+        yield _Fit(network, renamed, tuple(name for name in tensors if name not in names), prefix)
+
+
+def _told(best: _Fit, tensors: Tensors) -> str:
+    """Return in at most ten lines how far weights fit a network, and which they would fit."""
+    problems = best.problems
+    matching = len(best.network.state_dict()) - len(problems["missing"]) - len(problems["of another shape"])
+    lines = [f"{matching} of its {len(best.network.state_dict())} tensors match:"]
+    lines += [f"  {len(names)} {what}: {_first(names)}" for what, names in problems.items() if names]
+    fitting = _fitting(best, tensors) if best.faults > 1 or problems["of another shape"] else ""
+    lines += [f"They would fit {fitting}."] if fitting else []
+    return "\n".join(lines)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _fitting(best: _Fit, tensors: Tensors) -> str:
+    """Return the network, or the scale of this one, that tensors fit, or nothing."""
+    mine = best.network.architecture
+    # What the first convolution of a network gives, by which most of them are told apart before they are built.
+    widths = {tensor.shape[0] for tensor in tensors.values() if tensor.ndim == 4 and tensor.shape[1] == 3}
+    others = [(f"this network at scale {s}", Architecture.from_dict(mine.to_dict() | {"scale": s}), {}) for s in SCALES]
+    for name, entry in PUBLISHED.items():
+        found = ((scale, entry.architecture(scale)) for scale in SCALES)
+        others += [(f"{name} at scale {s}", one, entry.official_names(one)) for s, one in found]
+    for label, other, names in others:
+        carried = 3 * (other.global_skip == "carriers")
+        is_near = other != mine and widths & {other.channels, other.channels + carried}
+        if is_near and _best_of(Network(other).eval(), tensors, [names]).faults == 0:
+            return label
+    return ""

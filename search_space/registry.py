@@ -1,12 +1,9 @@
 """What a block is, and the registry in which each block file enters its class."""
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -174,10 +171,15 @@ Registered = TypeVar("Registered", bound=type[Block] | type[Tail])
 
 
 class Registry:
-    """Names and the classes behind them. An addition that fails leaves it unchanged."""
+    """Names and the classes behind them. An addition that fails leaves it unchanged.
+
+    Attributes:
+        sources: By name of a block of a user's own, a hash of its source: what it computes may change at any time.
+    """
 
     def __init__(self) -> None:
         self._classes: dict[str, type[Block] | type[Tail]] = {}
+        self.sources: dict[str, str] = {}
 
     def register(self, info: BlockInfo) -> Callable[[Registered], Registered]:
         """Return a class decorator that enters the class under ``info.name``.
@@ -196,6 +198,11 @@ class Registry:
             return cls
 
         return enter
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take names out again."""
+        for name in list(names):
+            del self._classes[name]
 
     def infos(self, *roles: Role) -> list[BlockInfo]:
         """Return the facts of all blocks of these roles (all without any), by name."""
@@ -245,41 +252,6 @@ def import_all(package: ModuleType) -> None:
     """Import every module of ``package``, so that its blocks are registered."""
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
-
-
-def import_folder(folder: str) -> None:
-    """Run every Python file of ``folder``, so that the blocks in it are registered.
-
-    Raises:
-        InputError: If there is no such folder, or a file fails (a name that is taken among others), or registers a
-            block that changes the shape.
-    """
-    if not Path(folder).is_dir():
-        raise InputError(f"SRNAS_BLOCKS must name folders of block files, but got '{folder}', which is none.")
-    for path in sorted(Path(folder).glob("*.py")):
-        # The path as name keeps a file apart from a module of ours that is called alike.
-        spec = importlib.util.spec_from_file_location(str(path), path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        known = {info.name for info in REGISTRY.infos()}
-        try:
-            spec.loader.exec_module(module)
-            for info in REGISTRY.infos("trunk", "attention"):
-                if info.name not in known:
-                    _check_shape(info)
-        except Exception as error:  # It is the user's code.
-            raise InputError(f"'{path}' must register its blocks, but {type(error).__name__}: {error}") from error
-
-
-def _check_shape(info: BlockInfo) -> None:
-    """Raise ``ValueError`` unless the block keeps the shape of its input, tried on tensors without data."""
-    step, least = info.constraint.channels_multiple, info.constraint.min_channels
-    shape = (1, -(-max(least, 12) // step) * step, info.constraint.min_size + 4, info.constraint.min_size + 5)
-    with torch.device("meta"), torch.no_grad():
-        given = tuple(build_block(info.name, shape[1]).eval()(torch.empty(shape)).shape)
-    if given != shape:
-        raise ValueError(f"block '{info.name}' must keep the shape of its input, but makes {given} of {shape}.")
 
 
 def build_block(name: str, channels: int, **options: Any) -> Block:

@@ -28,7 +28,7 @@ from srnas.nas.cli import (
     upscale,
     worker,
 )
-from srnas.nas.cli.boundary import message_of, print_warnings
+from srnas.nas.cli.boundary import message_of, print_notes
 
 app = typer.Typer(
     name="srnas",
@@ -82,7 +82,7 @@ def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
     # A scheduler ends a job so; as an interrupt it unwinds, and what is at hand is given back.
     signal.signal(signal.SIGTERM, _interrupt)
-    print_warnings()
+    print_notes()
     try:
         app()
     except Exception as error:

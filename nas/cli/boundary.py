@@ -6,6 +6,7 @@ The libraries are not imported here, since their import may be what failed.
 import logging
 import os
 import sys
+import traceback
 
 DEBUG = "SRNAS_DEBUG"
 
@@ -65,12 +66,22 @@ class _Once(logging.Filter):
         return is_new
 
 
-def print_warnings() -> None:
-    """Print what is said of stored things that cannot be read."""
+class _Worded(logging.Formatter):
+    """Says of a warning that it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = record.getMessage()
+        return f"warning: {said}" if record.levelno >= logging.WARNING else said
+
+
+def print_notes() -> None:
+    """Print what is said where files are read: what is taken of them, and what cannot be read."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setFormatter(_Worded())
     handler.addFilter(_Once())
-    logging.getLogger("srnas").handlers = [handler]
+    logger = logging.getLogger("srnas")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
 
 
 def message_of(error: Exception) -> str | None:
@@ -82,6 +93,8 @@ def message_of(error: Exception) -> str | None:
         return None
     if any(isinstance(error, getattr(sys.modules.get(module), name, ())) for module, name in _OWN):
         return str(error)
+    if own := _of_own_block(error):
+        return own
     # The kind that is nearest to the error itself: errors of files are OSErrors of other libraries too.
     places = [cls.__module__.partition(".")[0] for cls in type(error).__mro__]
     library = next((place for place in places if place in _LIBRARIES), None)
@@ -95,6 +108,23 @@ def message_of(error: Exception) -> str | None:
     else:
         must = _LIBRARIES[library]
     return f"{must}, but {said}; {_advice(error)}. {DEBUG}=1 shows the traceback."
+
+
+def _of_own_block(error: Exception) -> str | None:
+    """Return what is said of an error that arose in a block of the user's own."""
+    folders = [os.path.abspath(folder) for folder in os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep) if folder]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if any(os.path.abspath(frame.filename).startswith(os.path.join(folder, "")) for folder in folders)
+    ]
+    if not frames:
+        return None
+    where = f"'{frames[-1].filename}', line {frames[-1].lineno}"
+    return (
+        f"{where}: a block must run on every input that its constraint allows, but {type(error).__name__}: {error}; "
+        f"mend it, or tighten its constraint. {DEBUG}=1 shows the traceback."
+    )
 
 
 def _first_line(error: Exception) -> str:

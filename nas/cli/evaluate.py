@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Row, Threads, WorkspacePath, count_bar
-from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial, print_notes
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Device,
+    Json,
+    RawColours,
+    Row,
+    Threads,
+    WorkspacePath,
+    count_bar,
+)
+from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,9 +35,14 @@ def evaluate(
     network: NetworkName = None,
     scale: Scale = None,
     checkpoint: Checkpoint = None,
+    plain_weights: PlainWeights = False,
     trial: Trial = None,
     study: Study = None,
+    hr: Annotated[
+        Path | None, typer.Option(help="Folder of the photographs, where names in --data do not tell.")
+    ] = None,
     lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: beside HR, or reduced].")] = None,
+    raw_colours: RawColours = True,
     save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets as PNG here.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
@@ -38,7 +52,8 @@ def evaluate(
 ) -> None:
     """Score a trained network on photographs, beside bicubic upscaling.
 
-    Without LR images (in LR_bicubic/X4, LR/X4, LRx4, X4 or LR beside HR) photographs are reduced with bicubic imresize.
+    The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Without LR images photographs are
+    reduced with bicubic imresize.
     Gray photographs are judged as RGB, as publications do, but for a trial in gray values, as its study does.
     """
     from rich.console import Console
@@ -52,9 +67,11 @@ def evaluate(
         from srnas.profiling import cpu_threads, resolve_device, resolve_threads
 
         where, threads = resolve_device(device), resolve_threads(threads)
-        source = load_source(Workspace(workspace), SourceRequest(network, checkpoint, scale, trial, study))
+        request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)
+        source = load_source(Workspace(workspace), request)
         architecture = source.architecture
-        pairs = load_pairs(data, architecture.scale, lr=lr, min_size=architecture.min_size)
+        least = architecture.min_size
+        pairs = load_pairs(data, architecture.scale, hr=hr, lr=lr, min_size=least, raw_colours=raw_colours)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
         outputs = _outputs(save, pairs, overwrite) if save else {}
     print_notes(said, pairs.notes)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srnas.nas.cli.options import DEFAULT_WORKSPACE, WorkspacePath, parse_size
-from srnas.nas.cli.sources import Checkpoint, NetworkName, Scale, Study, Trial
+from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, Study, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ def export(
     network: NetworkName = None,
     scale: Scale = None,
     checkpoint: Checkpoint = None,
+    plain_weights: PlainWeights = False,
     trial: Trial = None,
     study: Study = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -56,7 +57,8 @@ def export(
                 raise InputError(f"a key names a trained network by itself, but got '{key}' and options that do.")
             source = load_key(place, key)
         else:
-            source = load_source(place, SourceRequest(network, checkpoint, scale, trial, study))
+            request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)
+            source = load_source(place, request)
         if register is not None and (form, dtype, size) != ("onnx", "float32", None):
             raise InputError(
                 f"--register needs --format onnx, float32 and any size, but got {form}, {dtype} and "

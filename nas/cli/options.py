@@ -51,6 +51,14 @@ NetworkSize = Annotated[
     typer.Option("--size", help="WxH of the low-resolution input \\[default: that of a 1280x720 output]."),
 ]
 
+RawColours = Annotated[
+    bool,
+    typer.Option(
+        "--raw-colours/--no-raw-colours",
+        help="Take the numbers of photographs as they are, whatever their colour profiles say.",
+    ),
+]
+
 MaxTime = Annotated[
     float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
 ]

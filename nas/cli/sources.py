@@ -14,6 +14,9 @@ NetworkName = Annotated[
 Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="Its weights: .safetensors, or a file of torch.save.")
 ]
+PlainWeights = Annotated[
+    bool, typer.Option("--plain-weights", help="Take the plain weights where a moving average stands beside them.")
+]
 Trial = Annotated[int | None, typer.Option("--trial", help="Instead of both: a trained trial of a study.")]
 Study = Annotated[str | None, typer.Option("--study", help="The trial's study \\[default: the newest].")]
 Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]

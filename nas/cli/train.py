@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, Row, Threads, WorkspacePath
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, RawColours, Row, Threads, WorkspacePath
 from srnas.nas.cli.sources import Scale
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def train(
     ],
     iterations: Annotated[int, typer.Option(help="Training steps.")],
     data: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
+    raw_colours: RawColours = False,
     val: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]FOLDER", help="Photographs to validate on, repeatable \\[default: embedded]."),
@@ -75,6 +76,7 @@ def train(
         workspace=place,
         scale=scale,
         data=data,
+        raw_colours=raw_colours,
         validation=tuple(val or ()),
         batch=batch,
         patch=patch,

@@ -1,7 +1,6 @@
 """LR/HR pairs: whole photographs for judging, reduced here or read from a folder."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +16,10 @@ from safetensors.numpy import load_file, save
 from srnas.nas.errors import listed
 from srnas.nas.files import write_whole
 from srnas.nas.images.imresize import imresize
+from srnas.nas.images.layouts import Layout, base_of, find_layout, scale_of
+from srnas.nas.images.listing import Listing, list_images
 from srnas.nas.images.metrics import Image
-from srnas.nas.images.photos import SUFFIXES, Photo, PhotoSet, load_folder
+from srnas.nas.images.photos import Photo, PhotoSet, load_listed
 from srnas.search_space import InputError
 
 OnShare = Callable[[float], None]
@@ -134,34 +135,46 @@ class PairSet:
         return replace(self, notes=(*self.notes, note)) if gray else self
 
 
-def load_pairs(data: Path, scale: int, *, lr: Path | None = None, min_size: int = 1) -> PairSet:
+def load_pairs(
+    data: Path,
+    scale: int,
+    *,
+    hr: Path | None = None,
+    lr: Path | None = None,
+    min_size: int = 1,
+    raw_colours: bool = True,
+) -> PairSet:
     """Read photographs and their LR images, or reduce the photographs.
 
-    ``data`` holds a folder ``HR``, or is the folder of the photographs itself. Beside ``HR``, LR images are looked for
-    in ``LR_bicubic/X4``, ``LR/X4``, ``LR_bicubic_x4``, ``LRx4``, ``X4``, ``LR_bicubic`` and ``LR`` (at scale 4; in any
-    case, with or without ``_``). The first that holds images is taken; without any the photographs are reduced with
-    MATLAB's bicubic ``imresize``. Files are matched by name without suffix, to which that of an LR file may add ``x4``.
+    ``data`` is the folder of the photographs, or has one of the layouts of :mod:`~srnas.nas.images.layouts`. Beside a
+    folder ``HR``, LR images are looked for in ``LR_bicubic/X4``, ``LR/X4``, ``LR_bicubic_x4``, ``LRx4``, ``X4``,
+    ``LR_bicubic`` and ``LR`` (at scale 4; in any case, with or without ``_``), and the first that holds images is
+    taken. Without LR images the photographs are reduced with MATLAB's bicubic ``imresize``. Files are matched by what
+    their names have in common: that of an LR file may add ``x4``, for example.
 
     Args:
         data: The folder.
         scale: Upscaling factor.
+        hr: Folder of the photographs, where ``data`` does not tell.
         lr: Folder of the LR images.
         min_size: Least side of an LR image.
+        raw_colours: Whether colour profiles are disregarded, as benchmarks do.
 
     Raises:
         InputError: If a folder is missing or an image does not decode, if no photograph is large enough, or if LR
             images are missing or of another size (all are listed).
     """
-    hr = next((path for path in _folders(data, "*") if path.name.lower() == "hr"), data)
-    least = least_side(scale, min_size)
-    read = replace(load_folder(hr), name=data.absolute().name)
-    photos = read.at_least(least, "the blocks and the SSIM window")
-    lr = lr or (_find_lr(data, scale) if hr != data else None)
-    if lr is None:
+    layout = _find_layout(data, scale, hr, lr)
+    read = load_listed(layout.hr, raw_colours=raw_colours)
+    read = replace(read, name=data.absolute().name, notes=(*layout.notes, *read.notes))
+    photos = read.at_least(least_side(scale, min_size), "the blocks and the SSIM window")
+    hr = layout.hr.folder
+    if layout.lr is None:
         pairs = make_pairs(photos, scale)
         said = (*photos.notes, f"{photos.name}: reduced by {scale} with MATLAB's bicubic imresize")
         return PairSet(photos.name, pairs, "imresize", (hr,), (*said, *note_flat(photos.name, pairs)))
-    reduced = load_folder(lr)
+    lr = layout.lr.folder
+    reduced = load_listed(layout.lr, raw_colours=raw_colours)
     pairs = _match(photos, reduced, scale, lr)
     unused = len(reduced.photos) - len(read.photos)
     left = (f"{lr.name}: {unused} images have no photograph",) if unused > 0 else ()
@@ -174,28 +187,36 @@ def least_side(scale: int, min_size: int) -> int:
     return scale * max(min_size, math.ceil(_SSIM_WINDOW / scale) + 2)
 
 
-def _folders(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+def _find_layout(data: Path, scale: int, hr: Path | None, lr: Path | None) -> Layout:
+    """Return the layout that is given, or else that of the folder."""
+    if hr is not None:
+        return Layout(list_images(hr), list_images(lr) if lr else None, ())
+    found = list_images(data)
+    lr = lr or _beside_hr(found, scale)
+    return find_layout(found, scale, "held-out", with_lr=True, lr=list_images(lr) if lr else None)
 
 
-def _find_lr(data: Path, scale: int) -> Path | None:
+def _beside_hr(found: Listing, scale: int) -> Path | None:
+    """Return the folder of LR images beside a folder ``HR``."""
     places = {}
-    for path in (*_folders(data, "*"), *_folders(data, "*/*")):
-        if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
-            places[path.relative_to(data).as_posix().lower().replace(f"_x{scale}", f"x{scale}")] = path
+    for folder in sorted({path.parent for path in found.paths}):
+        place = folder.relative_to(found.folder).as_posix().lower()
+        places[place.replace(f"_x{scale}", f"x{scale}")] = folder
+    if "hr" not in {place.partition("/")[0] for place in places}:
+        return None
     return next((places[place] for wanted in _LR_FOLDERS if (place := wanted.format(scale)) in places), None)
 
 
 def _match(photos: PhotoSet, reduced: PhotoSet, scale: int, folder: Path) -> tuple[Pair, ...]:
     stems = [_stem(photo.name) for photo in reduced.photos]
-    marked = [re.sub(rf"_?x{scale}$", "", stem, flags=re.IGNORECASE) for stem in stems]
+    bases = {base_of(photo.name): photo for photo in reduced.photos if scale_of(photo.name) in (None, scale)}
     # A name as it is goes before one without its scale.
-    low = dict(zip(marked, reduced.photos, strict=True)) | dict(zip(stems, reduced.photos, strict=True))
+    low = bases | dict(zip(stems, reduced.photos, strict=True))
     problems = [f"several files are '{stem}'" for stem, number in Counter(stems).items() if number > 1]
     pairs = []
     for photo in photos.photos:
         height, width = (side // scale for side in photo.pixels.shape[:2])
-        reduced_photo = low.get(_stem(photo.name))
+        reduced_photo = low.get(_stem(photo.name)) or low.get(base_of(photo.name))
         if reduced_photo is None:
             problems.append(f"'{photo.name}' has none")
         elif reduced_photo.pixels.shape[:2] != (height, width):

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+from PIL import ExifTags
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from srnas.nas.errors import listed
+from srnas.nas.images.colour import to_srgb
+from srnas.nas.images.layouts import Part, find_layout
+from srnas.nas.images.listing import Listing, list_images
 from srnas.nas.images.metrics import Image
 from srnas.search_space import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-Part = Literal["train", "held-out", "held-out-before"]
+Embedded = Literal["train", "held-out", "held-out-before"]
 # Name, photographs and the side of the central crop of each embedded set; all of them come with the installed packages
 # of scikit-image and scikit-learn. The two views of the motorcycle stay together.
-_EMBEDDED: dict[Part, tuple[str, tuple[str, ...], int | None]] = {
+_EMBEDDED: dict[Embedded, tuple[str, tuple[str, ...], int | None]] = {
     "train": ("embedded-train", ("coffee", "chelsea", "rocket", "motorcycle_left", "motorcycle_right", "flower"), None),
     # Not held out are the moon, a retina and what microscopes saw: they order networks otherwise than photographs do.
     "held-out": (
@@ -34,9 +35,18 @@ _EMBEDDED: dict[Part, tuple[str, tuple[str, ...], int | None]] = {
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # A small file may claim to be a huge image: beyond this, where Pillow warns, it is refused unread.
 MAX_MEGAPIXELS = 89
-_BOMBS = (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning)
-# What Pillow raises for a damaged file.
-_BROKEN = (UnidentifiedImageError, *_BOMBS, OSError, SyntaxError, TypeError, ValueError)
+# So many damaged files are named.
+_NAMED = 20
+# How an image is turned upright, by the orientation in its EXIF.
+_UPRIGHT = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
 
 
 Kept = TypeVar("Kept")
@@ -99,7 +109,7 @@ class PhotoSet:
         return PhotoSet(self.name, kept, (*self.notes, note))
 
 
-def embedded_photos(part: Part) -> PhotoSet:
+def embedded_photos(part: Embedded) -> PhotoSet:
     """Return photographs bundled with scikit-image and scikit-learn.
 
     Args:
@@ -131,64 +141,82 @@ def _embedded(name: str, pixels: Image, side: int | None) -> Photo:
     return Photo(name, np.ascontiguousarray(rgb, dtype=np.uint8), gray)
 
 
-def load_folder(folder: Path) -> PhotoSet:
+def load_folder(folder: Path, *, raw_colours: bool = False) -> PhotoSet:
     """Decode every image below ``folder``: PNG, JPEG, WebP, BMP and TIFF of at most 89 megapixels.
 
-    Gray and CMYK images become RGB, 16-bit ones 8-bit, a transparent one is laid on black; each conversion is noted.
+    Colour profiles are converted to sRGB, gray and CMYK images become RGB, 16-bit ones 8-bit, a transparent one is laid
+    on black; each conversion is noted.
+
+    Args:
+        folder: The folder.
+        raw_colours: Whether colour profiles are disregarded.
 
     Raises:
         InputError: If there is no such folder, it holds no image, or an image cannot be decoded (all are named).
     """
-    photos, notes = _decode_all(find_images(folder), folder, lambda photo: photo)
-    return PhotoSet(folder.name or str(folder), photos, notes)
+    return load_listed(list_images(folder), raw_colours=raw_colours)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return the files below ``folder`` that end as images do.
+def load_listed(found: Listing, *, raw_colours: bool = False) -> PhotoSet:
+    """Decode images that were listed, as :func:`load_folder` does.
 
     Raises:
-        InputError: If there is no such folder, or no such file in it.
+        InputError: If an image cannot be decoded (all are named).
     """
-    if not folder.is_dir():
-        raise InputError(f"a folder of photographs must exist, but got '{folder}'.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise InputError(f"folder '{folder}' must hold images ({', '.join(SUFFIXES)}), but it holds none.")
-    return paths
+    photos, notes = _decode_all(found.paths, found.folder, lambda photo: photo, raw_colours)
+    return PhotoSet(found.folder.name or str(found.folder), photos, (*found.notes, *notes))
 
 
-def survey(paths: Sequence[Path], folder: Path) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
+def load_set(folder: Path, scale: int, part: Part, *, raw_colours: bool = False) -> PhotoSet:
+    """Decode the photographs of a folder in any layout of the field; see :mod:`~srnas.nas.images.layouts`.
+
+    Raises:
+        InputError: As :func:`load_folder`, and if it is not clear which images are the photographs.
+    """
+    layout = find_layout(list_images(folder), scale, part)
+    read = load_listed(layout.hr, raw_colours=raw_colours)
+    return PhotoSet(folder.name or str(folder), read.photos, (*layout.notes, *read.notes))
+
+
+def survey(
+    paths: Sequence[Path], folder: Path, *, raw_colours: bool = False
+) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
     """Decode files below ``folder`` and return their heights and widths, with notes on their conversions.
 
     Raises:
         InputError: If an image cannot be decoded (all are named).
     """
-    return _decode_all(paths, folder, lambda photo: (photo.pixels.shape[0], photo.pixels.shape[1]))
+    return _decode_all(paths, folder, lambda photo: (photo.pixels.shape[0], photo.pixels.shape[1]), raw_colours)
 
 
-def load_photo(path: Path, folder: Path) -> Photo:
+def load_photo(path: Path, folder: Path, *, raw_colours: bool = False) -> Photo:
     """Decode one file below ``folder``, as :func:`load_folder` does.
 
     Raises:
         InputError: If it cannot be decoded.
     """
-    return _decode_all([path], folder, lambda photo: photo)[0][0]
+    return _decode_all([path], folder, lambda photo: photo, raw_colours)[0][0]
 
 
 def _decode_all(
-    paths: Sequence[Path], folder: Path, keep: Callable[[Photo], Kept]
+    paths: Sequence[Path], folder: Path, keep: Callable[[Photo], Kept], raw: bool
 ) -> tuple[tuple[Kept, ...], tuple[str, ...]]:
     """Return what ``keep`` takes of each photograph, and notes on the conversions."""
 
     def decode(path: Path) -> tuple[str, Kept, list[str]] | str:
-        result = _decode(path, path.relative_to(folder).as_posix())
-        return result if isinstance(result, str) else (result[0].name, keep(result[0]), result[1])
+        name = path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
+        # Decoders of other people raise whatever they raise, and it is always about this file.
+        try:
+            photo, notes = _decode(path, name, raw)
+        except Exception as error:
+            return f"'{name}' does not ({str(error) or type(error).__name__})"
+        return name, keep(photo), notes
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(decode, paths))
     broken = [result for result in results if isinstance(result, str)]
     if broken:
-        raise InputError(f"every image must decode, but {listed(broken)}; repair or remove it.")
+        raise InputError(f"every image must decode, but {listed(broken, most=_NAMED)}; repair or remove it.")
     decoded = [result for result in results if not isinstance(result, str)]
     said: dict[str, list[str]] = {}
     for name, _, notes in decoded:
@@ -199,43 +227,58 @@ def _decode_all(
     return tuple(kept for _, kept, _ in decoded), conversions
 
 
-def _decode(path: Path, name: str) -> tuple[Photo, list[str]] | str:
-    """Return the photograph and notes on its conversion, or what is wrong with the file."""
-    try:
-        with PillowImage.open(path) as opened:
-            megapixels = opened.width * opened.height / 1e6
-            if megapixels > MAX_MEGAPIXELS:
-                return (
-                    f"'{name}' does not (it has {megapixels:.0f} megapixels, and at most {MAX_MEGAPIXELS} are decoded)"
-                )
-            # Read before loading, which forgets how the file is laid out.
-            pages = getattr(opened, "n_frames", 1)
-            deep = ";16" in str(opened.tile)
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-    except _BROKEN as error:
-        return f"'{name}' does not ({error})"
-    notes = []
+def _decode(path: Path, name: str, raw: bool) -> tuple[Photo, list[str]]:
+    """Return the photograph and notes on its conversion; whatever a decoder raises is raised."""
+    with PillowImage.open(path) as opened:
+        megapixels = opened.width * opened.height / 1e6
+        if megapixels > MAX_MEGAPIXELS:
+            raise ValueError(f"it has {megapixels:.0f} megapixels, and at most {MAX_MEGAPIXELS} are decoded")
+        # Read before loading, which forgets how the file is laid out.
+        pages = getattr(opened, "n_frames", 1)
+        deep = ";16" in str(opened.tile)
+        opened.load()
+        image, *notes = _upright(opened)
     if image.mode == "F":
-        return f"'{name}' does not (floating-point values are not supported)"
+        raise ValueError("floating-point values are not supported")
     if pages > 1:
         notes.append("of several pages or frames, the first is used")
     gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
     if image.mode.startswith("I"):
-        try:
-            image, deep = _to_8_bit(image), True
-        except ValueError as error:
-            return f"'{name}' does not ({error})"
+        image, deep = _to_8_bit(image), True
     if deep:
         notes.append("16-bit, reduced to 8 bits")
+    mode = image.mode
+    image, said = to_srgb(image, raw=raw)
+    notes += [said] if said else []
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image, transparent = _flatten(image)
         notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
     if gray:
         notes.append("gray, used as RGB")
-    elif image.mode not in ("RGB", "P"):
-        notes.append(f"{image.mode}, converted to RGB")
+    elif mode not in ("RGB", "RGBA", "RGBa", "PA", "P", "LAB") and not said:
+        notes.append(f"{mode}, converted to RGB")
     return Photo(name, np.array(image.convert("RGB")), gray), notes
+
+
+def _upright(opened: PillowImage.Image) -> tuple[PillowImage.Image, *tuple[str, ...]]:
+    """Return an image turned as its EXIF says, and what is said of EXIF that is damaged."""
+    try:
+        exif = opened.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation)
+        exif.tobytes()
+    except Exception:
+        # Pillow reads the orientation where other entries cannot be written.
+        try:
+            orientation = opened.getexif().get(ExifTags.Base.Orientation)
+        except Exception:
+            return opened, "with EXIF that cannot be read, not turned by it"
+        return _turned(opened, orientation), "with damaged EXIF, of which only the orientation is used"
+    return (_turned(opened, orientation),)
+
+
+def _turned(image: PillowImage.Image, orientation: object) -> PillowImage.Image:
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
 
 
 def _to_8_bit(image: PillowImage.Image) -> PillowImage.Image:

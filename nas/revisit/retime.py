@@ -13,6 +13,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.study.settings import check_front_dtype
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.boards import write_figures
+from srnas.nas.workspace.own_sources import check_sources
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceProfile, MeasuredNetwork, Measurement, Target, measure_latency
@@ -76,6 +77,8 @@ def retime(
     chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
     if not chosen:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
+    for trial in chosen:
+        check_sources(trial.architecture, record.config, f"trial {trial.number} of '{study}'")
     on_start(len(chosen))
     shape = (1, 3, *settings.latency_input)
     timed: dict[int, MeasuredNetwork] = {}

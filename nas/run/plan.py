@@ -7,11 +7,11 @@ import torch
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, least_side
-from srnas.nas.images.photos import PhotoSet, embedded_photos, load_folder
+from srnas.nas.images.photos import PhotoSet, embedded_photos, load_set
 from srnas.nas.judging.judge import brief_protocol
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
-from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest
+from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest, own_blocks
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
@@ -84,6 +84,8 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     photos = load_photos(request, space, training, begun)
     settings = study_settings(request, space, target.device, training, timed_input, photos)
     if begun is not None:
+        # A study of an earlier version does not say what its blocks were.
+        settings = settings if begun.blocks else settings.model_copy(update={"blocks": {}})
         settings.check_same(begun.model_copy(update={"device": settings.device}) if as_worker else begun)
     else:
         check_feasible(settings, space)
@@ -155,14 +157,14 @@ def load_photos(
     Raises:
         InputError: If there are none that are large enough.
     """
-    train = load_folder(request.train) if request.train else embedded_photos("train")
+    scale, raw = request.scale, request.raw_colours
+    train = load_set(request.train, scale, "train", raw_colours=raw) if request.train else embedded_photos("train")
     if request.validation:
-        validation = load_folder(request.validation)
+        validation = load_set(request.validation, scale, "held-out", raw_colours=raw)
     else:
         # The photographs of before are decoded only where a study may be judged by them.
         is_of_before = known is not None and known.validation == embedded_photos("held-out-before").described
         validation = embedded_photos("held-out-before" if is_of_before else "held-out")
-    scale = request.scale
     return (
         train.at_least(training.patch * scale, f"a patch of {training.patch} at scale {scale}"),
         validation.at_least(least_side(scale, space.min_size), "the blocks and the SSIM window"),
@@ -194,6 +196,7 @@ def study_settings(
         "threads": resolve_threads(request.threads),
         "latency_input": timed_input,
         "training": training,
+        "blocks": own_blocks(space),
     }
     return parse(StudySettings, shared | resolved, "study")
 

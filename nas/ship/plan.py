@@ -14,7 +14,7 @@ from srnas.leaderboard.record.finals import FinalRecord
 from srnas.leaderboard.store.answering import ask_briefly
 from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, make_pairs
-from srnas.nas.images.photos import embedded_photos, load_folder
+from srnas.nas.images.photos import embedded_photos, load_set
 from srnas.nas.images.validation_sets import load_sets, shared_with
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
@@ -42,6 +42,7 @@ class FinalRequest:
         workspace: Owns studies, results and weights.
         scale: Upscaling factor of a published network.
         data: Folder of training photographs; ``None`` takes the embedded ones.
+        raw_colours: Whether colour profiles of the training photographs are disregarded.
         validation: Sets as ``NAME=FOLDER`` or ``FOLDER``; without any the embedded held-out photographs.
         batch: Patches per step, over all processes.
         patch: Side of an LR patch in pixels.
@@ -59,6 +60,7 @@ class FinalRequest:
     workspace: Workspace
     scale: int | None = None
     data: Path | None = None
+    raw_colours: bool = False
     validation: tuple[str, ...] = ()
     batch: int = 32
     patch: int = 48
@@ -119,7 +121,8 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     precision = _precision(request.precision, device)
     network = _initial(request, architecture)
     scale = architecture.scale
-    photos = load_folder(request.data) if request.data else embedded_photos("train")
+    raw = request.raw_colours
+    photos = load_set(request.data, scale, "train", raw_colours=raw) if request.data else embedded_photos("train")
     photos = photos.at_least(config.patch * scale, f"a patch of {config.patch} at scale {scale}")
     sets, said = load_sets(request.validation, scale, architecture.min_size)
     on_note(f"reducing {len(photos.photos)} photographs by {scale}")
@@ -146,7 +149,8 @@ def _record(
 ) -> FinalRecord:
     """Return the record of a training, whose weights depend on ``depends`` beside the schedule."""
     schedule = {f"training.{name}": value for name, value in config.model_dump(exclude={"rungs"}).items()}
-    protocol = {**schedule, **depends, "checkpoint": _digest(request.checkpoint)}
+    blocks = {f"blocks.{name}": source for name, source in architecture.sources.items()}
+    protocol = {**schedule, **depends, **blocks, "checkpoint": _digest(request.checkpoint)}
     validation = {
         "validate_every": config.rung_iterations[0],
         "validation": ", ".join(f"{name} ({len(pairs)} photographs)" for name, pairs in sets.items()),

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from srnas.nas.study.options import StudyOptions
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import Target
-from srnas.search_space import InputError, SearchSpace
+from srnas.search_space import REGISTRY, InputError, SearchSpace
 
 # Raised when a change of the code changes what a network's PSNR is.
 _PROTOCOL_VERSION = 1
@@ -36,6 +36,7 @@ class StudySettings(StudyOptions):
         device: ``cpu`` or ``cuda:N``, which trains and times.
         latency_input: Height and width of the input that is timed, in low-resolution pixels.
         training: The schedule; its seed is that of weights and patches.
+        blocks: Hashes of the sources of the user's own blocks among the space's, by name.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StudySettings(StudyOptions):
     device: str
     latency_input: tuple[int, int]
     training: TrainingConfig
+    blocks: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
@@ -69,6 +71,8 @@ class StudySettings(StudyOptions):
         unsaid = {name for name, before in _BEFORE.items() if getattr(self.training, name) == before}
         training = self.training.model_dump(exclude=unsaid)
         parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, training]
+        # What was trained without any is found as it was kept.
+        parts += [self.blocks] if self.blocks else []
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_training(self, **changes: Any) -> "StudySettings":
@@ -116,3 +120,10 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 def digest(space: SearchSpace) -> str:
     """Return a short hash of a space's choices."""
     return hashlib.sha256(space.content.model_dump_json().encode()).hexdigest()[:8]
+
+
+def own_blocks(space: SearchSpace) -> dict[str, str]:
+    """Return hashes of the sources of the user's own blocks among a space's, by name."""
+    content = space.content
+    names = {choice.name for choice in (*content.trunk, *content.attention, *content.tail)}
+    return {name: source for name, source in sorted(REGISTRY.sources.items()) if name in names}

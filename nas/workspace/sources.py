@@ -13,6 +13,7 @@ from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.answering import StoreLostError, answering
 from srnas.nas.workspace.boards import find_study, load_records
 from srnas.nas.workspace.finals import find_final
+from srnas.nas.workspace.own_sources import check_key, check_sources
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import Architecture, InputError, Network, unknown_name
 from srnas.search_space.checkpoints import load_network
@@ -32,6 +33,7 @@ class SourceRequest:
         scale: Upscaling factor; may be omitted where the architecture states it.
         trial: Number of a trained trial.
         study: Name of the trial's study; ``None`` takes the newest.
+        plain_weights: Whether the plain weights are taken where a moving average stands beside them.
     """
 
     network: str | None = None
@@ -39,6 +41,7 @@ class SourceRequest:
     scale: int | None = None
     trial: int | None = None
     study: str | None = None
+    plain_weights: bool = False
 
 
 class Judged(NamedTuple):
@@ -99,7 +102,8 @@ def load_source(workspace: Workspace, request: SourceRequest) -> Source:
     assert request.checkpoint is not None
     architecture, label = _of_network(request.network, request.scale)
     _check_scale(request, architecture, label)
-    return Source(load_network(architecture, request.checkpoint).deploy(), label, request.checkpoint)
+    network = load_network(architecture, request.checkpoint, average=not request.plain_weights)
+    return Source(network.deploy(), label, request.checkpoint)
 
 
 def load_key(workspace: Workspace, key: str) -> Source:
@@ -118,6 +122,7 @@ def load_key(workspace: Workspace, key: str) -> Source:
     if judged is not None and final.outdone_by(*judged):
         with contextlib.suppress(InputError):  # Its weights may be gone.
             return _of_trial(workspace, judged)
+    check_sources(final.record.architecture, final.record.config, f"'{key}'")
     network = load_network(final.record.architecture, folder.weights).deploy()
     return Source(network, key, folder.weights, judged, final)
 
@@ -243,12 +248,15 @@ def find_architecture(name: str, scale: int | None, workspace: Workspace) -> Arc
                 f"workspace '{workspace}' must hold architecture {name}, but it does not; "
                 "'srnas leaderboard --json' lists the keys of a study."
             )
-        return Architecture.from_dict(found)
+        architecture = Architecture.from_dict(found)
+        check_key(architecture, name)
+        return architecture
     known = unknown_name("network", name, PUBLISHED)
     raise InputError(f"{known} Or give an architecture's key of 12 digits, or its file.")
 
 
 def _of_trial(workspace: Workspace, judged: Judged) -> Source:
+    check_sources(judged.trial.architecture, judged.study.config, judged.label)
     trial, weights = judged.trial, workspace.weights(judged.trial)
     if not weights.is_file():
         ended = trial.state.replace("_", " ") + (f" ({trial.reason})" if trial.reason else "")

@@ -89,7 +89,9 @@ class Workspace:
 
     def weights(self, trial: TrialRecord) -> Path:
         """Return where the weights of a trial are, if it was trained."""
-        return self.cache(trial.protocol).weights(trial.architecture.key)
+        cache, architecture = self.cache(trial.protocol), trial.architecture
+        path, of_before = (cache.weights(key) for key in (architecture.key, architecture.key_of_before))
+        return of_before if of_before.is_file() and not path.is_file() else path
 
     @property
     def figures(self) -> Path:

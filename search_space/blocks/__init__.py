@@ -1,10 +1,7 @@
-"""One file per block; importing the package registers them all, and those of the folders in ``SRNAS_BLOCKS``."""
+"""One file per block; importing the package registers them all."""
 
-import os
 import sys
 
-from srnas.search_space.registry import import_all, import_folder
+from srnas.search_space.registry import import_all
 
 import_all(sys.modules[__name__])
-for _folder in filter(None, os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep)):
-    import_folder(_folder)

@@ -233,7 +233,7 @@ def test_a_trunk_with_a_constraint_is_one_file_too(srnas, tmp_path):
     ("content", "message"),
     [
         (None, "SRNAS_BLOCKS must name folders of block files"),
-        ("class:", "must register its blocks, but SyntaxError"),
+        ("class:", "a file of blocks must register them, but SyntaxError"),
         (BLOCK.replace('name="halving"', 'name="lia"'), "block names must be unique, but 'lia' is already registered"),
         (BLOCK.replace("return self.conv(x) / 2", "return self.conv(x)[:, 1:]"), "'halving' must keep the shape"),
     ],

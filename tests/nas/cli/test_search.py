@@ -31,10 +31,10 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
 # Every option of every command: an addition belongs here, in the README and in the changelog.
 OPTIONS = {
     "search": (
-        "--space --scale --trials --study --train --val --sampler --seed --device --runtime --dtype --memory-format "
-        "--threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch --iterations --ladder "
-        "--learning-rate --rungs --max-train-s --patience --replicates --proxies --workers --engine --address "
-        "--storage --workspace --json"
+        "--space --scale --trials --study --train --val --raw-colours --sampler --seed --device --runtime --dtype "
+        "--memory-format --threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch "
+        "--iterations --ladder --learning-rate --rungs --max-train-s --patience --replicates --proxies --workers "
+        "--engine --address --storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
     "studies": "--storage --workspace --json",
@@ -51,18 +51,21 @@ OPTIONS = {
     "leaderboard resync": "--study --storage --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
     "train": (
-        "--iterations --data --val --scale --batch --patch --learning-rate --validate-every --checkpoint --seed "
-        "--device --precision --threads --out --workspace --json"
+        "--iterations --data --raw-colours --val --scale --batch --patch --learning-rate --validate-every --checkpoint "
+        "--seed --device --precision --threads --out --workspace --json"
     ),
     "evaluate": (
-        "--data --network --scale --checkpoint --trial --study --lr --save --overwrite --device --threads --workspace "
-        "--json"
+        "--data --network --scale --checkpoint --plain-weights --trial --study --hr --lr --raw-colours --save "
+        "--overwrite --device --threads --workspace --json"
     ),
     "export": (
-        "--format --out --dtype --size --licence --register --overwrite --network --scale --checkpoint --trial --study "
-        "--workspace"
+        "--format --out --dtype --size --licence --register --overwrite --network --scale --checkpoint --plain-weights "
+        "--trial --study --workspace"
     ),
-    "upscale": ("--network --scale --checkpoint --trial --study --tile --overwrite --device --threads --workspace"),
+    "upscale": (
+        "--network --scale --checkpoint --plain-weights --trial --study --tile --overwrite --raw-colours --device "
+        "--threads --workspace"
+    ),
     "retime": "--device --runtime --dtype --memory-format --threads --limit --storage --workspace --json",
     "profile block": (
         "--channels --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"

@@ -209,7 +209,10 @@ def test_lr_images_beside_hr(data, place, suffix):
     write(data / "LR_unknown" / "X2", a=noise(17, 21))
     found = load_pairs(data, 2)
     assert (found.lr, found.folders) == (str(data / place), (data / "HR", data / place))
-    assert found.notes == ()
+    # The LR images of another reduction are passed over.
+    assert found.notes == (
+        f"Set2: 'HR' is taken with LR images of '{place}'; 1 other images are passed over (LR_unknown/X2)",
+    )
     for pair, (name, lr) in zip(found.pairs, halves().items(), strict=True):
         assert pair.name == f"{name}.png"
         np.testing.assert_array_equal(pair.lr, lr)
@@ -229,7 +232,7 @@ def test_a_named_lr_folder(data, tmp_path):
     for folder in (data, data / "HR"):
         found = load_pairs(folder, 2, lr=tmp_path / "mine")
         np.testing.assert_array_equal(found.pairs[1].lr, halves(7)["b"])
-        assert found.notes == ("mine: 1 images have no photograph",)
+        assert found.notes[-1] == "mine: 1 images have no photograph"
 
 
 def test_all_mismatches_are_listed(data):

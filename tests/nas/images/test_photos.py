@@ -205,7 +205,7 @@ def test_file_that_is_no_image_is_named(tmp_path, content):
 def test_broken_files_are_named_together(tmp_path):
     for name in "abcde":
         (tmp_path / f"{name}.png").write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"'a\.png'.*'b\.png'.*'c\.png'.* and 2 more; repair or remove"):
+    with pytest.raises(InputError, match=r"'a\.png'.*'b\.png'.*'c\.png'.*'d\.png'.*'e\.png'.*; repair or remove"):
         load_folder(tmp_path)
 
 

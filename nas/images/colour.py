@@ -1,0 +1,88 @@
+"""Colour as photographs mean it: profiles are converted to sRGB, in which networks are trained and judged."""
+
+import io
+import struct
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageCms
+
+# The colours of a profile are those of sRGB if no colour of a grid of them differs by more levels.
+_SAME = 2
+_STEPS = 9
+# An image of these modes has no colours that a profile of RGB could be about.
+_GRAY = ("1", "L", "LA", "La")
+_LAB = "LAB"
+
+_Profile = ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return an ICC profile of sRGB, the same bytes each time."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # The time at which it was made.
+    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    return bytes(profile)
+
+
+def profile_of(path: Path) -> bytes | None:
+    """Return the profile that the RGB numbers of a photograph are in, if its file says so."""
+    with PillowImage.open(path) as opened:
+        profile = opened.info.get("icc_profile")
+        return profile if isinstance(profile, bytes) and opened.mode in ("RGB", "RGBA", "P", "PA") else None
+
+
+def to_srgb(image: PillowImage.Image, *, raw: bool = False) -> tuple[PillowImage.Image, str]:
+    """Return an image in sRGB, and what is said of its colours, or nothing.
+
+    Args:
+        image: Of any mode; transparency is kept.
+        raw: Whether its numbers are kept, whatever its profile says.
+    """
+    profile = image.info.get("icc_profile")
+    if profile and "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode == _LAB:
+        return _convert(image, ImageCms.createProfile("LAB")), "LAB, converted to sRGB"
+    if not profile:
+        return image, ""
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(given).strip() or "without a name"
+        if image.mode != "CMYK" and _is_srgb(given, gray=image.mode in _GRAY):
+            return image, ""
+        if raw:
+            return image, f"of which the numbers are used as they are, whatever their colour profile says ({name})"
+        return _convert(image, given), f"converted to sRGB from their colour profile ({name})"
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image, "with a colour profile that cannot be used, taken for sRGB"
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile, *, gray: bool) -> bool:
+    levels = np.linspace(0, 255, _STEPS).round().astype(np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, _STEPS, 3)
+    colours = PillowImage.fromarray(levels[None] if gray else grid)
+    there = np.asarray(_convert(colours, profile).convert("RGB")).astype(int)
+    return bool(np.abs(there - np.asarray(colours.convert("RGB"))).max() <= _SAME)
+
+
+def _convert(image: PillowImage.Image, profile: _Profile) -> PillowImage.Image:
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    mode = "L" if image.mode in _GRAY else image.mode if image.mode in ("CMYK", _LAB) else "RGB"
+    srgb = ImageCms.createProfile("sRGB")
+    # Of gray values each becomes one gray: a ramp tells which.
+    if mode == "L":
+        ramp = PillowImage.fromarray(np.arange(256, dtype=np.uint8)[None])
+        table = ImageCms.profileToProfile(ramp, profile, srgb, outputMode="RGB")
+        assert table is not None
+        converted = image.convert("L").point(np.asarray(table)[0, :, 1].tolist())
+    else:
+        found = ImageCms.profileToProfile(image.convert(mode), profile, srgb, outputMode="RGB")
+        assert found is not None
+        converted = found
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
