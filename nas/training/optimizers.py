@@ -15,8 +15,8 @@ from torch import nn
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import Network
 
-# Stem and tail meet pictures, whose values no width changes.
-_OUTER = ("stem", "tail")
+# They meet pictures, whose values no width changes.
+_OUTER = ("stem", "picture", "tail")
 # Muon's rate as a multiple of AdamW's, for a body of so many blocks; that of fewer is greater by a share at most.
 _HIDDEN, _BLOCKS, _MOST = 5.0, 6, 1.5
 # Coefficients of the quintic Newton-Schulz iteration: five of them bring singular values near 1.
@@ -84,7 +84,7 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of all convolutions but those of stem and tail."""
+    """Return the weights of all convolutions but those that meet pictures: of stem and tail, and of their bypass."""
     convolutions = [
         module
         for name, module in network.named_modules()

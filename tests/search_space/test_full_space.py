@@ -42,9 +42,10 @@ def test_random_architectures(start):
         assert SPACES[architecture.scale].contains(architecture)
         torch.manual_seed(seed)
         network = Network(architecture)
-        lr = torch.rand(2, 3, max(8, architecture.min_size), 9)
+        side = max(8, architecture.min_size)
+        lr = torch.rand(2, 3, side, side + 1)
         sr = network(lr)
-        assert sr.shape == (2, 3, architecture.scale * lr.shape[2], architecture.scale * 9)
+        assert sr.shape == (2, 3, architecture.scale * side, architecture.scale * (side + 1))
         sr.square().mean().backward()
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
