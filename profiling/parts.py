@@ -1,6 +1,6 @@
 """A network as the parts that its latency is made of, each a module that can be timed by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.search_space import REGISTRY, Architecture, Choice, Position
-from srnas.search_space.architecture import IMAGE_CHANNELS
+from srnas.search_space.architecture import CONV, IMAGE_CHANNELS
 from srnas.search_space.choice import NONE
+from srnas.search_space.gather import PICTURE, Enlargement, Reduction, sources
+from srnas.search_space.host import CarryingStem, luma
 from srnas.search_space.registry import fold_all
 
 
@@ -18,7 +20,7 @@ class Part:
     """A piece of a network ``(B, C, H, W) -> ...`` at the size of the low-resolution input.
 
     Attributes:
-        place: Where it stands: ``stem``, ``p00``, ``p01``, ..., ``end``, ``tail`` or ``skip``.
+        place: Where it stands: ``stem``, ``p00``, ``p01``, ..., ``end``, ``gather``, ``tail`` or ``skip``.
         key: What it is; parts of one key take the same time.
         channels: C of its input.
         make: Builds it in training form.
@@ -69,29 +71,97 @@ class _Skip(nn.Module):
         return large + large
 
 
+class _Gather(nn.Module):
+    """Concatenates feature maps, and reduces them or not."""
+
+    def __init__(self, widths: Sequence[int], reduction: Reduction | None) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.reduction = reduction
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gathered = list(x.split(self.widths, dim=1))
+        return torch.cat(gathered, dim=1) if self.reduction is None else self.reduction(gathered)
+
+
+class _Chroma(nn.Module):
+    """Takes the luma of a picture out, enlarges the picture, and sets a luma of that size into it."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = float(scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        large = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        own = F.interpolate(luma(x), scale_factor=self.scale, mode="nearest")
+        return large + (own - luma(large)) / 2
+
+
 def parts(architecture: Architecture) -> list[Part]:
     """Return the parts of an architecture's network, in order; a part that occurs twice is listed twice.
 
     Rescaling to another input range and shifting by a mean are left out: 1x1 operations on three channels.
     """
     channels, scale = architecture.channels, architecture.scale
-    carriers = IMAGE_CHANNELS if architecture.global_skip == "carriers" else 0
-    found = [Part("stem", f"stem @{channels + carriers}", IMAGE_CHANNELS, _conv(IMAGE_CHANNELS, channels + carriers))]
+    carriers, colours = architecture.carriers, architecture.num_colours
+    found = [_stem(architecture)]
     for depth, position in enumerate(architecture.positions):
         found += _of_position(f"p{depth:02d}", position, channels)
-    if architecture.end == "conv":
-        found.append(Part("end", f"end conv @{channels}", channels, _conv(channels, channels)))
+    if architecture.end in ("conv", "point"):
+        kernel = 3 if architecture.end == "conv" else 1
+        key = f"end {architecture.end} @{channels}"
+        found.append(Part("end", key, channels, _conv(channels, channels, kernel)))
     elif architecture.end != NONE:
         found.append(_block("end", Choice(name=architecture.end), channels))
     if architecture.long_skip:
         found.append(_join("end", channels, scaled=False))
+    found += _of_gather(architecture)
     if carriers:
         found.append(_split("tail", channels, channels + carriers))
-    found.append(_tail(architecture.tail, channels + carriers, scale))
+    found.append(_tail(architecture))
     if architecture.global_skip in ("bilinear", "nearest"):
         mode = architecture.global_skip
-        found.append(Part("skip", f"skip {mode} x{scale}", IMAGE_CHANNELS, lambda: _Skip(scale, mode)))
+        found.append(Part("skip", f"skip {mode} x{scale}{_of_luma(architecture)}", colours, lambda: _Skip(scale, mode)))
+    if architecture.colours == "y":
+        found.append(Part("skip", f"chroma x{scale}", IMAGE_CHANNELS, lambda: _Chroma(scale)))
     return found
+
+
+def _stem(architecture: Architecture) -> Part:
+    channels, carriers, colours = architecture.channels, architecture.carriers, architecture.num_colours
+    if architecture.stem.name == CONV:
+        key = f"stem @{channels + carriers}{_of_luma(architecture)}"
+        return Part("stem", key, colours, _conv(colours, channels + carriers))
+    stem = architecture.stem
+
+    def make() -> nn.Module:
+        made = stem.block.make_stem(colours, channels, stem.config)
+        return CarryingStem(made, colours) if carriers else made
+
+    return Part("stem", f"stem {stem} @{channels + carriers}{_of_luma(architecture)}", colours, make)
+
+
+def _of_luma(architecture: Architecture) -> str:
+    return " of luma" if architecture.colours == "y" else ""
+
+
+def _of_gather(architecture: Architecture) -> Iterator[Part]:
+    if architecture.gather == NONE:
+        return
+    channels, width, colours = architecture.channels, architecture.gathered_channels, architecture.num_colours
+    picture, scale = PICTURE in sources(architecture.gather), architecture.scale
+    if picture:
+        yield Part("gather", f"picture x{scale}{_of_luma(architecture)}", colours, lambda: Enlargement(colours, scale))
+    activated = not architecture.gathers_after_end and architecture.end != NONE
+    reduces = not architecture.tail_gathers
+    # The widths of single feature maps matter little to what concatenating them takes.
+    maps = [min(channels, width - i) for i in range(0, width, channels)]
+    yield Part(
+        "gather",
+        f"gather {width} @{channels}{' activated' * activated}{' as it is' * (not reduces)}",
+        width,
+        lambda: _Gather(maps, Reduction(width, channels, activated=activated) if reduces else None),
+    )
 
 
 def _of_position(place: str, position: Position, channels: int) -> Iterator[Part]:
@@ -104,8 +174,8 @@ def _of_position(place: str, position: Position, channels: int) -> Iterator[Part
         yield _split(place, width, channels)
 
 
-def _conv(inputs: int, outputs: int) -> Callable[[], nn.Module]:
-    return lambda: nn.Conv2d(inputs, outputs, 3, padding=1)
+def _conv(inputs: int, outputs: int, kernel: int = 3) -> Callable[[], nn.Module]:
+    return lambda: nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
 def _block(place: str, choice: Choice, width: int) -> Part:
@@ -126,9 +196,9 @@ def _split(place: str, active: int, channels: int) -> Part:
     return Part(place, f"split {active} @{channels}", channels, lambda: _Split(active))
 
 
-def _tail(tail: Choice, channels: int, scale: int) -> Part:
-    cls = REGISTRY.tail(tail.name)
-    config = cls.Config(**dict(tail.options))
-    return Part(
-        "tail", f"tail {tail}{_source(tail)} x{scale} @{channels}", channels, lambda: cls(channels, scale, config)
-    )
+def _tail(architecture: Architecture) -> Part:
+    tail, colours = architecture.tail, architecture.num_colours
+    cls, config = REGISTRY.tail(tail.name), architecture.tail_config
+    channels, scale = architecture.tail_channels, architecture.scale
+    key = f"tail {tail}{_source(tail)} x{scale} @{channels}{_of_luma(architecture)}"
+    return Part("tail", key, channels, lambda: cls(channels, scale, config, colours))

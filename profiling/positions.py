@@ -7,6 +7,7 @@ from srnas.profiling.counting import Counts, ModuleCounts
 from srnas.search_space import Architecture, InputError
 
 _POSITION = re.compile(r"body\.(\d+)")
+_HOST = ("stem", "end", "gather", "tail", "skip")
 
 
 def by_position(counts: Counts) -> dict[str, ModuleCounts]:
@@ -16,8 +17,8 @@ def by_position(counts: Counts) -> dict[str, ModuleCounts]:
         counts: Sizes of a ``Network``, in training or deploy form.
 
     Returns:
-        ``stem``, ``p00``, ``p01``, ..., ``end`` and ``tail``, and as ``skip`` all that stands beside them: the skips,
-        the change of range and the mean shift.
+        ``stem``, ``p00``, ``p01``, ..., ``end``, ``gather`` where there is one, and ``tail``, and as ``skip`` all that
+        stands beside them: the skips, the change of range and the mean shift.
 
     Raises:
         InputError: If what was counted is no ``Network``.
@@ -25,9 +26,10 @@ def by_position(counts: Counts) -> dict[str, ModuleCounts]:
     modules = _modules(counts)
     places = [match for match in map(_POSITION.fullmatch, modules) if match]
     body = {f"p{int(place[1]):02d}": modules[place[0]] for place in places}
-    return _with_rest(
-        {"stem": modules["stem"], **body, "end": modules["end"], "tail": modules["tail"]}, modules[""], "skip"
-    )
+    gathered = [modules[name] for name in ("picture", "gather") if name in modules]
+    gather = {"gather": sum(gathered, ModuleCounts())} if gathered else {}
+    parts = {"stem": modules["stem"], **body, "end": modules["end"], **gather, "tail": modules["tail"]}
+    return _with_rest(parts, modules[""], "skip")
 
 
 def by_block(counts: Counts, architecture: Architecture) -> dict[str, ModuleCounts]:
@@ -45,10 +47,11 @@ def by_block(counts: Counts, architecture: Architecture) -> dict[str, ModuleCoun
         InputError: If what was counted is no ``Network``, or one with another number of positions.
     """
     modules, whole = _modules(counts), by_position(counts)
-    if len(architecture.positions) != len(whole) - 4:
+    counted = len(whole.keys() - set(_HOST))
+    if len(architecture.positions) != counted:
         raise InputError(
             f"the architecture must be that of the counts, but has {len(architecture.positions)} positions, and the "
-            f"counts {len(whole) - 4}."
+            f"counts {counted}."
         )
     found = {"stem": whole["stem"]}
     for index, position in enumerate(architecture.positions):
@@ -57,7 +60,7 @@ def by_block(counts: Counts, architecture: Architecture) -> dict[str, ModuleCoun
             label = f"{name}.{choice.name}"
             blocks[f"{label}.2" if label in blocks else label] = modules[f"body.{index}.blocks.{place}"]
         found |= _with_rest(blocks, whole[name], f"{name}.rest")
-    return found | {name: whole[name] for name in ("end", "tail", "skip")}
+    return found | {name: whole[name] for name in _HOST[1:] if name in whole}
 
 
 def _modules(counts: Counts) -> Mapping[str, ModuleCounts]:

@@ -8,7 +8,7 @@ one device profile.
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +22,9 @@ from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.parts import Part, parts
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import bootstrap_interval, kendall_tau, mean_relative_error, quantile
-from srnas.search_space import Architecture, InputError, Network, SearchSpace
+from srnas.search_space import Architecture, InputError, Network, Position, SearchSpace
+from srnas.search_space.choice import NONE
+from srnas.search_space.gather import POSITIONS
 
 # A prediction is within this share of the measurement to count as close.
 _CLOSE = 0.1
@@ -146,21 +148,29 @@ def sum_parts(entries_ms: Mapping[str, float], architecture: Architecture) -> fl
 def space_parts(space: SearchSpace) -> dict[str, Part]:
     """Return every part that a network of ``space`` can have, by key."""
     content = space.content
-    hosts = itertools.product(content.channels, content.end, content.long_skip, content.tail)
+    genes = ("channels", "stem", "end", "long_skip", "gather", "tail", "colours")
     found: dict[str, Part] = {}
-    for channels, end, long_skip, tail in hosts:
-        host = Architecture(scale=space.scale, channels=channels, end=end, long_skip=long_skip, tail=tail)
-        for skip in space.skips(tail):
-            found |= {part.key: part for part in parts(_with(host, global_skip=skip))}
+    for choices in itertools.product(*(getattr(content, gene) for gene in genes)):
+        host = dict(zip(genes, choices, strict=True))
+        for skip in space.skips(host["tail"]):
+            found |= {part.key: part for part in parts(Architecture(scale=space.scale, global_skip=skip, **host))}
     for channels in content.channels:
         for position in space.alphabet(channels):
-            chain = Architecture(scale=space.scale, channels=channels, positions=(position,))
-            found |= {part.key: part for part in parts(chain) if part.place.startswith("p")}
+            found |= {part.key: part for part in _of_chains(space, channels, position)}
     return found
 
 
-def _with(architecture: Architecture, **fields: object) -> Architecture:
-    return Architecture.from_dict({**architecture.to_dict(), **fields})
+def _of_chains(space: SearchSpace, channels: int, position: Position) -> Iterator[Part]:
+    """Yield the parts of chains of a position: itself, and what is gathered of chains of each length."""
+    content = space.content
+    depths = range(1, content.positions + 1) if content.gather != (NONE,) else (1,)
+    for depth, gather, end in itertools.product(depths, content.gather, content.end):
+        if depth > 1 and gather != POSITIONS:
+            continue
+        chain = Architecture(
+            scale=space.scale, channels=channels, positions=(position,) * depth, gather=gather, end=end
+        )
+        yield from (part for part in parts(chain) if part.place == "gather" or part.place.startswith("p"))
 
 
 class _Stage(NamedTuple):

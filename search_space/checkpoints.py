@@ -124,7 +124,17 @@ def _fits(network: Network, tensors: Tensors, official: Sequence[Mapping[str, st
     for prefixes in official:
         names = rename(prefixes, tensors)
         renamed = {ours: tensors[theirs] for theirs, ours in names.items()}
+        for copied in [ours for ours in renamed if _is_copy(ours, renamed)]:
+            del renamed[copied]
         yield _Fit(network, renamed, tuple(name for name in tensors if name not in names), prefix)
+
+
+def _is_copy(name: str, names: Iterable[str]) -> bool:
+    """Return whether a tensor is of a folded convolution whose branches are there too, as in SPAN's own files."""
+    convolution = name.rpartition(".")[0]
+    depth = name.count(".")
+    branches = (other for other in names if other.startswith(f"{convolution}.") and other.count(".") > depth)
+    return convolution.endswith(".body") and any(branches)
 
 
 def _told(best: _Fit, tensors: Tensors) -> str:

@@ -51,6 +51,10 @@ class Choice(BaseModel):
         """Return the choice that stands for all which build the same block on ``channels``."""
         return self if self.name == NONE else _choice_at(self, channels)
 
+    def as_stem(self) -> "Choice":
+        """Return the choice that stands for all which build the same stem."""
+        return self._with(self.block.canonical_stem(self.config))
+
     def _with(self, config: BaseModel) -> "Choice":
         kept = config.model_dump(exclude_defaults=True)
         return Choice(name=self.name, options=tuple(sorted(kept.items())))

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.search_space.architecture import IMAGE_CHANNELS, Architecture
+from srnas.search_space.architecture import CONV, IMAGE_CHANNELS, Architecture
 from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import InputError
+from srnas.search_space.gather import INNER, PICTURE, Enlargement, Reduction, sources
+from srnas.search_space.host import LUMA_OF_WHITE, CarryingStem, MeanShift, MeanSubtraction, luma
 from srnas.search_space.position import Position
 from srnas.search_space.registry import REGISTRY, Block, fold_all
 
@@ -20,9 +22,12 @@ _MEANS = {"div2k": (0.4488, 0.4371, 0.4040)}
 
 
 class PositionModule(nn.Module):
-    """A position as a module ``(B, C, H, W) -> (B, C, H, W)``; what it computes stands in :class:`Position`."""
+    """A position as a module ``(B, C, H, W) -> (B, C, H, W)``; what it computes stands in :class:`Position`.
 
-    def __init__(self, position: Position, channels: int) -> None:
+    With ``tells_inner`` it returns a pair: its output, and what its trunk tells of its inside.
+    """
+
+    def __init__(self, position: Position, channels: int, *, tells_inner: bool = False) -> None:
         super().__init__()
         width = position.active or channels
         self.passive = channels - width
@@ -30,34 +35,38 @@ class PositionModule(nn.Module):
         self.residual = position.residual and not position.passes_input
         start = position.scale_start
         self.scale = None if start is None else nn.Parameter(torch.full((width, 1, 1), start))
+        self.tells_inner = tells_inner
+        for block in self.blocks if tells_inner else ():
+            if block.info.role == "trunk":  # type: ignore[union-attr]
+                block.tell_inner()  # type: ignore[operator]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Transform the active channels of ``x``."""
         if not self.passive:
-            return self._transform(x)
-        active, passive = x.split([x.shape[1] - self.passive, self.passive], dim=1)
-        return torch.cat([self._transform(active), passive], dim=1)
+            y, inner = self._transform(x)
+        else:
+            active, passive = x.split([x.shape[1] - self.passive, self.passive], dim=1)
+            y, inner = (torch.cat([part, passive], dim=1) for part in self._transform(active))
+        return (y, inner) if self.tells_inner else y
 
-    def _transform(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.blocks(x)
+    def _transform(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y, told = self._run_telling(x) if self.tells_inner else (self.blocks(x), None)
         if self.scale is not None:
             y = y * self.scale
-        return x + y if self.residual else y
+        y = x + y if self.residual else y
+        return y, y if told is None else told
+
+    def _run_telling(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        told = None
+        for block in self.blocks:
+            y = block(y)
+            if isinstance(y, tuple):
+                y, told = y
+        return y, told
 
 
 def _build(choice: Choice, channels: int) -> Block:
     return choice.block(channels, choice.config)
-
-
-class MeanShift(nn.Conv2d):
-    """Adds a constant colour; a frozen 1x1 convolution, as the published networks count it."""
-
-    def __init__(self, colour: torch.Tensor) -> None:
-        super().__init__(IMAGE_CHANNELS, IMAGE_CHANNELS, 1)
-        self.requires_grad_(False)
-        assert self.bias is not None
-        self.bias.copy_(colour)
-        self.weight.copy_(torch.eye(IMAGE_CHANNELS)[:, :, None, None])
 
 
 class Network(nn.Module):
@@ -67,49 +76,112 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.deployed = False
-        channels = architecture.channels
-        carriers = self.carriers = IMAGE_CHANNELS if architecture.global_skip == "carriers" else 0
-        mean = torch.tensor(_MEANS.get(architecture.mean_shift, (0.0,) * IMAGE_CHANNELS)) * architecture.input_range
-        shifts = architecture.mean_shift != NONE
-        self.sub_mean = MeanShift(-mean) if shifts else nn.Identity()
-        self.stem = nn.Conv2d(IMAGE_CHANNELS, channels + carriers, 3, padding=1)
-        self.body = nn.Sequential(*(PositionModule(position, channels) for position in architecture.positions))
+        channels, colours = architecture.channels, architecture.num_colours
+        self.carriers = architecture.carriers
+        mean = _mean(architecture)
+        both = architecture.mean_shift == "div2k"
+        self.sub_mean: nn.Module = MeanShift(-mean * architecture.input_range) if both else nn.Identity()
+        if architecture.mean_shift == "div2k_in":
+            self.sub_mean = MeanSubtraction(mean)
+        self.stem = _build_stem(architecture)
+        last = len(architecture.positions) - 1 if INNER in sources(architecture.gather) else -1
+        self.body = nn.Sequential(
+            *(
+                PositionModule(position, channels, tells_inner=depth == last)
+                for depth, position in enumerate(architecture.positions)
+            )
+        )
         self.end = _build_end(architecture)
+        self.picture = Enlargement(colours, architecture.scale) if PICTURE in sources(architecture.gather) else None
+        self.gather = _build_reduction(architecture)
         tail = REGISTRY.tail(architecture.tail.name)
-        config = tail.Config(**dict(architecture.tail.options))
-        self.tail = tail(channels + carriers, architecture.scale, config)
-        self.add_mean = MeanShift(mean) if shifts else nn.Identity()
+        self.tail = tail(architecture.tail_channels, architecture.scale, architecture.tail_config, colours)
+        self.add_mean: nn.Module = MeanShift(mean * architecture.input_range) if both else nn.Identity()
+        # Where the range is not restored the layers' values are that much larger than the tail's.
+        start = _BESIDE_SKIP_START / (1 if architecture.restores else architecture.input_range)
         if architecture.global_skip != NONE:
-            self.tail.shrink(_BESIDE_SKIP_START)
-        if carriers:
-            self._carry()
+            self.tail.shrink(start)
+        if self.carriers:
+            self._carry(mean, start)
 
     @torch.no_grad()
-    def _carry(self) -> None:
-        """Let the last three channels of the stem start as the picture, and the tail enlarge them."""
-        colours = torch.arange(IMAGE_CHANNELS)
-        for parameter in self.stem.parameters():
-            parameter[-IMAGE_CHANNELS:] *= _BESIDE_SKIP_START
-        self.stem.weight[colours - IMAGE_CHANNELS, colours, 1, 1] += 1
+    def _carry(self, mean: torch.Tensor, start: float) -> None:
+        """Let the last channels of the stem start as the picture, and the tail enlarge them."""
+        conv = self.stem.carrier if isinstance(self.stem, CarryingStem) else self.stem
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
+        colours = torch.arange(self.carriers)
+        for parameter in conv.parameters():
+            parameter[-self.carriers :] *= start
+        if self.architecture.restores:
+            conv.weight[colours - self.carriers, colours, 1, 1] += 1
+        else:  # The stem sees another range than the tail gives.
+            conv.weight[colours - self.carriers, colours, 1, 1] += 1 / self.architecture.input_range
+            conv.bias[-self.carriers :] += mean
         self.tail.carry()
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         """Upscale ``lr``; the result is not clamped."""
+        if self.architecture.colours == "rgb":
+            return self.enlarge(lr)
+        large = F.interpolate(lr, scale_factor=float(self.architecture.scale), mode="bilinear", align_corners=False)
+        # In BT.601 equal additions to R, G and B change the luma alone.
+        return large + (self.enlarge(luma(lr)) - luma(large)) / LUMA_OF_WHITE
+
+    def enlarge(self, picture: torch.Tensor) -> torch.Tensor:
+        """Upscale what the layers work on: RGB, ``(B, 3, H, W)``, or luma, ``(B, 1, H, W)``, in 0 to 1."""
         architecture = self.architecture
         whole = float(architecture.input_range)
-        x = self.sub_mean(lr * whole if whole != 1 else lr)
+        if architecture.restores:
+            x = self.sub_mean(picture * whole if whole != 1 else picture)
+        else:
+            x = self.sub_mean(picture) * whole
+        skipped = x if architecture.restores else picture
         stem = self.stem(x)
         features = stem[:, : architecture.channels] if self.carriers else stem
-        body = self.end(self.body(features))
-        body = body + features if architecture.long_skip else body
+        if architecture.gather == NONE:
+            body = self.end(self.body(features))
+            body = body + features if architecture.long_skip else body
+        else:
+            body = self._gather(skipped, features)
         body = torch.cat([body, stem[:, architecture.channels :]], dim=1) if self.carriers else body
         sr: torch.Tensor = self.tail(body)
         mode = architecture.global_skip
         if mode in ("bilinear", "nearest"):
             corners = False if mode == "bilinear" else None
-            sr = sr + F.interpolate(x, scale_factor=float(architecture.scale), mode=mode, align_corners=corners)
+            scale = float(architecture.scale)
+            sr = sr + F.interpolate(skipped, scale_factor=scale, mode=mode, align_corners=corners)
         sr = self.add_mean(sr)
-        return sr / whole if whole != 1 else sr
+        return sr / whole if whole != 1 and architecture.restores else sr
+
+    def _gather(self, skipped: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Return what the body makes of the stem's features, with what is gathered from its depths.
+
+        ``skipped`` is the picture in the range of the tail's output.
+        """
+        architecture = self.architecture
+        outputs: list[torch.Tensor] = []
+        inner: torch.Tensor = features
+        y: torch.Tensor = features
+        for position in self.body:
+            told = position(y)
+            y, inner = told if isinstance(told, tuple) else (told, told)
+            outputs.append(y)
+        if not architecture.gathers_after_end:
+            assert self.gather is not None
+            y = self.gather(outputs or [features])
+        y = self.end(y)
+        y = y + features if architecture.long_skip else y
+        if not architecture.gathers_after_end:
+            return y
+        found = {"body": y, "stem": features, "first": outputs[0] if outputs else features, "inner": inner}
+        if self.picture is not None:
+            found[PICTURE] = self.picture(skipped)
+        gathered = [found[part] for part in sources(architecture.gather)]
+        if self.gather is None:
+            return torch.cat(gathered, dim=1)
+        reduced: torch.Tensor = self.gather(gathered)
+        return reduced
 
     def deploy(self) -> "Network":
         """Return the inference form as a new network: eval mode, frozen, with what can be folded folded.
@@ -132,7 +204,7 @@ class Network(nn.Module):
         return super().train(mode)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Let the parameters collect gradients, or freeze them; a mean shift stays frozen.
+        """Let the parameters collect gradients, or freeze them; constants (a mean shift, masks) stay frozen.
 
         Raises:
             InputError: If a deployed network is to be trained.
@@ -140,8 +212,10 @@ class Network(nn.Module):
         if requires_grad:
             self._check_trainable()
         super().requires_grad_(requires_grad)
-        for module in (self.sub_mean, self.add_mean):
-            module.requires_grad_(False)
+        for module in self.modules():
+            freeze = getattr(module, "freeze", None)
+            if callable(freeze):
+                freeze()
         return self
 
     def _check_trainable(self) -> None:
@@ -152,8 +226,30 @@ class Network(nn.Module):
             )
 
 
+def _mean(architecture: Architecture) -> torch.Tensor:
+    """Return the colour that is subtracted, in 0 to 1, as the layers see it."""
+    mean = torch.tensor(_MEANS.get(architecture.mean_shift.removesuffix("_in"), (0.0,) * IMAGE_CHANNELS))
+    return mean if architecture.colours == "rgb" else luma(mean[None, :, None, None]).flatten()
+
+
+def _build_stem(architecture: Architecture) -> nn.Module:
+    colours, channels = architecture.num_colours, architecture.channels
+    if architecture.stem.name == CONV:
+        return nn.Conv2d(colours, channels + architecture.carriers, 3, padding=1)
+    stem = architecture.stem.block.make_stem(colours, channels, architecture.stem.config)
+    return CarryingStem(stem, colours) if architecture.carriers else stem
+
+
 def _build_end(architecture: Architecture) -> nn.Module:
     channels = architecture.channels
-    if architecture.end == "conv":
-        return nn.Conv2d(channels, channels, 3, padding=1)
+    if architecture.end in ("conv", "point"):
+        kernel = 3 if architecture.end == "conv" else 1
+        return nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
     return _build(Choice(name=architecture.end), channels) if architecture.end != NONE else nn.Identity()
+
+
+def _build_reduction(architecture: Architecture) -> Reduction | None:
+    if architecture.gather == NONE or architecture.tail_gathers:
+        return None
+    activated = not architecture.gathers_after_end and architecture.end != NONE
+    return Reduction(architecture.gathered_channels, architecture.channels, activated=activated)

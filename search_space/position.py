@@ -61,6 +61,12 @@ class Position(BaseModel):
             return (*attention, *trunk, *attention)
         return trunk + attention if self.order == "after" else attention + trunk
 
+    def inner_channels(self, channels: int) -> int:
+        """Return the number of channels of what the position tells of its inside, in a body of ``channels``."""
+        width = self.active or channels
+        told = [choice.block.inner_channels(width, choice.config) for choice in self.choices if choice == self.trunk]
+        return channels - width + (told[0] if told else width)
+
     @property
     def is_identity(self) -> bool:
         """Whether the position holds no block at all."""

@@ -1,171 +1,18 @@
-"""What a block is, and the registry in which each block file enters its class."""
+"""The registry in which each block file enters its class."""
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from srnas.search_space.block import Block, BlockConfig, BlockInfo, Constraint, Role, Tail
 from srnas.search_space.errors import InputError, parse, unknown_name
 
-Role = Literal["trunk", "attention", "tail"]
-
-
-class BlockConfig(BaseModel):
-    """The options of a block; every field is a choice with the paper's value as its default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """What a block needs of its feature map ``(B, C, H, W)``.
-
-    Attributes:
-        channels_multiple: C must be a multiple of this.
-        min_channels: The least C.
-        min_size: The least H and the least W, in pixels.
-    """
-
-    channels_multiple: int = 1
-    min_channels: int = 1
-    min_size: int = 1
-
-    def allows(self, channels: int) -> bool:
-        """Return whether a block with this constraint can be built on ``channels``."""
-        return channels >= self.min_channels and channels % self.channels_multiple == 0
-
-    def check_channels(self, block: str, channels: int) -> None:
-        """Raise ``InputError`` unless ``channels`` is allowed."""
-        if self.allows(channels):
-            return
-        step = self.channels_multiple
-        least = -(-self.min_channels // step) * step
-        below = channels // step * step
-        near = sorted({max(least, below + i * step) for i in range(3)})
-        use = f"use {', '.join(map(str, near[:-1]))} or {near[-1]}." if len(near) > 1 else f"use {near[0]}."
-        rule = f"a multiple of {step}" if step > 1 else f"at least {self.min_channels}"
-        raise InputError(f"channels must be {rule} for block '{block}', but got channels={channels}; {use}")
-
-    def check_size(self, block: str, height: int, width: int) -> None:
-        """Raise ``InputError`` unless the feature map is large enough."""
-        if min(height, width) < self.min_size:
-            raise InputError(
-                f"width and height must be at least {self.min_size} for block '{block}', but got "
-                f"{width}x{height}; use a larger input."
-            )
-
-
-@dataclass(frozen=True)
-class BlockInfo:
-    """The facts of a block that its users ask for before they build it.
-
-    Attributes:
-        name: The registered name.
-        role: Where the block can stand: as trunk or attention of a position, or as the tail of a host.
-        paper: Authors, title, venue and link.
-        constraint: What the block needs of its input with default options.
-        tile_invariant: Whether, with default options, an interior pixel's output is independent of pixels beyond a
-            fixed reach.
-        residual: Whether it passes its input on by itself, so that a position need not add it.
-        unbounded: Whether its output grows faster than its input: a product of activations that nothing bounds.
-        official_names: Prefixes of official parameter names and ours.
-    """
-
-    name: str
-    role: Role
-    paper: str
-    constraint: Constraint = field(default_factory=Constraint)
-    tile_invariant: bool = True
-    residual: bool = False
-    unbounded: bool = False
-    official_names: Mapping[str, str] = field(default_factory=dict)
-
-
-class Block(nn.Module):
-    """A module ``(B, C, H, W) -> (B, C, H, W)`` that can stand in a position.
-
-    Raises:
-        InputError: If ``channels`` violates the block's constraint.
-    """
-
-    info: ClassVar[BlockInfo]
-
-    class Config(BlockConfig):
-        """No options."""
-
-    def __init__(self, channels: int, config: BlockConfig) -> None:
-        super().__init__()
-        self._constraint = self.constraint(config)
-        self._constraint.check_channels(self.info.name, channels)
-
-    @classmethod
-    def constraint(cls, config: BlockConfig) -> Constraint:
-        """Return the constraint under these options."""
-        return cls.info.constraint
-
-    @classmethod
-    def tile_invariant(cls, config: BlockConfig) -> bool:
-        """Return whether, under these options, no pixel depends on pixels beyond a fixed reach."""
-        return cls.info.tile_invariant
-
-    @classmethod
-    def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
-        """Return the options that stand for all which build the same block on ``channels``."""
-        return config
-
-    @classmethod
-    def params(cls, channels: int, config: Any = None) -> int:
-        """Return the closed form of the number of parameters of the deploy form."""
-        raise NotImplementedError(f"block '{cls.info.name}' states no formula of its parameters")
-
-    @classmethod
-    def macs(cls, channels: int, height: int, width: int, config: Any = None) -> int:
-        """Return the closed form of the multiply-accumulates of one forward pass of the deploy form, one sample."""
-        raise NotImplementedError(f"block '{cls.info.name}' states no MACs formula")
-
-    def check_size(self, x: torch.Tensor) -> None:
-        """Raise ``InputError`` if ``x`` is smaller than the block can take."""
-        self._constraint.check_size(self.info.name, x.shape[-2], x.shape[-1])
-
-
-class Tail(nn.Module):
-    """A module ``(B, C, H, W) -> (B, 3, scale*H, scale*W)`` that ends a host.
-
-    A tail that ``carries`` can let the last three channels through as the picture, enlarged (:meth:`carry`).
-    """
-
-    info: ClassVar[BlockInfo]
-    carries: ClassVar[bool] = False
-
-    class Config(BlockConfig):
-        """No options."""
-
-    last: nn.Conv2d
-
-    def __init__(self, channels: int, scale: int, config: BlockConfig) -> None:
-        super().__init__()
-
-    def shrink(self, factor: float) -> None:
-        """Scale the last convolution's weights and biases by ``factor``."""
-        with torch.no_grad():
-            self.last.weight.mul_(factor)
-            if self.last.bias is not None:
-                self.last.bias.mul_(factor)
-
-    def carry(self) -> None:
-        """Add to the output the last three input channels, enlarged by nearest neighbour.
-
-        Raises:
-            NotImplementedError: If the tail does not carry.
-        """
-        raise NotImplementedError(f"tail '{self.info.name}' cannot carry the picture")
-
+__all__ = ["REGISTRY", "Block", "BlockConfig", "BlockInfo", "Constraint", "Registry", "Role", "Tail"]
 
 Registered = TypeVar("Registered", bound=type[Block] | type[Tail])
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from srnas.search_space.architecture import Architecture, GlobalSkip, check_scale
+from srnas.search_space.architecture import CONV, Architecture, GlobalSkip, check_scale, stem_at
 from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import InputError
 from srnas.search_space.fitting import has_width, position_of, position_of_genes, width_of
@@ -17,6 +17,8 @@ from srnas.search_space.space_size import count_blocks, count_networks, fitting_
 from srnas.search_space.trials import GeneTrial, RandomTrial, Trial
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
+# They are genes only where there is a choice: a space without them draws what it drew before there were any.
+_LATER_HOST_GENES = ("stem", "gather", "colours")
 _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
 
 
@@ -41,13 +43,15 @@ class SearchSpace:
         self.content = content
         self.scale = scale
         self.name = name
-        genes = _HOST_GENES + _POSITION_GENES
+        genes = _HOST_GENES + _LATER_HOST_GENES + _POSITION_GENES
         self._labels = {gene: {_label(choice): choice for choice in getattr(content, gene)} for gene in genes}
         self._menus: dict[int, _Menu] = {}
         self._known_genes: dict[tuple[Position, int], dict[str, Any]] = {}
         for channels in content.channels:
             if content.positions and not (self.has_identity or count_blocks(content, channels)):
                 raise InputError(f"space '{name}' has no trunk and attention that fit channels={channels}; remove it.")
+            for stem in content.stem:
+                stem_at(stem, channels)
         for tail in content.tail:
             if not self.skips(tail):
                 raise InputError(f"space '{name}' has no global skip that fits tail '{tail}'; remove it.")
@@ -70,7 +74,8 @@ class SearchSpace:
     @property
     def min_size(self) -> int:
         """The least height and width of an input that every architecture takes, in low-resolution pixels."""
-        choices = [c for c in (*self.content.trunk, *self.content.attention) if c.name != NONE]
+        choices = [choice for choice in (*self.content.trunk, *self.content.attention) if choice.name != NONE]
+        choices += [stem for stem in self.content.stem if stem.name != CONV]
         return max((choice.constraint.min_size for choice in choices), default=1)
 
     @property
@@ -92,13 +97,14 @@ class SearchSpace:
         """Return the distinct positions that fit ``channels``; with ``blocks``, those of this trunk and attention."""
         content = self.content
         found: dict[Position, None] = {}
-        genes = itertools.product(content.trunk, content.attention, content.order, content.residual, content.active)
+        trunks = [choice for choice in content.trunk if blocks is None or choice.name == blocks[0]]
+        attentions = [choice for choice in content.attention if blocks is None or choice.name == blocks[1]]
+        genes = itertools.product(trunks, attentions, content.order, content.residual, content.active)
         for trunk, attention, order, residual, fraction in genes:
-            if blocks in (None, (trunk.name, attention.name)):
-                fitting = position_of(trunk, attention, fraction, channels)
-                if fitting is not None:
-                    canonical = fitting.model_dump(exclude={"order", "residual"})
-                    found[Position(**canonical, order=order, residual=residual)] = None
+            fitting = position_of(trunk, attention, fraction, channels)
+            if fitting is not None:
+                canonical = fitting.model_dump(exclude={"order", "residual"})
+                found[Position(**canonical, order=order, residual=residual)] = None
         return tuple(found)
 
     def skips(self, tail: Choice) -> list[GlobalSkip]:
@@ -118,7 +124,9 @@ class SearchSpace:
                 host[gene] = self._suggest(trial, gene, skips, suffix=f"@{host['tail'].name}")
             else:
                 host[gene] = self._suggest(trial, gene)
+        host |= {gene: self._suggest(trial, gene) for gene in _LATER_HOST_GENES}
         channels: int = host["channels"]
+        host["stem"] = stem_at(host["stem"], channels)
         positions = []
         for depth in range(self.content.positions):
             prefix = f"p{depth:02d}."
@@ -172,6 +180,8 @@ class SearchSpace:
         if not self.contains(architecture):
             raise InputError(f"space '{self.name}' must contain the architecture, but got {architecture}.")
         genes = {gene: _label(getattr(architecture, gene)) for gene in _HOST_GENES}
+        later = {gene: _label(self._host_choice(architecture, gene)) for gene in _LATER_HOST_GENES}
+        genes |= {gene: label for gene, label in later.items() if len(self._labels[gene]) > 1}
         missing = self.content.positions - len(architecture.positions)
         for depth, position in enumerate((*architecture.positions, *[Position()] * missing)):
             values = self._position_genes(position, architecture.channels)
@@ -204,10 +214,19 @@ class SearchSpace:
             return False
         if any(getattr(architecture, gene) not in getattr(content, gene) for gene in _HOST_GENES):
             return False
+        if any(self._host_choice(architecture, gene) is None for gene in _LATER_HOST_GENES):
+            return False
         missing = content.positions - len(architecture.positions)
         if missing < 0 or (missing and not self.has_identity):
             return False
         return all(self._position_genes(position, architecture.channels) for position in architecture.positions)
+
+    def _host_choice(self, architecture: Architecture, gene: str) -> Any:
+        """Return the choice of the space that gives a gene of an architecture, or ``None``."""
+        wanted, offered = getattr(architecture, gene), getattr(self.content, gene)
+        if gene != "stem":
+            return wanted if wanted in offered else None
+        return next((stem for stem in offered if stem_at(stem, architecture.channels) == wanted), None)
 
     def _has(self, position: Position, channels: int) -> bool:
         content, width = self.content, position.active or channels

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from srnas.search_space.architecture import End, GlobalSkip, InputRange, MeanShift
+from srnas.search_space.architecture import CONV, Colours, End, GlobalSkip, InputRange, MeanShift, resolve_stem
 from srnas.search_space.choice import EVERY_BLOCK, NONE, Choice
 from srnas.search_space.errors import InputError, parse, unknown_name
+from srnas.search_space.gather import Gather
 from srnas.search_space.position import Order
 from srnas.search_space.registry import REGISTRY
 
@@ -33,7 +34,7 @@ class SpaceDefaults(BaseModel):
 class SpaceFile(BaseModel):
     """The content of a space's TOML file; every list is a set of choices.
 
-    ``"*"`` among trunks or attention blocks stands for every registered one with its default options. Where both hold
+    ``"*"`` among trunks or attention blocks stands for every placeable one with its default options. Where both hold
     ``"none"``, a network may have fewer than ``positions``. ``active`` holds fractions of the channels.
     """
 
@@ -42,6 +43,7 @@ class SpaceFile(BaseModel):
     description: str = ""
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     positions: int = Field(ge=0, le=99)
+    stem: tuple[Choice, ...] = Field(default=(Choice(name=CONV),), min_length=1)
     trunk: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
     attention: tuple[Choice, ...] = Field(default=(Choice(name=NONE),), min_length=1)
     order: tuple[Order, ...] = Field(default=("after",), min_length=1)
@@ -49,10 +51,12 @@ class SpaceFile(BaseModel):
     active: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     end: tuple[End, ...] = Field(default=("none",), min_length=1)
     long_skip: tuple[bool, ...] = Field(default=(False,), min_length=1)
+    gather: tuple[Gather, ...] = Field(default=(NONE,), min_length=1)
     tail: tuple[Choice, ...] = Field(default=(Choice(name="pixelshuffle"),), min_length=1)
     global_skip: tuple[GlobalSkip, ...] = Field(default=("bilinear",), min_length=1)
     input_range: tuple[InputRange, ...] = Field(default=(1,), min_length=1)
     mean_shift: tuple[MeanShift, ...] = Field(default=("none",), min_length=1)
+    colours: tuple[Colours, ...] = Field(default=("rgb",), min_length=1)
     defaults: SpaceDefaults = SpaceDefaults()
 
     @field_validator("*")
@@ -66,12 +70,17 @@ class SpaceFile(BaseModel):
         found: dict[Choice, None] = {}
         for choice in choices:
             if choice.name == EVERY_BLOCK:
-                found |= dict.fromkeys(Choice(name=block.name) for block in REGISTRY.infos(info.field_name))
+                found |= dict.fromkeys(Choice(name=b.name) for b in REGISTRY.infos(info.field_name) if b.placeable)
             elif choice.name == NONE:
                 found[choice] = None
             else:
                 found[choice.resolved(REGISTRY.block(choice.name, info.field_name).Config)] = None
         return tuple(found)
+
+    @field_validator("stem")
+    @classmethod
+    def _resolve_stem(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        return tuple(dict.fromkeys(map(resolve_stem, choices)))
 
     @field_validator("tail")
     @classmethod

@@ -1,10 +1,11 @@
 """How many distinct networks the choices of a space make."""
 
 import itertools
+from functools import cache
 
-from srnas.search_space.architecture import GlobalSkip
+from srnas.search_space.architecture import GlobalSkip, stem_at
 from srnas.search_space.choice import NO_BLOCK, NONE, Choice
-from srnas.search_space.fitting import fits, position_of
+from srnas.search_space.fitting import fits, width_of
 from srnas.search_space.position import Position
 from srnas.search_space.space_file import SpaceFile
 
@@ -12,9 +13,13 @@ from srnas.search_space.space_file import SpaceFile
 def count_networks(content: SpaceFile) -> int:
     """Return the number of distinct networks (not of genotypes: identity positions and dead choices count once)."""
     hosts = sum(len(set(fitting_skips(content, tail))) for tail in set(content.tail))
-    for choices in (content.end, content.long_skip, content.input_range, content.mean_shift):
-        hosts *= len(set(choices))
-    return hosts * sum(_count_bodies(content, channels) for channels in set(content.channels))
+    for gene in ("end", "long_skip", "gather", "input_range", "mean_shift", "colours"):
+        hosts *= len(set(getattr(content, gene)))
+    return hosts * sum(_count_stems(content, c) * _count_bodies(content, c) for c in set(content.channels))
+
+
+def _count_stems(content: SpaceFile, channels: int) -> int:
+    return len({stem_at(stem, channels) for stem in content.stem})
 
 
 def _count_bodies(content: SpaceFile, channels: int) -> int:
@@ -27,16 +32,23 @@ def count_blocks(content: SpaceFile, channels: int) -> int:
     """Return the number of distinct positions that hold a block and fit ``channels``."""
     orders, residuals = len(set(content.order)), len(set(content.residual))
     count = 0
-    for position in _fitting_positions(content, channels):
-        twofold = NONE not in (position.trunk.name, position.attention.name)
-        block = not position.is_identity
-        count += block * (orders if twofold else 1) * (residuals if position.has_free_residual else 1)
+    for width in {width_of(channels, fraction) for fraction in content.active}:
+        pairs = itertools.product(_fitting(content.trunk, width), _fitting(content.attention, width))
+        for trunk, attention in pairs:
+            twofold = NONE not in (trunk.name, attention.name)
+            free = _has_free_residual(trunk.name, attention.name)
+            block = trunk.name != NONE or attention.name != NONE
+            count += block * (orders if twofold else 1) * (residuals if free else 1)
     return count
 
 
-def _fitting_positions(content: SpaceFile, channels: int) -> set[Position]:
-    genes = itertools.product(content.trunk, content.attention, content.active)
-    return {position for gene in genes if (position := position_of(*gene, channels))}
+def _fitting(choices: tuple[Choice, ...], width: int) -> set[Choice]:
+    return {choice.at(width) for choice in choices if choice.name == NONE or choice.constraint.allows(width)}
+
+
+@cache
+def _has_free_residual(trunk: str, attention: str) -> bool:
+    return Position(trunk=Choice(name=trunk), attention=Choice(name=attention)).has_free_residual
 
 
 def has_identity(content: SpaceFile) -> bool:

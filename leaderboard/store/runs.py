@@ -96,8 +96,10 @@ def architecture_params(architecture: Architecture) -> dict[str, Any]:
     return {
         "scale": architecture.scale,
         "channels": architecture.channels,
+        "stem": architecture.stem,
         "end": architecture.end,
         "long_skip": architecture.long_skip,
+        "gather": architecture.gather,
         "tail": architecture.tail,
         "global_skip": architecture.global_skip,
         "depth": len(architecture.positions),

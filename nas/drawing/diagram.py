@@ -10,6 +10,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from srnas.nas.files import writing
 from srnas.search_space import Architecture, Position
+from srnas.search_space.architecture import CONV
 from srnas.search_space.choice import NONE
 from srnas.search_space.graph import Step
 
@@ -55,14 +56,16 @@ def _title(axes: Axes, x: float, text: str) -> None:
 def _around(architecture: Architecture) -> list[tuple[str, str, int | None]]:
     """Return rows of the network: text, the block it is, and the row whose result is added to it."""
     rows: list[tuple[str, str, int | None]] = [("low-resolution input", "", None)]
-    rows.append((f"stem: conv 3x3, 3 to {architecture.channels}", "", None))
-    stem = 1
+    stem = "conv 3x3" if architecture.stem.name == CONV else str(architecture.stem)
+    rows.append((f"stem: {stem}, {architecture.num_colours} to {architecture.channels}", "", None))
     for position in architecture.positions:
         rows += _position_rows(position, len(rows) - 1)
     if architecture.end != NONE:
         rows.append((f"end: {architecture.end}", architecture.end, None))
     if architecture.long_skip:
-        rows.append(("+", "", stem))
+        rows.append(("+", "", 1))
+    if architecture.gather != NONE:
+        rows.append((f"gather: {architecture.gather}", "", None))
     rows.append((f"tail: {architecture.tail}", architecture.tail.name, None))
     if architecture.global_skip in ("bilinear", "nearest"):
         rows.append((f"+ {architecture.global_skip} upsampled input", "", 0))

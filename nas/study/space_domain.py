@@ -184,7 +184,8 @@ class SpaceDomain:
         """
         content = self.space.content
         host = [float(architecture.channels == channels) for channels in content.channels]
-        for gene in ("tail", "global_skip", "end", "long_skip"):
+        later = [gene for gene in ("stem", "gather") if len(getattr(content, gene)) > 1]
+        for gene in ("tail", "global_skip", "end", "long_skip", *later):
             host += [float(getattr(architecture, gene) == choice) for choice in getattr(content, gene)]
         places, numbers, pairs = [], [], []
         trunks = list(dict.fromkeys(choice.name for choice in content.trunk))

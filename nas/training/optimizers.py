@@ -16,8 +16,8 @@ from torch import nn
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import Network
 
-# Stem and tail meet pictures, whose values no width changes.
-_OUTER = ("stem", "tail")
+# They meet pictures, whose values no width changes.
+_OUTER = ("stem", "picture", "tail")
 # Muon's rate as a multiple of AdamW's: the first over the depth, the second at most.
 _BY_DEPTH, _MOST = 22.5, 7.5
 # A block of so many filter banks that mix all channels counts as one.
@@ -87,7 +87,7 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of all convolutions but those of stem and tail."""
+    """Return the weights of all convolutions but those that meet pictures: of stem and tail, and of their bypass."""
     convolutions = [
         module
         for name, module in network.named_modules()

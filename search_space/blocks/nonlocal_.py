@@ -39,6 +39,8 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torc
         constraint=Constraint(min_size=_POOL),
         tile_invariant=False,
         residual=True,
+        # A constant that is added to all logits of a softmax cannot change it.
+        without_gradient=("key.bias",),
         official_names={
             "theta": "query",
             "phi": "key",

@@ -127,6 +127,8 @@ class PolarizedAttention(Block):
         paper=_PAPER,
         constraint=_CONSTRAINT,
         tile_invariant=False,
+        # A constant that is added to all logits of a softmax cannot change it.
+        without_gradient=("channel_query.bias",),
         official_names=_OFFICIAL_NAMES,
     )
 )
@@ -145,6 +147,8 @@ class ParallelPSA(PolarizedAttention):
         paper=_PAPER,
         constraint=_CONSTRAINT,
         tile_invariant=False,
+        # A constant that is added to all logits of a softmax cannot change it.
+        without_gradient=("channel_query.bias",),
         official_names=_OFFICIAL_NAMES,
     )
 )

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from srnas.search_space.blocks.conv import SLOPE
+from srnas.search_space.blocks.folding import add_identity, make_convolution, weight_and_bias
 from srnas.search_space.blocks.lia import PAPER
 from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo, Constraint
 
@@ -77,17 +78,17 @@ class RepMBConv(nn.Module):
     @torch.no_grad()
     def merge(self) -> nn.Conv2d:
         """Return the equal 3x3 convolution with zero padding; the merging runs in float64."""
-        first, first_bias = _parts(self.expand)
-        middle, middle_bias = _parts(self.spatial)
-        last, last_bias = _parts(self.reduce)
+        first, first_bias = weight_and_bias(self.expand)
+        middle, middle_bias = weight_and_bias(self.spatial)
+        last, last_bias = weight_and_bias(self.reduce)
         scale = self.attention().double()
         middle, middle_bias = middle * scale[..., None], middle_bias * scale.flatten()
-        _add_identity(middle)
+        add_identity(middle)
         spatial = torch.einsum("omhw,mc->ochw", middle, first[..., 0, 0])
         bias = middle_bias + torch.einsum("omhw,m->o", middle, first_bias)
         weight = torch.einsum("om,mchw->ochw", last[..., 0, 0], spatial)
-        _add_identity(weight)
-        return _convolution(weight, last[..., 0, 0] @ bias + last_bias, like=self.spatial)
+        add_identity(weight)
+        return make_convolution(weight, last[..., 0, 0] @ bias + last_bias, like=self.spatial)
 
 
 class GateProjection(nn.Module):
@@ -106,33 +107,11 @@ class GateProjection(nn.Module):
     @torch.no_grad()
     def merge(self, conv: nn.Conv2d) -> nn.Conv2d:
         """Return the convolution that equals ``conv`` followed by this module."""
-        weight, bias = _parts(conv)
-        projection, offset = _parts(self.conv)
+        weight, bias = weight_and_bias(conv)
+        projection, offset = weight_and_bias(self.conv)
         row = projection[0, :, 0, 0]
         weight[0], bias[0] = torch.einsum("m,mchw->chw", row, weight), row @ bias + offset[0]
-        return _convolution(weight, bias, like=conv)
-
-
-def _parts(conv: nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return copies of weight and bias in float64."""
-    assert conv.bias is not None
-    return conv.weight.detach().double().clone(), conv.bias.detach().double().clone()
-
-
-def _add_identity(weight: torch.Tensor) -> None:
-    channels = torch.arange(weight.shape[0], device=weight.device)
-    weight[channels, channels, 1, 1] += 1
-
-
-def _convolution(weight: torch.Tensor, bias: torch.Tensor, like: nn.Conv2d) -> nn.Conv2d:
-    """Return a 3x3 convolution with the device, type and memory format of ``like``."""
-    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device=like.weight.device, dtype=like.weight.dtype)
-    if not like.weight.is_contiguous():
-        conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    conv.weight.copy_(weight)
-    assert conv.bias is not None
-    conv.bias.copy_(bias)
-    return conv.train(like.training)
+        return make_convolution(weight, bias, like=conv)
 
 
 @REGISTRY.register(

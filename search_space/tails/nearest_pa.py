@@ -45,19 +45,19 @@ class _Stage(nn.Module):
     )
 )
 class NearestPATail(Tail):
-    """One stage for scales 2 and 3, two for 4: ``(B, C, H, W) -> (B, 3, scale*H, scale*W)``."""
+    """One stage for scales 2 and 3, two for 4: ``(B, C, H, W) -> (B, colours, scale*H, scale*W)``."""
 
     class Config(BlockConfig):
         """``features``: width at high resolution (24 in A2N)."""
 
         features: int = Field(default=24, ge=1)
 
-    def __init__(self, channels: int, scale: int, config: Config = Config()) -> None:
-        super().__init__(channels, scale, config)
+    def __init__(self, channels: int, scale: int, config: Config = Config(), colours: int = 3) -> None:
+        super().__init__(channels, scale, config, colours)
         width = config.features
         steps = (2, 2) if scale == 4 else (scale,)
         self.stages = nn.Sequential(*(_Stage(width if i else channels, width, step) for i, step in enumerate(steps)))
-        self.last = nn.Conv2d(width, 3, 3, padding=1)
+        self.last = nn.Conv2d(width, colours, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Upsample the features ``x``."""

@@ -9,7 +9,7 @@ from srnas.profiling import count
 from srnas.profiling.parts import parts
 from srnas.search_space import PUBLISHED, Architecture, Network, SearchSpace, human_designs, published
 
-SIZE = (9, 11)
+SIZE = (15, 17)
 
 
 def sums(architecture):

@@ -28,7 +28,8 @@ def test_published_networks_add_up(name, deployed):
     counts = count(network.deploy() if deployed else network, (1, 3, 24, 31))
     positions = by_position(counts)
     names = [f"p{i:02d}" for i in range(len(architecture.positions))]
-    assert list(positions) == ["stem", *names, "end", "tail", "skip"]
+    gather = [] if architecture.gather == "none" else ["gather"]
+    assert list(positions) == ["stem", *names, "end", *gather, "tail", "skip"]
     assert_adds_up(counts, positions)
     assert_adds_up(counts, by_block(counts, architecture))
 

@@ -19,6 +19,8 @@ def drawn():
     def build(name, channels=24, **options):
         block = build_block(name, channels, **options)
         for key, parameter in block.named_parameters():
+            if not parameter.requires_grad:  # A constant.
+                continue
             # Positive biases keep every ReLU alive.
             nn.init.uniform_(parameter, 0.5, 1.0) if key.endswith("bias") else nn.init.normal_(parameter, std=0.1)
         for norm in (m for m in block.modules() if isinstance(m, nn.BatchNorm2d)):

@@ -160,7 +160,7 @@ def test_is_frozen():
     [
         ({"scale": 5}, "scale must be one of 2, 3, 4, but got scale=5."),
         ({"channels": 0}, "architecture: channels >= 1 must hold, but got channels=0."),
-        ({"positions": [{"trunk": "lia"}]}, "unknown trunk 'lia'. Valid: conv, conv1, dw, gsau, repmb."),
+        ({"positions": [{"trunk": "lia"}]}, "unknown trunk 'lia'. Valid: conv, conv1, conv3xc, dw, ecb,"),
         ({"positions": [{"attention": "mlkaa"}]}, "unknown attention 'mlkaa'. Did you mean 'mlka'?"),
         ({"channels": 32, "positions": [{"attention": "mlka"}]}, "use 30, 33 or 36."),
         ({"positions": [{"attention": "mlka", "active": 16}]}, "but got channels=16"),

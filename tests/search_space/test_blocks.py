@@ -10,6 +10,8 @@ from torch import nn
 
 from srnas.profiling import count, reconcile
 from srnas.search_space import REGISTRY, InputError, build_block
+from srnas.search_space.blocks.ecb import Branch
+from srnas.search_space.blocks.folding import Branches
 from srnas.search_space.blocks.repmb import RepMBConv
 from srnas.search_space.registry import fold_all
 
@@ -39,14 +41,18 @@ CONFIGURATIONS = [
     ("stn", {"bound": 0.3, "features": 4}),
     ("hard", {"form": "max", "window": 5}),
     ("hard", {"form": "centre", "fraction": 0.3}),
+    ("conv3xc", {"gain": 1, "activation": "leaky_relu"}),
+    ("ecb", {"multiplier": 1.5, "activation": "relu", "identity": True}),
+    ("ecb", {"activation": "softplus"}),
+    ("ecb", {"activation": "linear"}),
+    ("edbb", {"expanded": True, "identity": True}),
+    ("spab", {"middle": 10}),
+    ("spab", {"convolution": "conv"}),
+    ("esa", {"form": "rfdn"}),
+    ("esa", {"features": 6}),
+    ("rlfb", {"middle": 28, "features": 8}),
 ]
 everywhere = pytest.mark.parametrize(("name", "options"), CONFIGURATIONS, ids=lambda value: str(value))
-# Constants added to all logits of a softmax cannot change it.
-SHIFT_INVARIANT = {
-    "psa_parallel": ["channel_query.bias"],
-    "psa_sequential": ["channel_query.bias"],
-    "nonlocal": ["key.bias"],
-}
 
 
 def folded(block):
@@ -56,9 +62,13 @@ def folded(block):
 
 def sizes(name, options):
     """Return the least, odd, and unequal heights and widths."""
+    least = least_size(name, options)
+    return [(least, least), (least, 2 * least + 3), (max(least, 13), max(least, 8)), (20, 31)]
+
+
+def least_size(name, options):
     cls = REGISTRY.block(name)
-    least = cls.constraint(cls.Config(**options)).min_size
-    return [(least, least), (least, 2 * least + 3), (13, 8), (20, 31)]
+    return cls.constraint(cls.Config(**options)).min_size
 
 
 @everywhere
@@ -67,7 +77,7 @@ def test_shape_gradients_and_memory_formats(name, options, dtype, drawn):
     block = drawn(name, **options)
     got_gradient = set()
     for height, width in sizes(name, options):
-        x = torch.randn(2, CHANNELS, height, width)
+        x = torch.randn(2, CHANNELS, height, width, requires_grad=True)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             output = block(x)
         assert output.shape == x.shape
@@ -81,8 +91,8 @@ def test_shape_gradients_and_memory_formats(name, options, dtype, drawn):
         assert all(p.grad is None or p.grad.isfinite().all() for p in block.parameters())
         assert_equal_in_both_formats(block.eval(), x, dtype)
         block.train()
-    dead = {key for key, _ in block.named_parameters()} - got_gradient
-    assert dead <= set(SHIFT_INVARIANT.get(name, []))
+    dead = {key for key, parameter in block.named_parameters() if parameter.requires_grad} - got_gradient
+    assert dead <= set(block.info.without_gradient)
 
 
 def assert_equal_in_both_formats(block, x, dtype):
@@ -112,7 +122,7 @@ def test_exports(name, options, deployed, drawn):
 def test_autocast_stays_finite(name, options, dtype, drawn):
     block = drawn(name, **options)
     with torch.autocast("cpu", dtype):
-        output = block(10 * torch.randn(2, CHANNELS, 14, 14))
+        output = block(10 * torch.randn(2, CHANNELS, 15, 15))
     assert output.isfinite().all()
 
 
@@ -127,19 +137,20 @@ def test_folding_keeps_the_output(name, options, memory_format):
         nn.init.uniform_(norm.running_mean)
         nn.init.uniform_(norm.running_var, 0.5, 2)
     block = block.to(memory_format=memory_format)
-    x = torch.randn(1, CHANNELS, 12, 15).to(memory_format=memory_format)
+    x = torch.randn(1, CHANNELS, 15, 17).to(memory_format=memory_format)
     deployed = folded(block)
     torch.testing.assert_close(deployed(x), block(x), rtol=0, atol=1e-5)
     convolutions = [m for m in deployed.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert all(c.weight.is_contiguous(memory_format=memory_format) for c in convolutions)
-    assert not any(isinstance(m, (nn.BatchNorm2d, RepMBConv)) for m in deployed.modules())
+    assert not any(isinstance(m, (nn.BatchNorm2d, RepMBConv, Branches, Branch)) for m in deployed.modules())
 
 
 @everywhere
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (24, 31)])
 def test_formulas_equal_the_counter(name, options, height, width):
     cls = REGISTRY.block(name)
-    config = cls.Config(**options)
+    config, least = cls.Config(**options), least_size(name, options)
+    height, width = max(height, least), max(width, least)
     counted = count(folded(build_block(name, CHANNELS, **options)), (1, CHANNELS, height, width))
     assert counted.macs == cls.macs(CHANNELS, height, width, config)
     assert counted.params == cls.params(CHANNELS, config)
@@ -184,6 +195,23 @@ def test_facts_are_stated(info):
         ("lkat", 60, {}, 18900),
         ("repmb", 64, {}, 2 * 172_480),
         ("repmb", 64, {"gate": True}, 2 * 172_480 + 65),
+        ("conv3xc", 48, {}, 41 * 48**2 + 6 * 48),
+        ("conv3xc", 12, {"gain": 1}, 12 * 12**2 + 4 * 12),
+        # Masks and PReLU included.
+        ("ecb", 16, {}, 12 * 256 + 16 * 32 + 9 * 32 * 16 + 32 + 38 * 16 + 16),
+        ("ecb", 6, {"multiplier": 1.5}, 12 * 36 + 6 * 9 + 9 * 9 * 6 + 9 + 39 * 6),
+        ("edbb", 16, {}, 23 * 256 + 41 * 16),
+        ("spab", 28, {}, 123 * 28**2 + 18 * 28),
+        ("spab", 32, {"convolution": "conv"}, 27 * 32**2 + 3 * 32),
+        ("spabv2", 32, {}, 28 * 32**2 + 32),
+        ("spa", 32, {}, 0),
+        ("esa", 52, {}, 2 * 52 * 16 + 19 * 256 + 64 + 52),
+        ("esa", 50, {"form": "rfdn"}, 2 * 50 * 12 + 37 * 144 + 72 + 50),
+        ("rlfb", 52, {}, 82_564),
+        ("rlfb", 48, {}, 71_216),
+        ("rlfb", 46, {"middle": 48}, 69_230),
+        ("rfdb", 50, {}, 94_450),
+        ("imdb", 64, {}, 104_020),
     ],
 )
 def test_parameter_formulas(name, channels, options, params):
@@ -214,6 +242,20 @@ def test_parameter_formulas(name, channels, options, params):
         ("hard", 8, {"window": 4}, "window must be odd, but got window=4; use 3 or 5."),
         ("hard", 8, {"fraction": 0.0}, "fraction > 0 must hold, but got fraction=0.0."),
         ("conv1", 8, {"kernel": 5}, "input should be 3 or 1, but got kernel=5."),
+        (
+            "ecb",
+            3,
+            {"multiplier": 0.25},
+            "channels must be at least 4 for block 'ecb', but got channels=3;",
+        ),
+        ("ecb", 3, {"multiplier": 0.0}, "block 'ecb': multiplier > 0 must hold, but got multiplier=0.0."),
+        ("esa", 3, {"form": "rfdn"}, "channels must be at least 4 for block 'esa', but got channels=3; use 4 or 5."),
+        (
+            "imdb",
+            12,
+            {},
+            "a multiple of 4 and at least 16 for block 'imdb', but got channels=12; use 16 or 20.",
+        ),
         ("dw", 8, {"activation": "gelu"}, "input should be 'relu' or 'leaky_relu', but got activation='gelu'."),
     ],
 )

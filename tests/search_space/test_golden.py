@@ -1,6 +1,7 @@
 """Outputs, gradients, deployed weights and counts of the official implementations, reproduced.
 
-The cases are data outside the repository: ``SRNAS_GOLDEN`` names their folder, ``../shared/golden`` is the default.
+The cases are data outside the repository: ``SRNAS_GOLDEN`` names their folders; ``../shared/golden`` and
+``../shared/modern/golden`` are the default.
 """
 
 import copy
@@ -9,6 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+import modern
 import pytest
 import torch
 from safetensors import safe_open
@@ -20,12 +22,14 @@ from srnas.search_space import PUBLISHED, REGISTRY, Network, Position, build_blo
 from srnas.search_space.blocks.repmb import OFFICIAL_NAMES, GateProjection, RepMBConv
 from srnas.search_space.blocks.softpool import SoftPool2d
 from srnas.search_space.blocks.stn import warp
+from srnas.search_space.families.plainusr import plainusr_block_names
 from srnas.search_space.official import rename
-from srnas.search_space.published import plainusr_block_names
 from srnas.search_space.registry import fold_all
 
-GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
-CASES = sorted(GOLDEN.glob("*.safetensors"))
+SHARED = Path(__file__).parents[2].parent / "shared"
+FOLDERS = [Path(folder) for folder in os.environ.get("SRNAS_GOLDEN", "").split(os.pathsep) if folder]
+FOLDERS = FOLDERS or [SHARED / "golden", SHARED / "modern" / "golden"]
+CASES = [path for folder in FOLDERS for path in sorted(folder.glob("*.safetensors"))]
 OFFICIAL_PSA = {
     "psa_official_p": ("psa_parallel", {"spatial_softmax": "product", "channel_up": "conv", "projection_bias": False}),
     "psa_official_s": (
@@ -37,7 +41,7 @@ OFFICIAL_PSA = {
 # Official networks and the published network whose names theirs follow.
 FAMILY = {"a2n": "a2n", "a2n_m": "a2n_m", "man": "man_tiny", "plainusr": "plainusr"}
 
-pytestmark = pytest.mark.skipif(not CASES, reason=f"no golden cases in '{GOLDEN}'")
+pytestmark = pytest.mark.skipif(not CASES, reason=f"no golden cases in {FOLDERS}")
 
 
 class Tail(nn.Module):
@@ -170,7 +174,7 @@ def build(block, c, source_class):
         "man": lambda: man(c) if c["n_resgroups"] == 1 else None,
         "plainusr": lambda: plainusr(c),
     }
-    return builders[block]()
+    return builders[block]() if block in builders else modern.build(block, c)
 
 
 def convert(block, module, state_dict):
@@ -195,6 +199,8 @@ def convert(block, module, state_dict):
             for network in FAMILY
         },
     }
+    if block in modern.NAMES:
+        names = {block: lambda: modern.NAMES[block](module)}
     if block not in names:
         return convert_official(block_of(block), state_dict)
     renamed = rename(names[block](), state_dict)
@@ -216,20 +222,20 @@ def build_for(metadata, training=False):
     module = build(metadata["block"], json.loads(metadata["constructor"]), metadata["source_class"])
     if module is None:
         pytest.skip(f"nothing here is the official {metadata['block']} of {metadata['constructor']}")
-    if metadata["block"] == "plainusr" and not training:
+    if (metadata["block"] == "plainusr" and not training) or (metadata["block"] == "span" and "checkpoint" in metadata):
         module.network = module.network.deploy()
     return module
 
 
-def load(metadata, tensors):
+def load(metadata, tensors, folder):
     """Return our module with the official weights, in eval mode."""
     module = build_for(metadata, training=any("expand_conv" in name for name in tensors))
     state_dict = {k.removeprefix("param."): v for k, v in tensors.items() if k.startswith("param.")}
     if "checkpoint" in metadata:
-        checkpoint = GOLDEN.parent / "checkpoints" / metadata["checkpoint"]
+        checkpoint = folder.parent / "checkpoints" / metadata["checkpoint"]
         if not checkpoint.is_file():
             pytest.skip(f"no official weights '{checkpoint}'")
-        state_dict = torch.load(checkpoint, weights_only=True)
+        state_dict = torch.load(checkpoint, weights_only=True, map_location="cpu")
     if state_dict:
         module.load_state_dict(convert(metadata["block"], module, state_dict))
     return module.eval()
@@ -243,10 +249,14 @@ def folded(module):
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_output_and_gradients(path):
     metadata, tensors = read(path)
-    module = load(metadata, tensors)
+    module = load(metadata, tensors, path.parent)
     inputs = {name: tensors[name].requires_grad_() for name in ("input", "input_lr", "theta") if name in tensors}
     output = module(*inputs.values())
     assert_within(output, tensors["output"], metadata, "")
+    for name in ("first", "attention"):
+        if f"output_{name}" in tensors:
+            told = modern.told(module, tensors["input"])[name]
+            assert_within(told, tensors[f"output_{name}"], metadata, "")
     output.square().mean().backward()
     for name, tensor in inputs.items():
         if f"grad_{name}" in tensors:
@@ -261,7 +271,7 @@ DEPLOYED = [path for path in CASES if any(name.startswith("deploy.") for name in
 @pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.stem)
 def test_deployed_weights(path, memory_format):
     metadata, tensors = read(path)
-    module = load(metadata, tensors)
+    module = load(metadata, tensors, path.parent)
     deployed = folded(module)
     expected = {name.removeprefix("deploy."): tensor for name, tensor in tensors.items() if name.startswith("deploy.")}
     if metadata["block"] == "repmbconv":
@@ -283,19 +293,21 @@ def assert_within(ours, expected, metadata, prefix):
 
 
 @cache
-def counts():
-    return json.loads((GOLDEN / "counts.json").read_text())["blocks"]
+def counts(folder):
+    beside = folder / "counts.json"
+    path = beside if beside.is_file() else folder.parent / "counts.json"
+    return json.loads(path.read_text())["blocks"] if path.is_file() else {}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_counts(path):
     metadata, _ = read(path)
-    if path.stem not in counts() or metadata["block"] == "softpool2d":
+    if path.stem not in counts(path.parent) or metadata["block"] == "softpool2d":
         pytest.skip("no counts for this case")
     module = build_for(metadata)
     if isinstance(module, Tail):
         module = module.tail
-    expected = counts()[path.stem]
+    expected = counts(path.parent)[path.stem]
     assert_counted(module, expected, expected["input_per_sample"][0])
     if "deploy" in expected:
         assert_counted(folded(module), expected["deploy"], expected["input_per_sample"][0])

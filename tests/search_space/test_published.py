@@ -11,9 +11,13 @@ from srnas.profiling import count
 from srnas.search_space import PUBLISHED, Architecture, InputError, Network, published
 from srnas.search_space.blocks.repmb import RepMBConv
 
-GOLDEN = Path(os.environ.get("SRNAS_GOLDEN", Path(__file__).parents[2].parent / "shared" / "golden"))
-COUNTS = GOLDEN / "counts.json"
+SHARED = Path(__file__).parents[2].parent / "shared"
+COUNTS = Path(os.environ.get("SRNAS_GOLDEN", str(SHARED / "golden")).split(os.pathsep)[0]) / "counts.json"
+MODERN_COUNTS = SHARED / "modern" / "counts.json"
 EVERY = [(name, scale) for name in PUBLISHED for scale in (2, 3, 4)]
+SEEDS = [name for name in PUBLISHED if name.startswith(("plainusr", "a2n", "man"))]
+MODERN = [name for name in PUBLISHED if name not in SEEDS]
+OFFICIAL = {"plainusr": "plainusr_base", "man": "man_base", "spanf": "spanf_c32", "spanv2": "spanv2_c32"}
 
 # Parameters at x2, x3 and x4. source: the official modules; MAN's README states 150K, 840K and 8712K at x4.
 PARAMS = {
@@ -60,11 +64,55 @@ ACTIVATIONS_M = {
 }
 
 
+# Parameters of the deploy form at x2, x3 and x4. source: closed forms of the specification of the modern blocks.
+CLOSED_FORMS = {
+    **{f"span_c{c}": lambda s, c=c: 175 * c**2 + 48 * c + (27 * c + 3) * s**2 for c in (26, 28, 48, 52)},
+    **{
+        f"ecbsr_m{m}c{c}_y": lambda s, m=m, c=c: m * (9 * c**2 + 2 * c) + 11 * c + (9 * c + 1) * s**2
+        for m, c in ((4, 8), (4, 16), (10, 16), (10, 32), (16, 64))
+    },
+    **{
+        f"ecbsr_m{m}c{c}": lambda s, m=m, c=c: m * (9 * c**2 + 2 * c) + 29 * c + 3 * (9 * c + 1) * s**2
+        for m, c in ((4, 8), (4, 16), (10, 16), (10, 32), (16, 64))
+    },
+    "rlfn_prune": lambda s: 28 * 46 + 4 * 69_230 + 9 * 46**2 + 46 + (27 * 46 + 3) * s**2,
+    "rlfn_s": lambda s: 28 * 48 + 6 * 71_216 + 9 * 48**2 + 48 + (27 * 48 + 3) * s**2,
+    "rlfn": lambda s: 28 * 52 + 6 * 82_564 + 9 * 52**2 + 52 + (27 * 52 + 3) * s**2,
+    # Stem, blocks, 1x1 convolution of all of them, end, tail.
+    "rfdn": lambda s: 28 * 50 + 4 * 94_450 + 4 * 50**2 + 50 + 9 * 50**2 + 50 + (27 * 50 + 3) * s**2,
+    "imdn": lambda s: 28 * 64 + 6 * 104_020 + 6 * 64**2 + 64 + 9 * 64**2 + 64 + (27 * 64 + 3) * s**2,
+    "spanv2": lambda s: 27 * 32 + 18 * 32**2 + 4 * (28 * 32**2 + 32) + 27 * s**2 + (3 * s**2 + 32) * (9 + 3 * s**2),
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in CLOSED_FORMS for scale in (2, 3, 4)])
+def test_closed_forms(name, scale):
+    with torch.device("meta"):
+        deployed = Network(published(name, scale)).deploy()
+    assert sum(p.numel() for p in deployed.parameters()) == CLOSED_FORMS[name](scale)
+
+
+@pytest.mark.skipif(not MODERN_COUNTS.is_file(), reason=f"no counts '{MODERN_COUNTS}'")
+def test_modern_networks_have_the_official_counts():
+    """Parameters, and MACs at one scale, to the unit in both forms, of every network that is counted there."""
+    counted = json.loads(MODERN_COUNTS.read_text())["networks"]
+    found = set()
+    for name in MODERN:
+        for scale in (2, 3, 4):
+            stem, luma = name.removesuffix("_y"), "_y" if name.endswith("_y") else ""
+            key = f"{OFFICIAL.get(stem, stem)}_x{scale}{luma}"
+            if key in counted:
+                found.add(key)
+                with torch.device("meta"):
+                    assert_counted(Network(published(name, scale)), counted[key], macs=scale == 4 or name == "imdn_rtc")
+    assert found == counted.keys()
+
+
 def test_both_tables_hold_every_network():
-    assert PARAMS.keys() == MACS_G.keys() == PUBLISHED.keys()
+    assert PARAMS.keys() == MACS_G.keys() == set(SEEDS)
 
 
-@pytest.mark.parametrize(("name", "scale"), EVERY)
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in SEEDS for scale in (2, 3, 4)])
 def test_published_figures(name, scale):
     network = Network(published(name, scale))
     if scale == 4 and name in TRAIN_PARAMS_X4:
@@ -81,16 +129,18 @@ def test_published_figures(name, scale):
 
 
 @pytest.mark.skipif(not COUNTS.is_file(), reason=f"no counts '{COUNTS}'")
-@pytest.mark.parametrize(("name", "scale"), EVERY)
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in SEEDS for scale in (2, 3, 4)])
 def test_counts_to_the_unit(name, scale):
-    official = {"plainusr": "plainusr_base", "man": "man_base"}.get(name, name)
-    expected = json.loads(COUNTS.read_text())["networks"][f"{official}_x{scale}"]
-    network = Network(published(name, scale))
+    expected = json.loads(COUNTS.read_text())["networks"][f"{OFFICIAL.get(name, name)}_x{scale}"]
+    assert_counted(Network(published(name, scale)), expected)
+
+
+def assert_counted(network, expected, *, macs=True):
     for form, counts in ((network.deploy(), expected), (network, expected.get("train_form"))):
         if counts is not None:
             assert sum(p.numel() for p in form.parameters()) == counts["params"]
-            assert count(form, (1, 3, 256, 256)).macs == counts["macs_lr256x256"]
-            for size in counts["macs_output1280x720"]:
+            assert not macs or count(form, (1, 3, 256, 256)).macs == counts["macs_lr256x256"]
+            for size in counts["macs_output1280x720"] if macs else ():
                 assert count(form, (1, 3, size["lr_h"], size["lr_w"])).macs == size["macs"]
 
 
@@ -99,9 +149,13 @@ def test_a_published_network_is_an_architecture(name, scale):
     architecture = published(name, scale)
     assert Architecture.from_json(architecture.to_json()) == architecture
     assert architecture.scale == scale
-    assert architecture.input_range == (255 if name.startswith("a2n") else 1)
-    assert architecture.mean_shift == ("div2k" if name.startswith("man") else "none")
-    if name in ("man", "man_light") and scale != 2:
+    ranged = name.startswith(("a2n", "span_c", "ecbsr", "rlfn", "rfdn"))
+    assert architecture.input_range == (255 if ranged else 1)
+    shifts = {"man": "div2k", "span_c": "div2k_in"}
+    expected = next((shift for family, shift in shifts.items() if name.startswith(family)), "none")
+    assert architecture.mean_shift == expected
+    # They build in a second or more, and at one scale as at another.
+    if name in ("man", "man_light", "ecbsr_m16c64", "span_c52", "imdn", "rlfn") and scale != 2:
         return
     network = Network(architecture).eval()
     size = architecture.min_size

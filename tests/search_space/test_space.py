@@ -14,7 +14,6 @@ from srnas.search_space import (
     PUBLISHED,
     REGISTRY,
     Architecture,
-    Choice,
     InputError,
     Position,
     SearchSpace,
@@ -56,15 +55,19 @@ SPACES = {
     ),
     "full": SearchSpace.load("full", 2),
     "plainusr": SearchSpace.load("plainusr", 4),
+    "span": SearchSpace.load("span", 4),
+    "ecbsr": SearchSpace.load("ecbsr", 2),
     # No identity: exactly two positions.
     "rigid": SearchSpace(SpaceFile(channels=(6,), positions=2, trunk=("conv",), attention=("pa", "none")), 2, "rigid"),
 }
+# Networks of luma, of widths that the full space does not have, or of more than 16 positions.
+OUTSIDE_FULL = ("_y", "c8", "c26", "rlfn_prune", "rfdn", "imdn_rtc", "man_light", "man")
 everywhere = pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 rngs = st.randoms(use_true_random=False)
 
 
 def test_shipped_spaces():
-    assert space_names() == ["a2n", "full", "man", "mobile", "plainusr", "tiny"]
+    assert space_names() == ["a2n", "ecbsr", "full", "man", "mobile", "plainusr", "span", "tiny"]
 
 
 def test_size_by_enumeration():
@@ -90,7 +93,7 @@ def test_equal_blocks_of_the_full_space_are_one_choice(channels):
             block = choice.block(width, choice.config).eval()
             for parameter in block.parameters():
                 torch.nn.init.normal_(parameter)
-            x = torch.randn(1, width, 8, 9, generator=torch.Generator().manual_seed(1))
+            x = torch.randn(1, width, 15, 16, generator=torch.Generator().manual_seed(1))
             modules[choice] = block(x)
         for (first, a), (second, b) in itertools.combinations(modules.items(), 2):
             if first.name == second.name != "repmb":
@@ -161,15 +164,17 @@ def test_a_choice_that_is_named_twice_is_one():
 def test_a_star_stands_for_every_block():
     space = SearchSpace(SpaceFile(channels=(24,), positions=1, trunk=("*",), attention=("none", "*", "lia")), 2, "star")
     trunks, attentions = ([c.name for c in choices] for choices in (space.content.trunk, space.content.attention))
-    assert trunks == [info.name for info in REGISTRY.infos("trunk")]
-    assert attentions == ["none", *(info.name for info in REGISTRY.infos("attention"))]
+    assert trunks == [info.name for info in REGISTRY.infos("trunk") if info.placeable]
+    assert attentions == ["none", *(info.name for info in REGISTRY.infos("attention") if info.placeable)]
+    assert {info.name for info in REGISTRY.infos("trunk") if not info.placeable} == {"spabv2", "efdn"}
 
 
 def test_the_full_space_holds_every_block_and_host():
     space = SPACES["full"]
     blocks = {choice.name for choice in (*space.content.trunk, *space.content.attention)} - {"none"}
     assert blocks == {info.name for info in REGISTRY.infos("trunk", "attention")}
-    assert space.content.tail == tuple(Choice(name=info.name) for info in reversed(REGISTRY.infos("tail")))
+    assert {tail.name for tail in space.content.tail} == {info.name for info in REGISTRY.infos("tail")}
+    assert {stem.name for stem in space.content.stem} >= {"conv", "conv3xc", "ecb", "spab", "spabv2"}
     for gene in ("end", "global_skip", "input_range", "mean_shift"):
         assert set(getattr(space.content, gene)) == set(get_args(Architecture.model_fields[gene].annotation))
 
@@ -181,7 +186,9 @@ def test_the_full_space_holds_every_block_and_host():
         ("plainusr", {"plainusr_u", "plainusr_t", "plainusr_s", "plainusr_m", "plainusr", "plainusr_l"}),
         ("a2n", {"a2n", "a2n_m"}),
         ("man", {"man_tiny", "man_light", "man"}),
-        ("full", PUBLISHED.keys() - {"man_light", "man"}),
+        ("span", {"span_c26", "span_c28", "span_c48", "span_c52"}),
+        ("ecbsr", {name for name in PUBLISHED if name.startswith("ecbsr")}),
+        ("full", {name for name in PUBLISHED if not name.endswith(OUTSIDE_FULL)}),
     ],
 )
 def test_published_networks_are_seeds_of_their_neighbourhood(space, networks, scale):
@@ -278,6 +285,7 @@ def test_a_rigid_space_contains_only_full_chains():
 def test_human_designs_fit(name, scale):
     space = SearchSpace.load(name, scale)
     designs = human_designs(space)
+    assert ({"SPAN-like", "ECBSR-like"} <= designs.keys()) == (name == "mobile")
     assert {"A2N-like", "MAN-like", "PlainUSR-like", "EDSR-like"} <= designs.keys()
     assert all(space.contains(design) for design in designs.values())
     assert {p.attention.name for p in designs["A2N-like"].positions} == {"aab"}

@@ -1,0 +1,1 @@
+"""The published networks as architectures of the one grammar, a file for each family."""
