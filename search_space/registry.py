@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from srnas.search_space.block import Block, BlockConfig, BlockInfo, Constraint, Role, Tail

@@ -53,7 +53,7 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -
             call()
     torch.cuda.current_stream(target.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    checked = {"check_input_liveness": True} if _CHECKED else {}
+    checked: dict[str, Any] = {"check_input_liveness": True} if _CHECKED else {}
     # On a stream of its own: the default one of captures is that of the first device of the process.
     with torch.cuda.device(target.device), torch.cuda.graph(graph, stream=side, **checked):
         result = call()
