@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from srnas.nas.errors import listed
+from srnas.nas.errors import DiskFullError, listed
 from srnas.nas.files import write_whole
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.layouts import Layout, base_of, find_layout, scale_of
@@ -72,10 +73,7 @@ def make_pairs(
         photos: The photographs.
         scale: What their sides are divided by.
         on_share: Called with the share that is done.
-        folder: Where the reduced images are kept, and found by the next who reduces the same photographs.
-
-    Raises:
-        DiskFullError: If they cannot be kept.
+        folder: Where the reduced images are kept, if they can be, for the next who reduces the same photographs.
     """
     kept = folder and folder / f"{photos.fingerprint}-x{scale}.safetensors"
     known = _load_reduced(kept) if kept else {}
@@ -94,7 +92,9 @@ def make_pairs(
             pairs.append(pair)
             on_share(len(pairs) / len(photos.photos))
     if kept and len(known) < len(pairs):
-        write_whole(kept, save({str(number): np.ascontiguousarray(pair.lr) for number, pair in enumerate(pairs)}))
+        # Nobody needs them: what a search must write says why it cannot.
+        with suppress(DiskFullError):
+            write_whole(kept, save({str(number): np.ascontiguousarray(pair.lr) for number, pair in enumerate(pairs)}))
     return tuple(pairs)
 
 

@@ -115,7 +115,8 @@ class CandidateTraining:
             # How it ended is the candidate's result: nobody goes on with its training.
             saved.unlink(missing_ok=True)
             raise
-        self._draft.spared = state.spared
+        # What was spared on the way to a shorter length was spared in the study of that.
+        self._draft.spared = state.spared and not settings.training.annealed
         # A training that was saved after its last step is judged here.
         quality = self._draft.quality or self._evaluate(network)
         result = TrainedResult(rungs=state.rungs, quality=quality, train_s=train_s)
