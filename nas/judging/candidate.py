@@ -80,7 +80,8 @@ class CandidateTraining:
         self._draft.halved_batch = True
         if self._materials.device.type == "cuda":
             # What the allocator keeps of the first attempt is cut for whole batches.
-            torch.cuda.empty_cache()
+            with torch.cuda.device(self._materials.device):
+                torch.cuda.empty_cache()
         return self._run(chunks=_CHUNKS)
 
     def _run(self, chunks: int) -> TrainedResult:

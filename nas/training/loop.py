@@ -42,8 +42,8 @@ class Compute:
 
     Attributes:
         device: Where the network and the patches are.
-        dtype: Data type of the forward pass under autocast. The default is bfloat16 on CUDA; elsewhere it is float32,
-            which means no autocast.
+        dtype: Data type of the forward pass under autocast. The default is bfloat16 on GPUs that have it; elsewhere it
+            is float32, which means no autocast.
         chunks: Number of parts in which a batch goes through the network. More parts need less memory for the same
             step; only the statistics of a batch norm differ.
         team: The processes that share every batch; only the first calls ``on_rung`` and saves.
@@ -57,7 +57,8 @@ class Compute:
     @property
     def autocast(self) -> torch.dtype:
         """The data type of the forward pass."""
-        return self.dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        has_bfloat16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return self.dtype or (torch.bfloat16 if has_bfloat16 else torch.float32)
 
 
 def build_seeded(architecture: Architecture, seed: int) -> Network:

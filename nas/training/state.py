@@ -60,7 +60,7 @@ def save_training(path: Path, trained: Trained, state: TrainingState) -> None:
     for name, optimizer in trained.optimizers.items():
         for number, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}/{number}/{key}": value for key, value in moments.items()}
-    tensors |= {f"random/{name}": value for name, value in _random_states().items()}
+    tensors |= {f"random/{name}": value for name, value in _random_states(device_of(trained)).items()}
     tensors["random/batches"] = trained.generator.get_state()
     # Cloned, as safetensors takes no tensors that share memory.
     whole = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
@@ -84,8 +84,9 @@ def load_training(path: Path, trained: Trained, state: TrainingState) -> bool:
         _load_moments(optimizer, _under(tensors, name))
     trained.generator.set_state(tensors["random/batches"])
     torch.set_rng_state(tensors["random/cpu"])
-    if torch.cuda.is_available() and "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"])
+    device = device_of(trained)
+    if device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
     return True
 
 
@@ -98,11 +99,16 @@ def saved_iteration(path: Path) -> int:
         return 0
 
 
-def _random_states() -> dict[str, torch.Tensor]:
+def device_of(trained: Trained) -> torch.device:
+    """Return what trains."""
+    return next(parameter.device for module in trained.modules.values() for parameter in module.parameters())
+
+
+def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    # To ask for the state would start CUDA in a process that trains on the CPU.
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["cuda"] = torch.cuda.get_rng_state()
+    # Of the device that trains: to ask for another would start CUDA there.
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 

@@ -227,6 +227,14 @@ def test_network_with_nan_has_diverged(patches):
     assert reached == []
 
 
+@pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_gpu_without_bfloat16_trains_in_float32(monkeypatch, supported, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
+    assert Compute(torch.device("cuda", 0)).autocast == expected
+    assert Compute(torch.device("cuda", 0), torch.float16).autocast == torch.float16
+    assert COMPUTE.autocast == torch.float32
+
+
 @pytest.mark.parametrize("bad", [{"iterations": 0}, {"patch": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}, {"typo": 1}])
 def test_impossible_schedules_are_refused(bad):
     with pytest.raises(ValidationError, match=next(iter(bad))):

@@ -13,7 +13,7 @@ from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import load_folder
 from srnas.nas.training.loop import Compute, _backward, build_seeded, train
 from srnas.nas.training.schedule import TrainingConfig
-from srnas.nas.training.state import TrainingState, _load_moments
+from srnas.nas.training.state import TrainingState, _load_moments, _random_states
 from srnas.search_space import Architecture, Position
 
 CPU = torch.device("cpu")
@@ -138,3 +138,9 @@ def test_moments_and_the_count_of_steps_lie_where_their_parameter_is():
     states = list(elsewhere.state.values())
     assert [sorted(moments) for moments in states] == [["exp_avg", "exp_avg_sq", "step"]] * 2
     assert {value.device.type for moments in states for value in moments.values()} == {"meta"}
+
+
+def test_the_random_state_is_that_of_the_device_that_trains(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: f"of {device}")
+    assert _random_states(torch.device("cuda", 1))["cuda"] == "of cuda:1"
+    assert set(_random_states(CPU)) == {"cpu"}
