@@ -24,7 +24,8 @@ def luma(image: Image | Luma, gray: bool = False) -> NDArray[np.float64]:
     An ``(H, W)`` image is Y itself.
     """
     # The weights of equal channels add up to 219 / 255.
-    weighted = image - 16.0 if image.ndim == 2 else image.astype(np.float64) @ _LUMA_WEIGHTS
+    given = image.astype(np.float64)
+    weighted: Luma = given - 16.0 if image.ndim == 2 else given @ _LUMA_WEIGHTS
     return weighted * (_PEAK / 219.0) if gray else weighted + 16.0
 
 
