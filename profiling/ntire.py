@@ -84,6 +84,12 @@ RULES: Mapping[int, Rule] = MappingProxyType(
 )
 
 
+# The published networks that the years' challenges compare with; those of 2022 and 2023 ranked by other rules.
+BASELINES: Mapping[int, str] = MappingProxyType(
+    {2022: "rfdn", 2023: "rfdn", 2024: "rlfn_prune", 2025: "efdn", 2026: "span_c28"}
+)
+
+
 def find_rule(year: int) -> Rule:
     """Return the rule of a year.
 

@@ -12,13 +12,11 @@ from srnas.search_space.choice import NONE, Choice
 from srnas.search_space.errors import InputError
 from srnas.search_space.fitting import has_width, position_of, position_of_genes, width_of
 from srnas.search_space.position import Position
-from srnas.search_space.space_file import SpaceDefaults, SpaceFile, read_space
+from srnas.search_space.space_file import LATER_HOST_GENES, SpaceDefaults, SpaceFile, read_space
 from srnas.search_space.space_size import count_blocks, count_networks, fitting_skips, has_identity
 from srnas.search_space.trials import GeneTrial, RandomTrial, Trial
 
 _HOST_GENES = ("channels", "end", "long_skip", "tail", "global_skip", "input_range", "mean_shift")
-# They are genes only where there is a choice: a space without them draws what it drew before there were any.
-_LATER_HOST_GENES = ("stem", "gather", "colours")
 _POSITION_GENES = ("trunk", "attention", "order", "residual", "active")
 
 
@@ -43,7 +41,7 @@ class SearchSpace:
         self.content = content
         self.scale = scale
         self.name = name
-        genes = _HOST_GENES + _LATER_HOST_GENES + _POSITION_GENES
+        genes = _HOST_GENES + LATER_HOST_GENES + _POSITION_GENES
         self._labels = {gene: {_label(choice): choice for choice in getattr(content, gene)} for gene in genes}
         self._menus: dict[int, _Menu] = {}
         self._known_genes: dict[tuple[Position, int], dict[str, Any]] = {}
@@ -124,7 +122,7 @@ class SearchSpace:
                 host[gene] = self._suggest(trial, gene, skips, suffix=f"@{host['tail'].name}")
             else:
                 host[gene] = self._suggest(trial, gene)
-        host |= {gene: self._suggest(trial, gene) for gene in _LATER_HOST_GENES}
+        host |= {gene: self._suggest(trial, gene) for gene in LATER_HOST_GENES}
         channels: int = host["channels"]
         host["stem"] = stem_at(host["stem"], channels)
         positions = []
@@ -180,7 +178,7 @@ class SearchSpace:
         if not self.contains(architecture):
             raise InputError(f"space '{self.name}' must contain the architecture, but got {architecture}.")
         genes = {gene: _label(getattr(architecture, gene)) for gene in _HOST_GENES}
-        later = {gene: _label(self._host_choice(architecture, gene)) for gene in _LATER_HOST_GENES}
+        later = {gene: _label(self._host_choice(architecture, gene)) for gene in LATER_HOST_GENES}
         genes |= {gene: label for gene, label in later.items() if len(self._labels[gene]) > 1}
         missing = self.content.positions - len(architecture.positions)
         for depth, position in enumerate((*architecture.positions, *[Position()] * missing)):
@@ -214,7 +212,7 @@ class SearchSpace:
             return False
         if any(getattr(architecture, gene) not in getattr(content, gene) for gene in _HOST_GENES):
             return False
-        if any(self._host_choice(architecture, gene) is None for gene in _LATER_HOST_GENES):
+        if any(self._host_choice(architecture, gene) is None for gene in LATER_HOST_GENES):
             return False
         missing = content.positions - len(architecture.positions)
         if missing < 0 or (missing and not self.has_identity):

@@ -14,6 +14,10 @@ from srnas.search_space.gather import Gather
 from srnas.search_space.position import Order
 from srnas.search_space.registry import REGISTRY
 
+# Choices that came later than the others. Where a space makes none of them it is what it was before there were any:
+# its text, its draws and its mutations.
+LATER_HOST_GENES = ("stem", "gather", "colours")
+
 
 class SpaceDefaults(BaseModel):
     """How candidates of a space are judged unless the command line says otherwise.
@@ -58,6 +62,11 @@ class SpaceFile(BaseModel):
     mean_shift: tuple[MeanShift, ...] = Field(default=("none",), min_length=1)
     colours: tuple[Colours, ...] = Field(default=("rgb",), min_length=1)
     defaults: SpaceDefaults = SpaceDefaults()
+
+    def canonical_json(self) -> str:
+        """Return the content as text that tells it from others, as before there were later choices if it makes none."""
+        defaults = {gene for gene in LATER_HOST_GENES if getattr(self, gene) == type(self).model_fields[gene].default}
+        return self.model_dump_json(exclude=defaults)
 
     @field_validator("*")
     @classmethod

@@ -133,6 +133,10 @@ SMOKE = {
             f"sorting: median {FIGURE} ms",
         ],
     ),
+    "networks.py": (
+        "--networks plainusr_u ecbsr_m4c8 --output 64x48 --runtimes eager --rounds 3",
+        [r"\| network \| params \| MACs G \| acts M \| ms eager \|", rf"`ecbsr_m4c8` \|( {FIGURE} \|){{4}}"],
+    ),
     "ranking.py": (
         ranking,
         [

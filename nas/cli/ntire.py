@@ -34,7 +34,7 @@ def ntire(
     study: Annotated[str | None, typer.Option(help="Rank the front of this study as well.")] = None,
     year: Annotated[int, typer.Option(help="Whose rule: 2024, 2025 or 2026.")] = 2026,
     baseline: Annotated[
-        str | None, typer.Option(help="Network that all are divided by \\[default: the nearest published design].")
+        str | None, typer.Option(help="Network that all are divided by, or a year of 2022 to 2026 \\[default: --year].")
     ] = None,
     baseline_runtime_ms: Annotated[
         float | None, typer.Option(help="In its place: runtime of the challenge's own baseline on this device.")
@@ -161,8 +161,8 @@ def _notes(ranking: "Ranking") -> "list[str]":
     notes = [
         f"Device: {ranking.device}; the challenge's: {rule.gpu}.",
         (
-            f"Baseline: {ranking.baseline}. The challenge's own, {rule.baseline}, is not built here: scores are "
-            "comparable among the networks of this table only."
+            f"Baseline: {ranking.baseline}{_said_of_baseline(ranking)}, timed here: scores compare with those of "
+            "another device as far as the devices are alike."
             if own
             else f"Baseline: {ranking.baseline}: {figures.runtime_ms:g} ms for both ways to measure, "
             f"{figures.flops_g:g} G, {figures.params_m:g} M."
@@ -178,6 +178,13 @@ def _notes(ranking: "Ranking") -> "list[str]":
         flagged.setdefault(", ".join(one.measured.latency.flags), []).append(one.entry.label)
     notes += [f"Rounds are {flags}: {', '.join(labels)}." for flags, labels in flagged.items() if flags]
     return [*notes, _said_of_psnr(ranking), _said_of_ranks(ranking)]
+
+
+def _said_of_baseline(ranking: "Ranking") -> str:
+    from srnas.profiling.ntire import BASELINES
+
+    years = [str(year) for year, name in BASELINES.items() if name == ranking.baseline]
+    return f", the challenge's own of {' and '.join(years)}" if years else ""
 
 
 def _said_of_ranks(ranking: "Ranking") -> str:

@@ -11,9 +11,9 @@ from torch import nn
 from srnas.leaderboard.record.trials import Quality
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.imresize import imresize
-from srnas.nas.images.metrics import Image, psnr_y_db, ssim_y
-from srnas.nas.images.pairs import Pair, to_image, to_tensor
-from srnas.search_space import InputError
+from srnas.nas.images.metrics import Image, Luma, psnr_y_db, ssim_y
+from srnas.nas.images.pairs import Pair, to_image, to_luma, to_tensor
+from srnas.search_space import InputError, Network
 
 
 def evaluate(
@@ -21,18 +21,20 @@ def evaluate(
 ) -> Quality:
     """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32.
 
-    Without SSIM, which takes longer, it is not a number.
+    What is scored is the output in 8 bits; of a network that enlarges the luma alone it is its luma, clamped but not
+    rounded, as its authors do. Without SSIM, which takes longer, it is not a number.
 
     Raises:
         DivergedError: If an output is not finite.
     """
+    luma_alone = isinstance(network, Network) and network.architecture.colours == "y"
 
-    def upscale(lr: Image) -> Image:
+    def upscale(lr: Image) -> Image | Luma:
         with torch.inference_mode():
             sr = network(to_tensor(lr).to(device))
         if not sr.isfinite().all():
             raise DivergedError("the network's output is not finite")
-        return to_image(sr)
+        return to_luma(sr) if luma_alone else to_image(sr)
 
     return _score(upscale, pairs, scale, with_ssim)
 
@@ -63,7 +65,7 @@ def _counted(pairs: Sequence[Pair], psnr_db: Sequence[float]) -> list[int]:
     return [i for i in places if not pairs[i].is_flat and math.isfinite(psnr_db[i])] or list(places)
 
 
-def _score(upscale: Callable[[Image], Image], pairs: Sequence[Pair], scale: int, with_ssim: bool) -> Quality:
+def _score(upscale: Callable[[Image], Image | Luma], pairs: Sequence[Pair], scale: int, with_ssim: bool) -> Quality:
     psnr, ssim = [], []
     for pair in pairs:
         sr = upscale(pair.lr)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 Image = NDArray[np.uint8]
+Luma = NDArray[np.float64]
 
 _LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255.0
 _PEAK = 255.0
@@ -20,19 +21,23 @@ _PEAK = 255.0
 _ROUNDING = 1e-22
 
 
-def luma(rgb: Image, gray: bool = False) -> NDArray[np.float64]:
-    """Return Y of an ``(H, W, 3)`` image in 16 to 235, or its gray values in 0 to 255 with ``gray``."""
+def luma(image: Image | Luma, gray: bool = False) -> NDArray[np.float64]:
+    """Return Y of an ``(H, W, 3)`` image in 16 to 235, or its gray values in 0 to 255 with ``gray``.
+
+    An ``(H, W)`` image is Y itself.
+    """
     # The weights of equal channels add up to 219 / 255.
-    weighted = rgb.astype(np.float64) @ _LUMA_WEIGHTS
+    given = image.astype(np.float64)
+    weighted: Luma = given - 16.0 if image.ndim == 2 else given @ _LUMA_WEIGHTS
     return weighted * (_PEAK / 219.0) if gray else weighted + 16.0
 
 
-def psnr_y_db(sr: Image, hr: Image, scale: int, gray: bool = False) -> float:
+def psnr_y_db(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> float:
     """Return the peak signal-to-noise ratio of Y in dB; equal images give infinity.
 
     Args:
-        sr: Output, ``(H, W, 3)``.
-        hr: Ground truth of the same shape.
+        sr: Output, ``(H, W, 3)``, or its Y, ``(H, W)`` in 16 to 235.
+        hr: Ground truth, ``(H, W, 3)``.
         scale: Upscaling factor, and the width of the border that is shaved.
         gray: Whether ``hr`` is a gray photograph.
     """
@@ -41,7 +46,7 @@ def psnr_y_db(sr: Image, hr: Image, scale: int, gray: bool = False) -> float:
     return math.inf if mse < _ROUNDING else 10 * math.log10(_PEAK**2 / mse)
 
 
-def ssim_y(sr: Image, hr: Image, scale: int, gray: bool = False) -> float:
+def ssim_y(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> float:
     """Return the structural similarity of Y, at most 1; arguments as for :func:`psnr_y_db`."""
     return float(
         structural_similarity(
@@ -55,5 +60,5 @@ def ssim_y(sr: Image, hr: Image, scale: int, gray: bool = False) -> float:
     )
 
 
-def _shaved(image: Image, border: int, gray: bool) -> NDArray[np.float64]:
+def _shaved(image: Image | Luma, border: int, gray: bool) -> NDArray[np.float64]:
     return luma(image, gray)[border:-border, border:-border]

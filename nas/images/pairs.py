@@ -19,9 +19,10 @@ from srnas.nas.files import write_whole
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.layouts import Layout, base_of, find_layout, scale_of
 from srnas.nas.images.listing import Listing, list_images
-from srnas.nas.images.metrics import Image
+from srnas.nas.images.metrics import Image, Luma
 from srnas.nas.images.photos import Photo, PhotoSet, load_listed
 from srnas.search_space import InputError
+from srnas.search_space.host import luma
 
 OnShare = Callable[[float], None]
 """Called with the share that is done, 0 to 1."""
@@ -247,3 +248,9 @@ def to_image(tensor: torch.Tensor) -> Image:
     scaled = tensor[0].float().clamp(0, 1).mul(255).add(0.5).floor()
     image: Image = scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return image
+
+
+def to_luma(image: torch.Tensor) -> Luma:
+    """Return Y, ``(H, W)`` in 16 to 235, clamped to 0 to 255 and not rounded, of ``(1, 3, H, W)`` in 0 to 1."""
+    y: Luma = (luma(image) * 255).clamp(0, 255)[0, 0].cpu().double().numpy()
+    return y

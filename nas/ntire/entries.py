@@ -8,11 +8,8 @@ from srnas.nas.workspace.boards import load_board, load_records
 from srnas.nas.workspace.named import find_named
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import LatencyProtocol, Target
-from srnas.profiling.ntire import RULES, SCALE, SIDE, Figures, Rule
+from srnas.profiling.ntire import BASELINES, RULES, SCALE, SIDE, Figures, Rule
 from srnas.search_space import Architecture, InputError
-
-# Published designs that are nearest to the baselines, which are not built here, in FLOPs and parameters at x4.
-_NEAREST = {2024: "plainusr", 2025: "plainusr", 2026: "plainusr_m"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class RefereeRequest:
         scale: Upscaling factor of published networks; by default that of the study, or the challenge's.
         size: Height and width of the low-resolution input in pixels.
         year: Year of the challenge, which has a rule of its own.
-        baseline: A network that all are divided by; by default the published design nearest to the challenge's own.
+        baseline: A network that all are divided by, or a year, whose own it is; by default that of ``year``.
         given: Figures of the baseline, in place of a network.
         min_psnr_y_db: Least PSNR-Y in dB; a network that has less, or whose PSNR is not known, gets no rank.
         images: Number of images that are timed in the challenge's way.
@@ -135,7 +132,9 @@ def find_baseline(request: RefereeRequest, rule: Rule, entries: Sequence[Entry])
     """
     given, scale = request.given, entries[0].architecture.scale
     if given == Given():
-        baseline = _entry(request.baseline or _NEAREST[rule.year], scale, request)
+        named = request.baseline or str(rule.year)
+        years = {str(year): name for year, name in BASELINES.items()}
+        baseline = _entry(years.get(named, named), scale, request)
         if baseline.architecture.scale != scale:
             theirs = baseline.architecture.scale
             raise InputError(

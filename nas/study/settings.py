@@ -119,7 +119,7 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
 
 def digest(space: SearchSpace) -> str:
     """Return a short hash of a space's choices."""
-    return hashlib.sha256(space.content.model_dump_json().encode()).hexdigest()[:8]
+    return hashlib.sha256(space.content.canonical_json().encode()).hexdigest()[:8]
 
 
 def own_blocks(space: SearchSpace) -> dict[str, str]:

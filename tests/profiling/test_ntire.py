@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.profiling.ntire import RULES, Figures, find_rule, ranks, score
+from srnas.profiling import count
+from srnas.profiling.ntire import BASELINES, RULES, Figures, find_rule, ranks, score
 from srnas.profiling.official import SequenceTiming, time_cold, time_sequence
-from srnas.search_space import Architecture, InputError
+from srnas.search_space import Architecture, InputError, Network, published
 
 CPU = torch.device("cpu")
 
@@ -36,6 +37,15 @@ def test_a_score_by_hand(year, final):
     found = score(rule, Figures(10.0, 4.0, 0.2), base)
     assert (found.runtime, found.flops, found.params) == (math.exp(4), math.exp(1), math.exp(2))
     assert found.final == pytest.approx(final, abs=1e-5)
+
+
+@pytest.mark.parametrize("year", RULES)
+def test_the_baselines_have_the_figures_that_the_organisers_publish(year):
+    counts = count(Network(published(BASELINES[year], 4)).deploy(), (1, 3, 256, 256))
+    figures = find_rule(year).figures
+    assert round(counts.params / 1e6, 3) == figures.params_m
+    # What they count beside convolutions is less than a thousandth.
+    assert counts.macs / 1e9 == pytest.approx(figures.flops_g, rel=3e-3)
 
 
 def test_the_weights_are_one():

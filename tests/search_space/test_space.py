@@ -1,5 +1,6 @@
 """Search spaces: files, size, sampling, mutation, crossover, membership, human designs."""
 
+import hashlib
 import itertools
 import random
 from typing import get_args
@@ -68,6 +69,13 @@ rngs = st.randoms(use_true_random=False)
 
 def test_shipped_spaces():
     assert space_names() == ["a2n", "ecbsr", "full", "man", "mobile", "plainusr", "span", "tiny"]
+
+
+def test_a_space_without_later_choices_reads_as_before():
+    """Source: the digest that studies of ``tiny`` were stored with before there were stems, gathers and colours."""
+    text = SPACES["tiny"].content.canonical_json()
+    assert hashlib.sha256(text.encode()).hexdigest()[:8] == "79f42d0b"
+    assert '"stem"' in SPACES["mobile"].content.canonical_json()
 
 
 def test_size_by_enumeration():

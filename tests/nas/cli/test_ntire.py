@@ -99,7 +99,7 @@ def test_the_front_of_a_study_and_its_psnr(in_process, ntire, run, search_reques
     least = max(row["psnr_y_db"] for row in front)
     rows = ntire("plainusr_u", "--study", "small-x2", "--min-psnr", least)
     assert rows["plainusr_u"]["psnr_gate"] == "unknown"
-    assert rows["plainusr_m"]["psnr_gate"] == ""
+    assert rows["span_c28"]["psnr_gate"] == ""
     for row in front:
         found = rows[f"small-x2#{row['trial']}"]
         assert (found["psnr_y_db"], found["key"], found["scale"]) == (row["psnr_y_db"], row["key"], 2)
@@ -117,13 +117,13 @@ def test_tables(in_process, run, workspace):
     assert code == 0
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "NTIRE 2026 efficient super-resolution, x4, input 16x12" in text
-    assert "The challenge's own, SPAN, is not built here" in text
+    assert "Baseline: span_c28, the challenge's own of 2026, timed here" in text
     assert "no warm-up, mean over the images with the first in it" in text
     assert "each network in a fresh process, 2 random images" in text
     assert "no PSNR is known here" in text
     assert "same ranks" in text or "The ranks differ" in text
     rows = list(csv.DictReader(io.StringIO(run(*given, "--csv")[1])))
-    assert {row["network"] for row in rows} == {"plainusr_u", "plainusr_t", "plainusr_m"}
+    assert {row["network"] for row in rows} == {"plainusr_u", "plainusr_t", "span_c28"}
     text = " ".join(
         run(*given, "--baseline-runtime-ms", 3, "--baseline-gflops", 1, "--baseline-params-m", 0.1)[1].split()
     )

@@ -8,9 +8,10 @@ from torch.nn import functional as F
 
 from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
 from srnas.nas.images.imresize import imresize
-from srnas.nas.images.metrics import psnr_y_db, ssim_y
+from srnas.nas.images.metrics import luma, psnr_y_db, ssim_y
 from srnas.nas.images.pairs import make_pairs
 from srnas.nas.images.photos import Photo, PhotoSet
+from srnas.search_space import Network, published
 
 CPU = torch.device("cpu")
 
@@ -93,3 +94,16 @@ def test_without_ssim_the_psnr_is_the_same(pairs, scale):
     assert quick.psnr_y_db == full.psnr_y_db
     assert all(map(math.isnan, quick.ssim_y))
     assert len(quick.ssim_y) == 3
+
+
+def test_a_network_of_luma_is_judged_on_its_luma(pairs, scale):
+    """Without weights ECBSR on Y enlarges the luma by nearest neighbour; nothing is rounded to 8 bits on the way."""
+    network = Network(published("ecbsr_m4c8_y", scale)).eval()
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    quality = evaluate(network, pairs, scale, CPU)
+    enlarged = [luma(pair.lr).repeat(scale, 0).repeat(scale, 1) for pair in pairs]
+    for index, (y, pair) in enumerate(zip(enlarged, pairs, strict=True)):
+        error = (y - luma(pair.hr))[scale:-scale, scale:-scale] * (255 / 219 if pair.gray else 1)
+        assert quality.psnr_y_db[index] == pytest.approx(10 * math.log10(255**2 / np.mean(error**2)), abs=1e-4)
+        assert quality.ssim_y[index] == pytest.approx(ssim_y(y, pair.hr, scale, pair.gray), abs=1e-6)
