@@ -125,5 +125,6 @@ def digest(space: SearchSpace) -> str:
 def own_blocks(space: SearchSpace) -> dict[str, str]:
     """Return hashes of the sources of the user's own blocks among a space's, by name."""
     content = space.content
-    names = {choice.name for choice in (*content.trunk, *content.attention, *content.tail)}
+    choices = (*content.stem, *content.trunk, *content.attention, *content.tail)
+    names = {choice.name for choice in choices}
     return {name: source for name, source in sorted(REGISTRY.sources.items()) if name in names}
