@@ -33,6 +33,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -150,14 +151,20 @@ class Job:
 
     def run(self, records: Path, pairs: tuple[Sequence[Pair], Sequence[Pair]]) -> None:
         """Train the network and keep the results, unless they are there or another process is at it."""
-        what = (self.architecture.key, self.config.optimizer, self.config.iterations)
-        saved = records.with_suffix(f".{'-'.join(map(str, what))}")
+        config, key = self.config, self.architecture.key
+        saved = records.with_suffix(f".{key}-{config.optimizer}-{config.iterations}")
         with suppress(Timeout), FileLock(f"{saved}.lock", timeout=0):
-            if what in {(one.architecture.key, one.optimizer, one.iterations) for one in load(records)}:
+            known = {
+                one.iterations
+                for one in load(records)
+                if (one.architecture.key, one.optimizer) == (key, config.optimizer)
+            }
+            if config.iterations in known:
                 return
-            results = "".join(f"{one.model_dump_json()}\n" for one in self._train(pairs, saved))
+            # A shorter ladder may have led to the same shorter lengths.
+            results = [one for one in self._train(pairs, saved) if one.iterations not in known]
             with records.open("a") as file:
-                file.write(results)
+                file.write("".join(f"{one.model_dump_json()}\n" for one in results))
             saved.unlink(missing_ok=True)
 
     def _train(self, pairs: tuple[Sequence[Pair], Sequence[Pair]], saved: Path) -> list[Trained]:
@@ -224,7 +231,7 @@ def rows_of(known: Sequence[Trained]) -> Iterator[list[str]]:
                 {numbers[key]: end for key, end in ends.items()},
                 {numbers[one.architecture.key]: one.fastest_ms for one in at},
             )
-            row += [f"{one.tau:.2f} ({one.low:.2f} to {one.high:.2f})" for one in found] or [""]
+            row += [f"{one.tau:.2f} ({one.low:.2f}-{one.high:.2f})" for one in found] or [""]
             yield [*row, f"{statistics.fmean(one.train_s for one in at):.1f}"]
 
 
@@ -309,9 +316,10 @@ def main() -> None:
             bars.advance(task)
     shown = {architecture.key for architecture in networks.values()}
     attentive = sum(map(is_attentive, networks.values()))
-    table = Table(title=f"{len(shown)} networks of '{space.name}', {attentive} with attention in most positions")
-    heads = ("by", "steps", "nets", "PSNR-Y", "gain, attention", "gain, others", "tau, all pairs", "at equal latency")
-    for head in (*heads, "s each"):
+    title = f"{len(shown)} networks of '{space.name}', {attentive} with attention in most positions"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
+    heads = ("by", "steps", "nets", "PSNR-Y", "gain, att.", "others", "tau, all", "at equal latency", "s each")
+    for head in heads:
         table.add_column(head, justify="left" if head == "by" else "right")
     lengths = {base.iterations * multiple for multiple in request.ladder}
     known = [one for one in load(given.records) if one.architecture.key in shown and one.iterations in lengths]
