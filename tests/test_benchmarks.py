@@ -140,7 +140,7 @@ SMOKE = {
     "ranking.py": (
         ranking,
         [
-            "by .* steps .* nets .* PSNR-Y",
+            "by +steps +nets +PSNR-Y",
             *(rf"{by} .* {steps} .* 3 .* {FIGURE} " for by in ("muon", "adamw") for steps in (2, 4, 8)),
             *(
                 rf"{rule}: 3 at 2, [123] at 4, [123] at 8: {FIGURE} of .* [0-3], by {FIGURE} dB .* {FIGURE} of"
