@@ -46,11 +46,11 @@ from .show.table import board_markdown as board_markdown
 from .show.table import board_summary as board_summary
 from .show.table import board_table as board_table
 from .show.terminal import front_chart as front_chart
+from .store.answering import StoreLostError as StoreLostError
+from .store.answering import answering as answering
 from .store.atlas import write_profiles as write_profiles
 from .store.finals import CurveValue as CurveValue
 from .store.finals import FinalRun as FinalRun
 from .store.repair import RepairStore as RepairStore
 from .store.repair import set_damaged_aside as set_damaged_aside
 from .store.store import Store as Store
-from .store.store import StoreLostError as StoreLostError
-from .store.store import answering as answering

@@ -158,6 +158,7 @@ def _fitting(best: _Fit, tensors: Tensors) -> str:
     mine = best.network.architecture
     # What the first convolution of a network gives, by which most of them are told apart before they are built.
     widths = {tensor.shape[0] for tensor in tensors.values() if tensor.ndim == 4 and tensor.shape[1] == 3}
+    others: list[tuple[str, Architecture, Mapping[str, str]]]
     others = [(f"this network at scale {s}", Architecture.from_dict(mine.to_dict() | {"scale": s}), {}) for s in SCALES]
     for name, entry in PUBLISHED.items():
         found = ((scale, entry.architecture(scale)) for scale in SCALES)

@@ -8,8 +8,9 @@ import torch
 from spandrel import MAIN_REGISTRY, ArchRegistry, ArchSupport, ImageModelDescriptor, ModelTiling, SizeRequirements
 from spandrel import Architecture as SpandrelArchitecture
 
-from srnas.search_space.checkpoints import ARCHITECTURE, split_architecture
+from srnas.search_space.checkpoints import split_architecture
 from srnas.search_space.network import Network
+from srnas.search_space.weights_files import ARCHITECTURE
 
 
 class _Support(SpandrelArchitecture[Network]):

@@ -40,8 +40,8 @@ _COUNTERS = frozenset(("total_ops", "total_params", "n_averaged", "num_batches_t
 _HARMLESS = (
     *(np.dtype, np.ndarray, argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath),
     *(getattr(np.dtypes, f"{kind}DType") for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    # What makes a scalar of NumPy, by its name before and since NumPy 2.
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
 )
 
 

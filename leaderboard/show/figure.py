@@ -1,10 +1,12 @@
 """The front as a figure for documents."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from srnas.leaderboard.rank.board import Board
+from srnas.leaderboard.show.labels import Label, place_labels
 from srnas.leaderboard.show.profile_figure import log_scale
 
 _FRONT, _DOMINATED, _DESIGN, _BICUBIC = "#0b5fa5", "#b8c0c8", "#d1495b", "#5f6b76"
@@ -32,6 +34,7 @@ def write_png(board: Board, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     psnr, latency = "psnr_y_db", "latency_fastest_ms"
+    every = pd.concat([front, dominated])
     axes.axhline(board.study.bicubic_psnr_y_db, color=_BICUBIC, linestyle="--", linewidth=1, label="bicubic")
     axes.scatter(dominated[latency], dominated[psnr], color=_DOMINATED, s=28, label="dominated", zorder=2)
     axes.step(front[latency], front[psnr], where="post", color=_FRONT, linewidth=1.2, zorder=2)
@@ -40,18 +43,7 @@ def write_png(board: Board, path: Path) -> None:
         designs[latency], designs[psnr], marker="o", s=130, facecolors="none", edgecolors=_DESIGN, linewidths=1.3,
         label="human designs", zorder=4,
     )  # fmt: skip
-    for _, row in designs.iterrows():
-        offset, side = ((-7, 7), "right") if row["front"] else ((7, -11), "left")
-        axes.annotate(
-            row["design"], (row[latency], row[psnr]), xytext=offset, textcoords="offset points", fontsize=8,
-            color=_DESIGN, ha=side,
-        )  # fmt: skip
-    axes.margins(x=0.12)
-    for _, row in front[front["design"] == ""].iterrows():
-        axes.annotate(
-            f"#{row['trial']}", (row[latency], row[psnr]), xytext=(-6, 7), textcoords="offset points", fontsize=8,
-            color=_FRONT, ha="right",
-        )  # fmt: skip
+    axes.margins(x=0.12, y=0.1)
     if len(front):
         log_scale(axes, "x")
     axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
@@ -61,4 +53,23 @@ def write_png(board: Board, path: Path) -> None:
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    # Laid out once: where labels stand depends on it.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    place_labels(axes, _labels(front, designs), [*zip(every[latency], every[psnr], strict=True)])
     figure.savefig(path, dpi=150)
+
+
+def _labels(front: pd.DataFrame, designs: pd.DataFrame) -> list[Label]:
+    """Return the labels by importance: designs on the front, its other members, the other designs."""
+    on_front = designs[designs["front"]]
+    others = front[front["design"] == ""]
+    return [
+        *(_label(row, row["design"], _DESIGN) for _, row in on_front.iterrows()),
+        *(_label(row, f"#{row['trial']}", _FRONT) for _, row in others.iterrows()),
+        *(_label(row, row["design"], _DESIGN) for _, row in designs[~designs["front"]].iterrows()),
+    ]
+
+
+def _label(row: "pd.Series[Any]", text: str, colour: str) -> Label:
+    return Label(text, float(row["latency_fastest_ms"]), float(row["psnr_y_db"]), colour)

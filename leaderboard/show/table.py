@@ -1,6 +1,7 @@
 """The board as a rich table."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 from rich.markup import escape
@@ -15,6 +16,14 @@ _STATES = {"complete": "", "over_budget": "over budget", "out_of_memory": "out o
 
 
 WIDE = 130
+# Characters of a line that the architecture gets at least, so that it takes few lines: in a terminal of 80 columns or
+# more, and in a narrower one.
+_LEAST, _LEAST_NARROW, _USUAL = 36, 22, 80
+# What stands in every row: the star, the number, the borders.
+_FIXED = 16
+_ALWAYS = ("psnr_y_db", "latency_fastest_ms")
+# The others by importance: what comes last is left out first.
+_ORDER = ("gain_db", "front_probability", "psnr_se_db", "params_k")
 
 
 def board_markdown(board: Board, *, limit: int | None = None) -> str:
@@ -40,28 +49,31 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 
     Args:
         board: What is shown.
-        width: Characters in a line of the terminal; below ``WIDE`` some columns are left out.
+        width: Characters in a line of the terminal; below ``WIDE`` some columns are left out, and more where the
+            architecture would be broken into many lines.
         limit: Keeps that many rows beyond the front.
     """
     study = board.study
     front = len(board.front)
+    shown = board.rows if limit is None else board.rows.head(front + limit)
+    columns, left = _fitting(_columns(board), shown, width)
+    more = f" Left out at {width} columns: {', '.join(left)}; --csv and --json have all." if left else ""
     table = Table(
         title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
         caption=(
             f"* front. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} steps, and its gain "
             f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest "
             f"round; median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
+            f"{more}"
         ),
         title_justify="left",
         caption_justify="left",
     )
-    columns = [column for column in _columns(board) if width >= WIDE or not column.wide]
     table.add_column("", no_wrap=True)
     table.add_column("trial", justify="right")
-    table.add_column("architecture", overflow="fold", ratio=1)
+    table.add_column("architecture", overflow="fold", ratio=1, min_width=len("architecture"))
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
-    shown = board.rows if limit is None else board.rows.head(front + limit)
     for _, row in shown.iterrows():
         numbers = (column.shown(row[column.key]) for column in columns)
         style = "bold" if row["front"] else ""
@@ -72,6 +84,22 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 def _columns(board: Board) -> list[Column]:
     """Return what is shown of a board: columns of doubt only where something is known of it."""
     return [column for column in SHOWN if not column.doubt or _is_known(board, column.key)]
+
+
+def _fitting(columns: Sequence[Column], rows: pd.DataFrame, width: int) -> tuple[list[Column], list[str]]:
+    """Return the columns for which there is room, and the headings of those that are left out for want of it."""
+    candidates = [column for column in columns if width >= WIDE or not column.wide]
+    rank = {key: place for place, key in enumerate((*_ALWAYS, *_ORDER))}
+    room = width - _FIXED - (_LEAST if width >= _USUAL else _LEAST_NARROW)
+    kept: set[str] = set()
+    for column in sorted(candidates, key=lambda column: rank.get(column.key, len(rank))):
+        cells = (column.shown(value) for value in rows[column.key]) if column.key in rows else ()
+        room -= 3 + max(map(len, (column.heading, *cells)))
+        if room < 0 and column.key not in _ALWAYS:
+            break
+        kept.add(column.key)
+    left = [column.heading for column in candidates if column.key not in kept]
+    return [column for column in candidates if column.key in kept], left
 
 
 def _is_known(board: Board, key: str) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask
 from mlflow import MlflowClient
@@ -70,12 +70,12 @@ def redirect_artifacts(client: MlflowClient, redirect: Callable[[str], str]) -> 
     """Let a client read and write the files of runs where ``redirect`` says, given the URI that MLflow knows."""
     tracking = client._tracking_client
 
-    def repository(run_id: str, *, resource: str = "run") -> ArtifactRepository:
+    def repository(run_id: str, *, resource: Literal["run", "logged_model"] = "run") -> ArtifactRepository:
         if resource != "run":
             return type(tracking)._get_artifact_repo(tracking, run_id, resource=resource)
         return get_artifact_repository(redirect(tracking.get_run(run_id).info.artifact_uri))
 
-    tracking._get_artifact_repo = repository
+    tracking._get_artifact_repo = repository  # type: ignore[method-assign, assignment]
 
 
 def download(client: MlflowClient, run_id: str, path: str, folder: str) -> Path:

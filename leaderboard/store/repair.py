@@ -15,6 +15,7 @@ from srnas.leaderboard.store.store import Store
 
 # What SQLite keeps beside a file: applied to another one, it would damage that too.
 _COMPANIONS = ("-journal", "-wal", "-shm")
+_BUSY_S = 20.0
 # The file that is written last, by the role of a run.
 _RECORDS = {"trial": "trial.json", "replicate": "replicate.json"}
 
@@ -39,11 +40,15 @@ def set_damaged_aside(workspace: Path) -> Path | None:
 def _is_sound(path: Path) -> bool:
     """Return whether every page of a file can be read, and runs are among what it holds."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()
             # A sound file of something else is no store either: MLflow's runs must be in it.
             return bool(verdict == ("ok",)) and bool(connection.execute("SELECT count(*) FROM runs").fetchone())
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        # A file that another program holds is sound.
+        if "is locked" in str(error):
+            raise
         return False
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, WorkspacePath, parse_size, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, WorkspacePath, output, parse_size, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,6 @@ def blocks(
             name, channels, parse_size(size, "--size"), svg or workspace / "figures" / f"block-{name}.svg", as_json
         )
         return
-    from rich.console import Console
     from rich.table import Table
 
     from srnas.search_space import REGISTRY
@@ -50,7 +49,7 @@ def blocks(
         said = [*_constraints(info.constraint), *([] if info.tile_invariant else [f"tiling {_TILED}"])]
         dim = [f"[dim]{text}[/]" for text in said]
         table.add_row(f"{info.name}\n[dim]{info.role}[/]", "\n".join(options + dim), info.paper)
-    Console().print(table)
+    output().print(table)
 
 
 def _row(info: "BlockInfo") -> Row:
@@ -96,7 +95,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
     if as_json:
         typer.echo(json.dumps({**facts, "graph": [step.__dict__ for step in explanation.steps]}, indent=2))
         return
-    console = Console()
+    console = output()
     console.print(f"[bold]{name}[/], {explanation.info.role}")
     console.print(explanation.summary, highlight=False, markup=False)
     console.print()

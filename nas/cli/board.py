@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Csv, Json, Storage, WorkspacePath, count_bar, print_csv, print_json
+from srnas.nas.cli.options import (
+    DEFAULT_WORKSPACE,
+    Csv,
+    Json,
+    Storage,
+    WorkspacePath,
+    count_bar,
+    output,
+    print_csv,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +61,6 @@ def leaderboard(
     """Show a study's trials: the front, then the twenty best of the others (all with --all, --json or --csv)."""
     if context.invoked_subcommand:
         return
-    from rich.console import Console
 
     from srnas.leaderboard.show.table import board_markdown, board_summary, board_table
     from srnas.leaderboard.show.terminal import front_chart
@@ -75,7 +84,7 @@ def leaderboard(
     if as_markdown:
         typer.echo(board_markdown(board, limit=limit))
         return
-    console = Console()
+    console = output()
     if chart or (chart is None and console.is_terminal):
         console.print(front_chart(board, width=console.width), markup=False, highlight=False)
     console.print(board_table(board, width=console.width, limit=limit))
@@ -115,7 +124,6 @@ def compare(
     A is better or worse if the 95 % interval of the difference in PSNR does not hold 0; else the two tie if the mean is
     at most 0.05 dB, and are undecided if it is larger.
     """
-    from rich.console import Console
     from rich.markup import escape
 
     from srnas.nas.cli.pick import contender_row, duel_row, said_of
@@ -126,7 +134,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps({"a": contender_row(one), "b": duel_row(duel)}, indent=2, allow_nan=False))
         return
-    console = Console()
+    console = output()
     console.print(_beside(one, duel.rival))
     console.print(escape(f"A against B: {said_of(duel)}"))
 
@@ -159,7 +167,7 @@ def resync(
     if as_json:
         print_json([asdict(one) for one in done])
         return
-    console = Console()
+    console = output()
     console.print(_resynced(done))
     for one in done:
         if one.skipped:

@@ -18,6 +18,7 @@ from srnas.nas.cli.options import (
     WorkspacePath,
     count_bar,
     make_target,
+    output,
     parse_size,
     print_json,
 )
@@ -67,7 +68,7 @@ def compare(
     if as_json:
         print_json([_row(comparison, first, second)])
     else:
-        _print(Console(), comparison, (first, second))
+        _print(output(), comparison, (first, second))
 
 
 def _row(comparison: "Comparison", first: str, second: str) -> Row:

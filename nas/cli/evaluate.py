@@ -17,6 +17,7 @@ from srnas.nas.cli.options import (
     Threads,
     WorkspacePath,
     count_bar,
+    output,
 )
 from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, Study, Trial, print_notes
 
@@ -82,9 +83,9 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(_plain(source, pairs, scores), indent=2, allow_nan=False))
         return
-    Console().print(_table(source, pairs, scores))
+    output().print(_table(source, pairs, scores))
     if save:
-        Console().print(f"sheets  {save}", soft_wrap=True, highlight=False, markup=False)
+        output().print(f"sheets  {save}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import Json, Row, print_json
+from srnas.nas.cli.options import Json, Row, output, print_json
 
 if TYPE_CHECKING:
     from srnas.search_space import Architecture, PublishedNetwork
@@ -84,7 +84,6 @@ def _row(entry: "PublishedNetwork", architecture: "Architecture", scale: int) ->
 
 
 def _print(rows: list[Row]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from srnas.profiling import MACS_DEFINITION
@@ -111,4 +110,4 @@ def _print(rows: list[Row]) -> None:
             f"{row['train_params']:,}" if row["train_params"] != row["params"] else "",
             end_section=last,
         )
-    Console().print(table)
+    output().print(table)

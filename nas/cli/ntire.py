@@ -14,6 +14,7 @@ from srnas.nas.cli.options import (
     WorkspacePath,
     count_bar,
     make_target,
+    output,
     parse_size,
     patient_protocol,
     print_csv,
@@ -93,7 +94,7 @@ def ntire(
     elif as_csv:
         print_csv(rows)
     else:
-        _print(Console(), ranking)
+        _print(output(), ranking)
 
 
 def _print(console: "Console", ranking: "Ranking") -> None:

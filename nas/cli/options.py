@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -63,6 +64,7 @@ MaxTime = Annotated[
     float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
 ]
 
+_PIPE_WIDTH = 100
 # Twelve rounds of a network that takes minutes.
 _PATIENCE_S = 3600.0
 
@@ -86,6 +88,16 @@ def patient_protocol(target: "Target", max_time_s: float) -> "LatencyProtocol":
     from srnas.profiling import default_protocol
 
     return replace(default_protocol(target), max_time_s=max_time_s, give_up_s=_PATIENCE_S)
+
+
+def output() -> "Console":
+    """Return what prints to the standard output; what is no terminal gets what one of 100 columns gets."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    return console
 
 
 def count_bar(said: "Console") -> "Progress":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, WorkspacePath
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, WorkspacePath, output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,7 +58,7 @@ def pick(
         }
         typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
-    console = Console()
+    console = output()
     console.print(_table(board, picked, latency_ms, confidence))
     if picked.ties:
         console.print(_said_of_ties(picked))

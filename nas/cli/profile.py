@@ -22,6 +22,7 @@ from srnas.nas.cli.options import (
     Threads,
     WorkspacePath,
     make_target,
+    output,
     parse_size,
     patient_protocol,
     print_csv,
@@ -219,11 +220,9 @@ def _showing() -> Iterator[_Show]:
 def _print(profiles: "list[Profile]", figures: list[Path], workspace: Path) -> None:
     from itertools import groupby
 
-    from rich.console import Console
-
     from srnas.leaderboard.show.profile_table import latency_table, places_table, reconciliations, sizes_table
 
-    console = Console()
+    console = output()
     console.print(sizes_table(profiles))
     for text in reconciliations(profiles):
         console.print(text, style="dim", highlight=False, markup=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, Storage, WorkspacePath, count_bar, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Row, Storage, WorkspacePath, count_bar, output, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ def replay(
     if as_json:
         print_json([row for one in replays for row in _rows(one)])
         return
-    console = Console()
+    console = output()
     console.print(_table(recording, replays, seeds))
     if written:
         console.print(f"figure  {written}", soft_wrap=True, highlight=False, markup=False)

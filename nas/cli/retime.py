@@ -17,6 +17,7 @@ from srnas.nas.cli.options import (
     WorkspacePath,
     count_bar,
     make_target,
+    output,
     print_json,
 )
 
@@ -57,7 +58,7 @@ def retime(
     if as_json:
         print_json(retimed.board.records())
         return
-    console = Console()
+    console = output()
     console.print(board_table(retimed.board, width=console.width))
     console.print(board_summary(retimed.board))
     for number, reason in retimed.failed.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from srnas.nas.cli.options import Json, option_of, print_json
+from srnas.nas.cli.options import Json, option_of, output, print_json
 from srnas.nas.run.request import SearchOption, search_options
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def search(as_json: bool = False, **options: Any) -> None:
     if as_json:
         print_json(outcome.board.records())
         return
-    console = Console()
+    console = output()
     _report(console, outcome)
     if outcome.anew:
         _say_where(console, outcome, request.workspace)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srnas.nas.cli.options import Json, print_json
+from srnas.nas.cli.options import Json, output, print_json
 
 if TYPE_CHECKING:
     from srnas.search_space import SearchSpace
@@ -17,7 +17,6 @@ _HIDDEN = ("description", "defaults")
 @app.command("list")
 def list_spaces(as_json: Json = False) -> None:
     """List the shipped spaces."""
-    from rich.console import Console
     from rich.table import Table
 
     from srnas.search_space import SearchSpace, space_names
@@ -31,7 +30,7 @@ def list_spaces(as_json: Json = False) -> None:
         table.add_column(head, justify="right" if head == "networks" else "left", no_wrap=head != "description")
     for space in spaces:
         table.add_row(space.name, space.size_text, space.content.description)
-    Console().print(table)
+    output().print(table)
 
 
 @app.command("show")
@@ -41,7 +40,6 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the choices of a space, its size, and the designs that a study of it judges first."""
-    from rich.console import Console
     from rich.table import Table
 
     from srnas.search_space import SearchSpace, human_designs
@@ -62,7 +60,7 @@ def show(
         }
         print_json([facts])
         return
-    console = Console()
+    console = output()
     console.print(f"[bold]{space.name}[/]: {space.content.description}", highlight=False)
     console.print(f"{space.size_text} distinct networks at x{scale}; inputs of at least {space.min_size} pixels")
     table = Table(show_header=False, box=None, pad_edge=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, WorkspacePath, print_json
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Json, Storage, WorkspacePath, output, print_json
 
 app = typer.Typer(help="List, remove, export and import studies.", invoke_without_command=True)
 
@@ -45,8 +45,11 @@ def studies(
     for row in rows:
         numbers = (f"{row.trials}/{row.total}", str(row.complete), str(row.front), f"{row.hypervolume:.3f}")
         table.add_row(escape(row.study), row.state, str(row.workers), *numbers)
-    Console().print(table if rows else f"No study in {where}; run 'srnas search'.", markup=False)
+    output().print(table if rows else f"No study in {where}; run 'srnas search'.", markup=False)
     for row in rows:
+        if row.state == "held":
+            held = f"study '{row.study}' is held by another program: close it, and list again."
+            Console(stderr=True).print(held, markup=False)
         if row.state == "damaged":
             said = f"study '{row.study}' cannot be read: it is damaged, of another version, or was never begun; "
             Console(stderr=True).print(f"{said}'srnas studies rm {quote(row.study)}' removes it.", markup=False)

@@ -15,6 +15,7 @@ from srnas.nas.cli.options import (
     WorkspacePath,
     count_bar,
     make_target,
+    output,
     parse_size,
     print_json,
 )
@@ -69,7 +70,7 @@ def table(
     if as_json:
         print_json([{**built.model_dump(mode="json"), "space": loaded.name, "file": str(path)}])
         return
-    console = Console()
+    console = output()
     height, width = shape
     console.print(
         f"Block table of space '{loaded.name}', x{scale}, input {width}x{height}, on {built.device}", markup=False

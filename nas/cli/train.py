@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, RawColours, Row, Threads, WorkspacePath
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, Json, RawColours, Row, Threads, WorkspacePath, output
 from srnas.nas.cli.sources import Scale
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(_plain(final), indent=2, allow_nan=False))
         return
-    _report(Console(), final, place)
+    _report(output(), final, place)
 
 
 def _follow(request: "FinalRequest", team: "Team") -> None:

@@ -121,7 +121,6 @@ def _survey(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", raw_c
 
 def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", raw_colours: bool, said: "Console") -> None:
     from PIL import Image
-    from rich.console import Console
 
     from srnas.nas.files import save_png
     from srnas.nas.images.colour import profile_of, srgb_profile
@@ -130,13 +129,13 @@ def _run(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", raw_colo
 
     with count_bar(said) as bar:
         task = bar.add_task("upscaling", total=len(outputs))
-        for done, (path, output) in enumerate(outputs.items()):
+        for done, (path, target) in enumerate(outputs.items()):
             lr = load_photo(path, folder, raw_colours=raw_colours).pixels
             with inference_errors(path.name, "give --tile 256, or a smaller one"):
                 sr = upscaler.upscale(lr, partial(_show, bar, task, done))
-            save_png(Image.fromarray(sr), output, profile_of(path) if raw_colours else srgb_profile())
+            save_png(Image.fromarray(sr), target, profile_of(path) if raw_colours else srgb_profile())
             sizes = " -> ".join("x".join(map(str, image.shape[1::-1])) for image in (lr, sr))
-            Console().print(f"{output}  {sizes}", soft_wrap=True, highlight=False, markup=False)
+            output().print(f"{target}  {sizes}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _show(bar: "Progress", task: "TaskID", done: int, share: float) -> None:

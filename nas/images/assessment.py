@@ -91,7 +91,14 @@ def mean_scores(scores: Sequence[ImageScores]) -> ImageScores:
     names = ("psnr_y_db", "ssim_y", "bicubic_psnr_y_db", "bicubic_ssim_y")
     means = {name: float(np.mean([getattr(one, name) for one in scores])) for name in names}
     kept = {p: statistics.fmean(one.kept_fraction[p] for one in scores) for p in scores[0].kept_fraction}
-    return ImageScores("mean", **means, kept_fraction=kept)
+    return ImageScores(
+        "mean",
+        means["psnr_y_db"],
+        means["ssim_y"],
+        means["bicubic_psnr_y_db"],
+        means["bicubic_ssim_y"],
+        kept,
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import io
 import struct
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -15,8 +16,6 @@ _STEPS = 9
 # An image of these modes has no colours that a profile of RGB could be about.
 _GRAY = ("1", "L", "LA", "La")
 _LAB = "LAB"
-
-_Profile = ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile
 
 
 @cache
@@ -69,7 +68,7 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile, *, gray: bool) -> bool:
     return bool(np.abs(there - np.asarray(colours.convert("RGB"))).max() <= _SAME)
 
 
-def _convert(image: PillowImage.Image, profile: _Profile) -> PillowImage.Image:
+def _convert(image: PillowImage.Image, profile: Any) -> PillowImage.Image:
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     mode = "L" if image.mode in _GRAY else image.mode if image.mode in ("CMYK", _LAB) else "RGB"
     srgb = ImageCms.createProfile("sRGB")

@@ -1,7 +1,9 @@
 """Studies as a whole: what a workspace or a storage holds, and how studies leave it, come back, and move."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -10,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.files import check_new, writing
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.study.owner import Owner
@@ -19,6 +22,7 @@ from srnas.nas.study.storage import (
     exists,
     file_url,
     given_url,
+    is_held,
     open_storage,
     shown,
     study_files,
@@ -34,8 +38,8 @@ class StudyRow:
 
     Attributes:
         study: Name of the study.
-        state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), ``paused``, or
-            ``damaged`` (it cannot be read, only be removed).
+        state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), ``paused``,
+            ``damaged`` (it cannot be read, only be removed), or ``held`` (another program holds its file).
         workers: Number of workers that are alive, as far as this machine can tell.
         trials: Number of judged trials.
         total: Number of trials that were asked for.
@@ -62,16 +66,19 @@ def list_studies(workspace: Workspace, storage: str | None = None) -> list[Study
     Raises:
         InputError: If the storage does not exist or does not answer.
     """
-    found = {study.name: study for study in find_studies(workspace, storage)}
-    names = found if storage else [file.stem for file in workspace.study_files]
-    return [_row_or_damaged(name, found.get(name)) for name in names]
+    if storage:
+        return [study_row(study) for study in find_studies(workspace, storage)]
+    return [_row(file.stem, partial(_found, workspace, file.stem)) for file in workspace.study_files]
 
 
-def _row_or_damaged(name: str, study: StoredStudy | None) -> StudyRow:
-    with contextlib.suppress(StorageInternalError, SQLAlchemyError):
-        if study is not None:
+def _row(name: str, find: Callable[[], StoredStudy | None]) -> StudyRow:
+    state = "damaged"
+    try:
+        if (study := find()) is not None:
             return study_row(study)
-    return StudyRow(name, "damaged", 0, 0, 0, 0, 0, 0.0, None)
+    except (StorageInternalError, SQLAlchemyError) as error:
+        state = "held" if is_held(error) else state
+    return StudyRow(name, state, 0, 0, 0, 0, 0, 0.0, None)
 
 
 def find_studies(workspace: Workspace, storage: str | None = None) -> list[StoredStudy]:
@@ -81,7 +88,10 @@ def find_studies(workspace: Workspace, storage: str | None = None) -> list[Store
         InputError: If the storage does not exist or does not answer.
     """
     if storage is None:
-        found = (_found(workspace, file.stem) for file in workspace.study_files)
+        found = []
+        for file in workspace.study_files:
+            with contextlib.suppress(StorageInternalError):
+                found.append(_found(workspace, file.stem))
         return [study for study in found if study is not None]
     url = given_url(storage)
     if not exists(url):
@@ -147,7 +157,9 @@ def remove_study(workspace: Workspace, name: str, storage: str | None = None) ->
     url = workspace.study_url(name, storage)
     # What is no study is removed as well, if it lies where one would.
     study = _found(workspace, name) if not storage and exists(url) else _existing(workspace, name, storage)
-    row = _row_or_damaged(name, study)
+    row = _row(name, lambda: study)
+    if row.state == "held":
+        raise InputError(f"no other program must hold study '{name}', but one does; close it first.")
     if row.workers:
         raise InputError(f"no worker of study '{name}' must be alive, but {row.workers} are; stop them first.")
     record = study.snapshot().study if study and row.state != "damaged" else None
@@ -172,7 +184,7 @@ def export_study(workspace: Workspace, name: str, path: Path, storage: str | Non
     _existing(workspace, name, storage)
     check_new([path])
     with writing(path) as aside:
-        _copy(workspace.study_url(name, storage), file_url(aside), name)
+        _copy_into(aside, workspace.study_url(name, storage), name)
 
 
 def import_study(workspace: Workspace, path: Path, storage: str | None = None) -> str:
@@ -189,7 +201,14 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
     if StoredStudy.find(url, name) is not None:
         raise InputError(f"there must be no study '{name}' yet, but there is; remove it by 'srnas studies rm {name}'.")
     with critical(url, f"{name}.claim"):
-        _copy(file_url(path), url, name)
+        if storage:
+            _copy(file_url(path), url, name)
+        elif has_content(study_files(url)[0]):
+            raise InputError(f"'{study_files(url)[0]}' must not exist yet, but it does, and holds no study '{name}'.")
+        else:
+            # Trial by trial: whoever is killed would leave a part of it, which would pass for the study.
+            with made_aside(study_files(url)[0]) as aside:
+                _copy_into(aside, file_url(path), name)
     known = _existing(workspace, name, storage).snapshot()
     if known.study is not None:
         Publisher(workspace, url, known.study, lambda _: None).close(known.records, known.replicates)
@@ -207,6 +226,13 @@ def _copy(source: str, target: str, name: str) -> None:
     optuna.copy_study(
         from_study_name=name, from_storage=open_storage(source, create=False), to_storage=open_storage(target)
     )
+
+
+def _copy_into(file: Path, source: str, name: str) -> None:
+    """Copy a study to a file that is renamed afterwards, and leave no lock beside it."""
+    _copy(source, file_url(file), name)
+    for lock in study_files(file_url(file))[1:]:
+        lock.unlink(missing_ok=True)
 
 
 def _existing(workspace: Workspace, name: str, storage: str | None) -> StoredStudy:

@@ -29,8 +29,8 @@ GRACE_S = 180
 # How long a storage may not answer before a worker gives up.
 _PATIENCE_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
-# SQLite waits so long for the transaction of another process.
-_BUSY_S = 60
+# SQLite waits so long for the transaction of another process; who only reads does not wait for a database browser.
+_BUSY_S, _BUSY_READING_S = 60, 10
 # A lock is held for about 0.1 s by each of the workers.
 _POLL_S = 0.01
 
@@ -79,7 +79,8 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
     """
     sqlite = make_url(url).get_backend_name() == "sqlite"
     # A connection that a server closed in the meantime is found out before it is used.
-    options = {"connect_args": {"timeout": _BUSY_S}} if sqlite else {"pool_pre_ping": True}
+    busy_s = _BUSY_S if create else _BUSY_READING_S
+    options = {"connect_args": {"timeout": busy_s}} if sqlite else {"pool_pre_ping": True}
     # Two processes that make the tables at once disturb each other, so one of them waits.
     try:
         with warnings.catch_warnings(), critical(url, "tables") if create else contextlib.nullcontext():
@@ -108,6 +109,11 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
         raise InputError(
             f"the storage {shown(url)} must be of this version of Optuna ({optuna.__version__}), but {error}"
         ) from None
+
+
+def is_held(error: BaseException) -> bool:
+    """Return whether an error says that another program holds a SQLite file, which is sound all the same."""
+    return "is locked" in f"{error} {error.__cause__ or ''}"
 
 
 def _make_whole(file: Path) -> None:

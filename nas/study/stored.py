@@ -18,7 +18,7 @@ from srnas.nas.strategy.front_sampler import PREDICTED
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import Snapshot, StoredTrial
-from srnas.nas.study.storage import exists, open_storage
+from srnas.nas.study.storage import exists, is_held, open_storage
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
@@ -49,12 +49,20 @@ class StoredStudy:
 
     @classmethod
     def find(cls, url: str, name: str) -> Self | None:
-        """Return an existing study; writes nothing."""
+        """Return an existing study; writes nothing.
+
+        Raises:
+            StorageInternalError: If another program holds its file.
+        """
         if not exists(url):
             return None
         try:
             return cls(optuna.load_study(study_name=name, storage=open_storage(url, create=False)))
-        except (KeyError, StorageInternalError):  # Another process is about to create it, or was killed before it did.
+        except KeyError:  # Another process is about to create it, or was killed before it did.
+            return None
+        except StorageInternalError as error:
+            if is_held(error):
+                raise
             return None
 
     @classmethod

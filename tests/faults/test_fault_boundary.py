@@ -52,6 +52,24 @@ def test_a_store_that_another_program_holds_is_one_message(run, ws, unchanged, m
     assert "but database is locked; another program holds the file: close it" in err
 
 
+def test_what_another_program_holds_is_not_taken_for_damaged(run, ws, unchanged, monkeypatch):
+    monkeypatch.setattr("srnas.nas.study.storage._BUSY_READING_S", 0)
+    monkeypatch.setattr("srnas.leaderboard.store.repair._BUSY_S", 0)
+    study = ws / "studies" / "small-x2.db"
+    with unchanged(ws), closing(sqlite3.connect(study)) as browser:
+        browser.execute("BEGIN EXCLUSIVE")
+        code, out, err = run("studies", "--workspace", "ws")
+        assert code == 0
+        assert "small-x2 │ held" in out
+        assert "is held by another program: close it" in err
+        code, _, err = run("studies", "rm", "small-x2", "--yes", "--workspace", "ws")
+        assert (code, "another program holds the file" in err) == (2, True)
+    with unchanged(ws), closing(sqlite3.connect(ws / "mlflow.db")) as browser:
+        browser.execute("BEGIN EXCLUSIVE")
+        code, _, err = run("leaderboard", "resync", "--workspace", "ws")
+        assert (code, "another program holds the file" in err) == (2, True)
+
+
 def test_a_study_of_another_optuna_is_named_and_does_not_lock_the_list(run, ws, edit, unchanged):
     edit(ws / "studies" / "small-x2.db", "UPDATE alembic_version SET version_num = 'v9.9.9.a'")
     with unchanged(ws):

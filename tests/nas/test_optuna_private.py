@@ -4,6 +4,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import text
 
 from srnas.nas import optuna_private
 from srnas.nas.study.storage import open_storage
@@ -13,6 +14,15 @@ from srnas.nas.study.storage import open_storage
 def study(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'one.db'}")
     return optuna.create_study(storage=storage, study_name="one")
+
+
+def test_indexes_that_tables_lack_are_found(study):
+    storage = optuna_private._database(study)
+    assert optuna_private.missing_indexes(storage) == []
+    with storage.engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_studies_study_name"))
+    [missing] = optuna_private.missing_indexes(storage)
+    assert (missing.name, missing.unique, missing.table.name) == ("ix_studies_study_name", True, "studies")
 
 
 def test_a_distribution_contains_its_values():

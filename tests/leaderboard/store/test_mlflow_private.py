@@ -41,6 +41,20 @@ def test_the_store_of_a_client(workspace):
         assert session.query(mlflow_private.SqlRun).count() == 0
 
 
+def test_files_of_runs_lie_where_they_are_redirected(workspace, tmp_path):
+    client = MlflowClient(tracking_uri=f"sqlite:///{workspace / 'mlflow.db'}")
+    run_id = client.create_run("0").info.run_id
+    given = []
+    mlflow_private.redirect_artifacts(client, lambda uri: given.append(uri) or (tmp_path / "there").as_uri())
+    client.log_text(run_id, "text", "deep/a.txt")
+    assert (tmp_path / "there" / "deep" / "a.txt").read_text() == "text"
+    assert [file.path for file in client.list_artifacts(run_id, "deep")] == ["deep/a.txt"]
+    (tmp_path / "copy").mkdir()
+    copied = mlflow_private.download(client, run_id, "deep/a.txt", str(tmp_path / "copy"))
+    assert copied.read_text() == "text"
+    assert all(run_id in uri for uri in given)
+
+
 def test_a_database_is_created_with_an_uri_and_a_folder():
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
