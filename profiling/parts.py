@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from srnas.search_space import REGISTRY, Architecture, Choice, Position
 from srnas.search_space.architecture import CONV, IMAGE_CHANNELS
 from srnas.search_space.choice import NONE
-from srnas.search_space.gather import PICTURE, Enlargement, Reduction, sources
+from srnas.search_space.gather import INNER, PICTURE, Enlargement, Reduction, sources
 from srnas.search_space.host import CarryingStem, luma
 from srnas.search_space.registry import fold_all
 
@@ -107,6 +107,8 @@ def parts(architecture: Architecture) -> list[Part]:
     found = [_stem(architecture)]
     for depth, position in enumerate(architecture.positions):
         found += _of_position(f"p{depth:02d}", position, channels)
+    if INNER in sources(architecture.gather) and architecture.positions:
+        found += _of_inside(f"p{len(architecture.positions) - 1:02d}", architecture.positions[-1], channels)
     if architecture.end in ("conv", "point"):
         kernel = 3 if architecture.end == "conv" else 1
         key = f"end {architecture.end} @{channels}"
@@ -172,6 +174,12 @@ def _of_position(place: str, position: Position, channels: int) -> Iterator[Part
         yield _join(place, width, scaled=position.scale_start is not None)
     if width < channels:
         yield _split(place, width, channels)
+
+
+def _of_inside(place: str, position: Position, channels: int) -> Iterator[Part]:
+    """Yield what it takes to pass channels by what the trunk tells of its inside."""
+    if position.tells and position.active is not None:
+        yield _split(place, position.active, channels)
 
 
 def _conv(inputs: int, outputs: int, kernel: int = 3) -> Callable[[], nn.Module]:

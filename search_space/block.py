@@ -108,6 +108,8 @@ class Block(nn.Module):
     info: ClassVar[BlockInfo]
     # Whether it can be a stem, which has fewer channels before it than after.
     widens: ClassVar[bool] = False
+    # Whether it tells something of its inside (:meth:`tell_inner`).
+    tells: ClassVar[bool] = False
 
     class Config(BlockConfig):
         """No options."""

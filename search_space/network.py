@@ -43,18 +43,19 @@ class PositionModule(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Transform the active channels of ``x``."""
         if not self.passive:
-            y, inner = self._transform(x)
+            y, told = self._transform(x)
         else:
             active, passive = x.split([x.shape[1] - self.passive, self.passive], dim=1)
-            y, inner = (torch.cat([part, passive], dim=1) for part in self._transform(active))
-        return (y, inner) if self.tells_inner else y
+            y, told = self._transform(active)
+            y = torch.cat([y, passive], dim=1)
+            told = None if told is None else torch.cat([told, passive], dim=1)
+        return (y, y if told is None else told) if self.tells_inner else y
 
-    def _transform(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _transform(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         y, told = self._run_telling(x) if self.tells_inner else (self.blocks(x), None)
         if self.scale is not None:
             y = y * self.scale
-        y = x + y if self.residual else y
-        return y, y if told is None else told
+        return x + y if self.residual else y, told
 
     def _run_telling(self, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         told = None

@@ -61,6 +61,11 @@ class Position(BaseModel):
             return (*attention, *trunk, *attention)
         return trunk + attention if self.order == "after" else attention + trunk
 
+    @property
+    def tells(self) -> bool:
+        """Whether the trunk tells something of its inside."""
+        return self.trunk.name != NONE and self.trunk.block.tells
+
     def inner_channels(self, channels: int) -> int:
         """Return the number of channels of what the position tells of its inside, in a body of ``channels``."""
         width = self.active or channels

@@ -39,6 +39,7 @@ class SPAB(Block):
     """
 
     widens = True
+    tells = True
 
     class Config(BlockConfig):
         """``middle``: width between the convolutions, by default C; ``convolution``: ``conv3xc``, or plain ``conv``."""
