@@ -29,6 +29,7 @@ __all__ = [
     "create_database",
     "database_session",
     "download",
+    "files_of",
     "is_database",
     "is_served_by_uvicorn",
     "mlflow_app",
@@ -76,6 +77,12 @@ def redirect_artifacts(client: MlflowClient, redirect: Callable[[str], str]) -> 
         return get_artifact_repository(redirect(tracking.get_run(run_id).info.artifact_uri))
 
     tracking._get_artifact_repo = repository  # type: ignore[method-assign, assignment]
+
+
+def files_of(client: MlflowClient, run_id: str, folder: str | None = None) -> list[str]:
+    """Return the names of the files that lie with a run, or in a folder of its files."""
+    found = client._tracking_client._get_artifact_repo(run_id).list_artifacts(folder)
+    return [Path(file.path).name for file in found if not file.is_dir]
 
 
 def download(client: MlflowClient, run_id: str, path: str, folder: str) -> Path:

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.store.files import STORE_FILE, is_local
-from srnas.leaderboard.store.mlflow_private import MLFLOW_PARENT_RUN_ID
+from srnas.leaderboard.store.mlflow_private import MLFLOW_PARENT_RUN_ID, files_of
 from srnas.leaderboard.store.runs import WHOLE
 from srnas.leaderboard.store.store import Store
 
@@ -57,7 +57,7 @@ class RepairStore(Store):
 
     def files(self, run_id: str) -> set[str]:
         """Return the names of the files that lie with a run, outside of folders."""
-        return {Path(found.path).name for found in self.client.list_artifacts(run_id) if not found.is_dir}
+        return set(files_of(self.client, run_id))
 
     def strays(self, study: StudyRecord, numbers: Collection[int]) -> tuple[int, ...]:
         """Return the numbers of trials that have a run but are none of these."""

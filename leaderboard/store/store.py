@@ -45,6 +45,7 @@ from srnas.leaderboard.store.mlflow_private import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
+    files_of,
     quieten,
     redirect_artifacts,
 )
@@ -253,7 +254,7 @@ class Store(Results):
             )
             for run in self.search_runs(self.open_experiment(study.experiment), filters):
                 for folder, paths in folders.items():
-                    there = {Path(file.path).name for file in self.client.list_artifacts(run.info.run_id, folder)}
+                    there = files_of(self.client, run.info.run_id, folder)
                     for path in paths:
                         if path.name not in there:
                             self.client.log_artifact(run.info.run_id, str(path), folder)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, RawColours, Threads, WorkspacePath, count_bar
+from srnas.nas.cli.options import DEFAULT_WORKSPACE, Device, RawColours, Threads, WorkspacePath, count_bar, output
 from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, Study, Trial, print_notes
 
 if TYPE_CHECKING:

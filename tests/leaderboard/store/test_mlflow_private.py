@@ -48,7 +48,8 @@ def test_files_of_runs_lie_where_they_are_redirected(workspace, tmp_path):
     mlflow_private.redirect_artifacts(client, lambda uri: given.append(uri) or (tmp_path / "there").as_uri())
     client.log_text(run_id, "text", "deep/a.txt")
     assert (tmp_path / "there" / "deep" / "a.txt").read_text() == "text"
-    assert [file.path for file in client.list_artifacts(run_id, "deep")] == ["deep/a.txt"]
+    assert mlflow_private.files_of(client, run_id, "deep") == ["a.txt"]
+    assert mlflow_private.files_of(client, run_id) == []
     (tmp_path / "copy").mkdir()
     copied = mlflow_private.download(client, run_id, "deep/a.txt", str(tmp_path / "copy"))
     assert copied.read_text() == "text"

@@ -118,6 +118,9 @@ def test_a_maker_killed_before_any_commit_is_no_fault_in_postgresql(server):
 
     for killed_at in range(1, 20):
         with contextlib.closing(psycopg.connect(server.url, autocommit=True)) as connection:
+            # With a process its sessions end, and what they had not committed.
+            others = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         commits.clear()
         event.listen(Engine, "commit", kill)
