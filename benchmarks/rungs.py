@@ -156,7 +156,7 @@ def ours(rungs: tuple[float, ...], eta: float, neighbours: int, margin_db: float
 
 def by_slope(weight: float) -> Rule:
     """Return the rule of ``nas/strategy/rungs.py``, where what a curve is expected to gain counts with a weight."""
-    rule = ours((1 / 3,), Halving().eta, Halving().neighbours)
+    rule = ours((1 / 3,), Halving().eta, Halving().neighbours, Halving().margin_db)
     return replace(rule, name=f"ours, with {weight:g} of its slope", seen=partial(expected, weight=weight))
 
 
@@ -210,12 +210,11 @@ def evaluate(curves: Sequence[Curve], rule: Rule, reference: tuple[float, float]
 def compare(curves: Sequence[Curve], reference: tuple[float, float], orders: int) -> list[dict[str, Any]]:
     """Return the rows of the table: ours by default, in other settings, and the baselines that save as much."""
     default = Halving()
-    rows = [evaluate(curves, ours((1 / 3,), default.eta, default.neighbours), reference, orders)]
+    rows = [evaluate(curves, ours((1 / 3,), default.eta, default.neighbours, default.margin_db), reference, orders)]
     for rungs, eta, neighbours in itertools.product(((1 / 3,), (0.2,), (1 / 3, 2 / 3)), (3.0, 8.0, 17.0), (8, 16)):
-        if (rungs, eta, neighbours) != ((1 / 3,), default.eta, default.neighbours):
-            rows.append(evaluate(curves, ours(rungs, eta, neighbours), reference, orders))
+        rows.append(evaluate(curves, ours(rungs, eta, neighbours), reference, orders))
     rows += [evaluate(curves, by_slope(weight), reference, orders) for weight in (0.5, 1.0)]
-    rows += [evaluate(curves, ours((1 / 3,), 17.0, 16, margin_db), reference, orders) for margin_db in (0.05, 0.1, 0.2)]
+    rows += [evaluate(curves, ours((1 / 3,), 17.0, 16, margin_db), reference, orders) for margin_db in (0.1, 0.2)]
     kept = 1 - rows[0]["saved"] * 1.5
     rows.append(evaluate(curves, by_psnr((1 / 3,), kept), reference, orders))
     rows.append(evaluate(curves, at_random((1 / 3,), kept, random.Random(2)), reference, orders))
