@@ -78,12 +78,13 @@ def rlfn(c, name):
 
 
 def ecbsr(c):
-    assert c["act_type"] == "prelu"
     colours = {1: "y", 3: "rgb"}[c["colors"]]
-    block = {"name": "ecb", "identity": bool(c["with_idt"])}
-    position = type(published("ecbsr_m4c8", 2).positions[0])(trunk=block, residual=False)
-    positions = (position,) * c["module_nums"]
-    return network("ecbsr_m4c8", c["scale"], c["channel_nums"], positions=positions, colours=colours)
+    stem = {"name": "ecb", "activation": c["act_type"]}
+    position = type(published("ecbsr_m4c8", 2).positions[0])(
+        trunk={**stem, "identity": bool(c["with_idt"])}, residual=False
+    )
+    fields = {"positions": (position,) * c["module_nums"], "stem": stem, "colours": colours}
+    return network("ecbsr_m4c8", c["scale"], c["channel_nums"], **fields)
 
 
 def build(block, c):
