@@ -1,4 +1,4 @@
-"""Colour as photographs mean it: profiles are converted to sRGB, in which networks are trained and judged."""
+"""Pixels as photographs mean them: profiles to sRGB, in which networks are trained and judged; depth and alpha."""
 
 import io
 import struct
@@ -85,3 +85,24 @@ def _convert(image: PillowImage.Image, profile: Any) -> PillowImage.Image:
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+def to_8_bit(image: PillowImage.Image) -> PillowImage.Image:
+    """Return an image of 16-bit values in 8 bits.
+
+    Raises:
+        ValueError: If its values are others.
+    """
+    values = np.asarray(image).astype(np.float64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"values must lie in 0 to 65535, but they span {values.min():g} to {values.max():g}")
+    # 65535 / 257 is 255: both ends of the range are kept.
+    return PillowImage.fromarray(np.floor(values / 257 + 0.5).astype(np.uint8))
+
+
+def flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
+    """Return an image with alpha laid on black, and whether any of it is transparent."""
+    with_alpha = image.convert("RGBA")
+    transparent = bool(np.asarray(with_alpha.getchannel("A")).min() < 255)
+    black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
+    return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent

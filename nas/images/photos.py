@@ -12,7 +12,7 @@ from PIL import ExifTags
 from PIL import Image as PillowImage
 
 from srnas.nas.errors import listed
-from srnas.nas.images.colour import to_srgb
+from srnas.nas.images.colour import flatten, to_8_bit, to_srgb
 from srnas.nas.images.layouts import Part, find_layout
 from srnas.nas.images.listing import Listing, list_images
 from srnas.nas.images.metrics import Image
@@ -244,14 +244,14 @@ def _decode(path: Path, name: str, raw: bool) -> tuple[Photo, list[str]]:
         notes.append("of several pages or frames, the first is used")
     gray = image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
     if image.mode.startswith("I"):
-        image, deep = _to_8_bit(image), True
+        image, deep = to_8_bit(image), True
     if deep:
         notes.append("16-bit, reduced to 8 bits")
     mode = image.mode
     image, said = to_srgb(image, raw=raw)
     notes += [said] if said else []
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
-        image, transparent = _flatten(image)
+        image, transparent = flatten(image)
         notes.append("partly transparent, laid on black" if transparent else "with an opaque alpha channel, dropped")
     if gray:
         notes.append("gray, used as RGB")
@@ -279,21 +279,6 @@ def _upright(opened: PillowImage.Image) -> tuple[PillowImage.Image, *tuple[str, 
 def _turned(image: PillowImage.Image, orientation: object) -> PillowImage.Image:
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if method is None else image.transpose(method)
-
-
-def _to_8_bit(image: PillowImage.Image) -> PillowImage.Image:
-    values = np.asarray(image).astype(np.float64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"values must lie in 0 to 65535, but they span {values.min():g} to {values.max():g}")
-    # 65535 / 257 is 255: both ends of the range are kept.
-    return PillowImage.fromarray(np.floor(values / 257 + 0.5).astype(np.uint8))
-
-
-def _flatten(image: PillowImage.Image) -> tuple[PillowImage.Image, bool]:
-    with_alpha = image.convert("RGBA")
-    transparent = bool(np.asarray(with_alpha.getchannel("A")).min() < 255)
-    black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
-    return PillowImage.alpha_composite(black, with_alpha).convert("RGB"), transparent
 
 
 def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
