@@ -90,7 +90,7 @@ def test_published_networks(name, scale, deployed):
         positions = tuple(dict.fromkeys(architecture.positions))
         architecture = architecture.model_copy(update={"positions": positions})
     network = Network(architecture)
-    assert_reconciled(reconcile(network.deploy() if deployed else network, (1, 3, 13, 17)))
+    assert_reconciled(reconcile(network.deploy() if deployed else network, (1, 3, 15, 17)))
 
 
 # Their positions are equal whatever the scale, and tracing hundreds of convolutions takes a second or two.
@@ -101,7 +101,7 @@ def test_published_networks(name, scale, deployed):
 def test_large_published_networks(name, scale, positions):
     architecture = published(name, scale)
     cut = architecture.model_copy(update={"positions": architecture.positions[:positions]})
-    assert_reconciled(reconcile(Network(cut).deploy(), (1, 3, 13, 17)))
+    assert_reconciled(reconcile(Network(cut).deploy(), (1, 3, 15, 17)))
 
 
 @pytest.mark.parametrize("tail", [info.name for info in REGISTRY.infos("tail")])
