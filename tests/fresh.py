@@ -47,8 +47,9 @@ class Started:
 class Forked:
     """In place of ``subprocess.Popen`` for this interpreter with code, a module or a file; its input is empty."""
 
-    def __init__(self, command, *, first="", stdin=None, stdout=None, stderr=None, text=True):
+    def __init__(self, command, *, first="", stdin=None, stdout=None, stderr=None, text=True, env=None):
         assert command[0] == sys.executable
+        assert env is None, "a forked process has the environment of this one"
         self.args, self._pipes, self._said = command, (stdout, stderr), None
         how, *arguments = [argument for argument in command[1:] if argument != "-P"]
         if how == "-c":

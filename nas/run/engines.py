@@ -157,7 +157,7 @@ class _Slot:
     def __init__(self, command: Sequence[str], log: Path, gpu: str | None) -> None:
         self._command = command
         self._log = log
-        self._environment = os.environ | ({_VISIBLE: gpu} if gpu else {})
+        self._environment = os.environ | {_VISIBLE: gpu} if gpu else None
         self._losses = 0
 
     def start(self) -> None:

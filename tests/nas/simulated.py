@@ -29,7 +29,7 @@ from srnas.nas.study.settings import StudySettings, digest
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Latency, Target, describe_device
-from srnas.search_space import SearchSpace
+from srnas.search_space import SearchSpace, human_designs
 
 
 def share(key, salt):
@@ -112,7 +112,7 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
     )
     search = open_search(url, settings, space)
     search.want(total=total)
-    record = search.begin(lambda: record)
+    record = search.begin(lambda: record, human_designs(space).values())
     publisher = Publisher(Workspace(Path(workspace)), url, record, lambda _: None)
     return Session(search, SimulatedJudge(settings, seconds), publisher)
 

@@ -1,6 +1,5 @@
 """Workers are killed at random moments, in SQLite and in PostgreSQL: nothing is lost and nothing is done twice."""
 
-import contextlib
 import os
 import pwd
 import random
@@ -14,15 +13,12 @@ from pathlib import Path
 
 import optuna
 import psutil
-import psycopg
 import pytest
 from simulated import nursery, open_simulated
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.store.store import Store
-from srnas.nas.study.storage import given_url, open_storage
+from srnas.nas.study.storage import open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 
@@ -101,43 +97,6 @@ def space_file(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(SPACE)
     return path
-
-
-class KilledError(BaseException):
-    """Stands for a process that dies."""
-
-
-def test_a_maker_killed_before_any_commit_is_no_fault_in_postgresql(server):
-    """What is not committed is gone with its process, so that only commits count."""
-    url, commits = given_url(server.url), []
-
-    def kill(_connection):
-        commits.append(0)
-        if len(commits) == killed_at:
-            raise KilledError
-
-    for killed_at in range(1, 20):
-        with contextlib.closing(psycopg.connect(server.url, autocommit=True)) as connection:
-            # With a process its sessions end, and what they had not committed.
-            others = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
-            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        commits.clear()
-        event.listen(Engine, "commit", kill)
-        try:
-            with contextlib.suppress(KilledError):
-                open_storage(url)
-        finally:
-            event.remove(Engine, "commit", kill)
-        for _ in range(2):
-            assert StoredStudy.create(url, "one").snapshot().trials == ()
-        assert optuna.get_all_study_names(open_storage(url)) == ["one"]
-        with pytest.raises(optuna.exceptions.DuplicatedStudyError):
-            optuna.create_study(study_name="one", storage=open_storage(url))
-        if len(commits) < killed_at:
-            break
-    # It was killed before each of its commits, and then not at all.
-    assert 2 < killed_at < 19
 
 
 def judged(url, name):
