@@ -82,7 +82,7 @@ def open_longer(session: Session, plan: Plan, below: Snapshot) -> Session:
     record = search.begin(lambda: before.model_copy(update=changes))
     search.queue(one.architecture for one in chosen)
     materials = session.judge.materials.with_settings(settings)
-    judge = Judge(replace(materials, keeps_trainings=plan.is_gone_on_from), session.judge.table)
+    judge = Judge(replace(materials, keeps_trainings=plan.is_gone_on_from), session.judge.table, session.judge.proxies)
     return Session(search, judge, Publisher(plan.workspace, plan.url, record, observer.on_note))
 
 
