@@ -1,13 +1,10 @@
-"""What rungs save and what they cost, replayed on learning curves of real networks.
+"""What rungs save and what they cost, replayed in many random orders on the learning curves of a table.
 
-Curves: the human designs of space 'tiny', random networks of it and mutations of the best of those, trained as
-``srnas search`` trains them (scale 2, embedded photographs), with PSNR at seven shares of the schedule and the measured
-latency. They are recorded once into a file, which takes about a quarter of an hour, and replayed in many random orders.
-
+The table (``benchmarks/table.py``) holds PSNR at seven shares of the base length, trained as ``srnas search`` trains.
 Each rule is shown on all networks and on the halves of them. Baselines: no stopping; stopping as many at random;
 successive halving by PSNR alone, of as many.
 
-    python benchmarks/rungs.py --curves curves.json [--networks 48] [--orders 200] [--json]
+    python benchmarks/rungs.py [--table benchmarks/tables/tiny-x2.jsonl.xz] [--networks 48] [--orders 200] [--json]
 """
 
 import argparse
@@ -16,105 +13,56 @@ import json
 import math
 import random
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from srnas.leaderboard.rank.front import hypervolume, non_dominated
-from srnas.nas.images.evaluation import evaluate_bicubic
-from srnas.nas.images.pairs import make_pairs
-from srnas.nas.images.patches import PatchSampler
-from srnas.nas.images.photos import embedded_photos
-from srnas.nas.judging.cache import ResultCache
-from srnas.nas.judging.candidate import CandidateTraining
-from srnas.nas.judging.draft import Draft
-from srnas.nas.judging.materials import Materials
-from srnas.nas.judging.observer import Observer
-from srnas.nas.run.plan import latency_input, load_photos, study_settings, training_config
-from srnas.nas.run.request import SearchRequest
+from srnas.leaderboard.rank.front import hypervolume
+from srnas.nas.revisit.tabular import TabularBenchmark
 from srnas.nas.strategy.rungs import Halving, RungResult
-from srnas.nas.training.loop import build_seeded
-from srnas.profiling import Target, measure_latency
-from srnas.search_space import Architecture, SearchSpace, human_designs
 
-SHARES = (0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
-_TOGETHER = 6
+_TABLE = Path(__file__).parent / "tables" / "tiny-x2.jsonl.xz"
 _LEAST = Halving().least
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A network: its architecture, latency and PSNR at each of ``SHARES``."""
+    """A network: its key, latency, and PSNR by the share of the schedule."""
 
     key: str
-    architecture: dict[str, Any]
     fastest_ms: float
-    psnr_db: tuple[float, ...]
+    psnr_db: dict[float, float]
 
     @property
     def point(self) -> tuple[float, float]:
         """PSNR at the end, and latency."""
-        return self.psnr_db[-1], self.fastest_ms
+        return self.psnr_db[1.0], self.fastest_ms
 
 
-def record(path: Path, number: int, iterations: int | None, console: Console) -> list[Curve]:
-    """Return curves from ``path``; train what is missing, and write after each network."""
-    curves = (
-        [Curve(**{**c, "psnr_db": tuple(c["psnr_db"])}) for c in json.loads(path.read_text())] if path.exists() else []
-    )
-    request = SearchRequest(workspace=Path(tempfile.mkdtemp()), device="cpu", iterations=iterations)
-    space = SearchSpace.load(request.space, request.scale)
-    config = training_config(request, space).model_copy(update={"rungs": SHARES})
-    photos = load_photos(request, space, config)
-    size = latency_input(space, None)
-    settings = study_settings(request, space, torch.device("cpu"), config, size, photos)
-    pairs, held_out = (make_pairs(p, request.scale) for p in photos)
-    cache = ResultCache(request.workspace, "curves")
-    patches = PatchSampler(pairs, request.scale, config.patch, torch.device("cpu"))
-    materials = Materials(settings, patches, held_out, photos[1].name, cache, Observer())
-    rng = random.Random(0)
-    with Progress(console=console, transient=True) as bars:
-        task = bars.add_task("recording curves", total=number, completed=len(curves))
-        while len(curves) < number:
-            batch = _draw(space, curves, min(_TOGETHER, number - len(curves)), rng)
-            networks = {a.key: build_seeded(a, 0).deploy() for a in batch}
-            timed = measure_latency(networks, (1, 3, *size), Target(torch.device("cpu")))
-            for architecture in batch:
-                rungs = CandidateTraining(materials, architecture, Draft()).run().rungs
-                latency = timed.latencies[architecture.key].fastest_ms
-                curves.append(
-                    Curve(architecture.key, architecture.to_dict(), latency, tuple(r.psnr_y_db for r in rungs))
-                )
-                path.write_text(json.dumps([asdict(curve) for curve in curves]))
-                bars.update(task, completed=len(curves))
-    return curves
+def curves_of(table: TabularBenchmark, runtime: str) -> list[Curve]:
+    """Return the whole curves of a table, shuffled: it holds networks of one kind after another."""
+    head, curves = table.head, []
+    for key, network in table.networks.items():
+        curve = network.curve(head.iterations)
+        if curve and runtime in network.fastest_ms and curve.psnr_y_db.keys() >= set(head.rungs):
+            shares = {steps / head.iterations: curve.mean_db(steps) for steps in head.rungs}
+            curves.append(Curve(key, network.fastest_ms[runtime], shares))
+    return random.Random(0).sample(curves, len(curves))
 
 
-def _draw(space: SearchSpace, curves: Sequence[Curve], number: int, rng: random.Random) -> list[Architecture]:
-    """Return unseen networks: human designs first, then random ones and mutations of the front in turn."""
-    known = {curve.key for curve in curves}
-    front = non_dominated([curve.point for curve in curves])
-    good = [Architecture.from_dict(c.architecture) for c, kept in zip(curves, front, strict=True) if kept]
-    drawn = [design for design in human_designs(space).values() if design.key not in known][:number]
-    while len(drawn) < number:
-        mutate = good and len(drawn) % 2
-        architecture = space.mutate(rng.choice(good), rng) if mutate else space.sample(rng)
-        if architecture.key not in known | {other.key for other in drawn}:
-            drawn.append(architecture)
-    return drawn
+def nearest(curve: Curve, share: float) -> float:
+    """Return the recorded share that is nearest to one."""
+    return min(curve.psnr_db, key=lambda recorded: abs(recorded - share))
 
 
 def reached(curve: Curve, share: float) -> float:
     """Return the PSNR at a share of the schedule."""
-    return curve.psnr_db[SHARES.index(share)]
+    return curve.psnr_db[nearest(curve, share)]
 
 
 def expected(curve: Curve, share: float, weight: float) -> float:
@@ -122,8 +70,10 @@ def expected(curve: Curve, share: float, weight: float) -> float:
 
     The line goes through the share before; the first has none.
     """
-    before = SHARES[max(0, SHARES.index(share) - 1)]
-    if before == share:
+    shares = sorted(curve.psnr_db)
+    number = shares.index(nearest(curve, share))
+    before = shares[number - 1]
+    if not number:
         return reached(curve, share)
     slope = (reached(curve, share) - reached(curve, before)) / math.log(share / before)
     return reached(curve, share) - weight * slope * math.log(share)
@@ -223,26 +173,30 @@ def compare(curves: Sequence[Curve], reference: tuple[float, float], orders: int
 
 
 def main() -> None:
-    """Record what is missing, replay, print."""
+    """Replay, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--curves", type=Path, required=True)
-    parser.add_argument("--networks", type=int, default=48)
-    parser.add_argument("--iterations", type=int, help="of each recorded training; by default those of the space")
+    parser.add_argument("--table", type=Path, default=_TABLE)
+    parser.add_argument("--networks", type=int, help="so many of the table's; by default all")
+    parser.add_argument("--runtime", default="eager")
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    console = Console(stderr=True)
-    curves = record(given.curves, given.networks, given.iterations, console)
-    bicubic = evaluate_bicubic(make_pairs(embedded_photos("held-out"), 2), 2).mean_psnr_y_db
-    reference = bicubic, max(curve.fastest_ms for curve in curves)
+    made = TabularBenchmark.load(given.table)
+    curves = curves_of(made, given.runtime)[: given.networks]
+    if len(curves) < 2:
+        raise SystemExit(f"two or more whole curves must be there, but '{given.table}' holds {len(curves)}.")
+    reference = statistics.fmean(made.head.bicubic_psnr_y_db), max(curve.fastest_ms for curve in curves)
     parts = {"all": curves, "one half": curves[::2], "other half": curves[1::2]}
-    with console.status("replaying"):
+    with Console(stderr=True).status("replaying"):
         rows = {name: compare(part, reference, given.orders) for name, part in parts.items()}
     if given.json:
         print(json.dumps(rows, indent=2))
         return
     table = Table(
-        title=f"{len(curves)} networks of 'tiny', {given.orders} orders: training saved, hypervolume lost (95 %)"
+        title=(
+            f"{len(curves)} networks of '{made.head.space}', {given.orders} orders: training saved, "
+            "hypervolume lost (95 %)"
+        )
     )
     table.add_column("rule")
     for name, part in parts.items():

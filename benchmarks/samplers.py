@@ -7,17 +7,23 @@ pairs of kinds work together; in the ``rugged`` one every pair of neighbouring p
 large as a block's. What a trial sees is noisy: 0.015 dB, 1 % of latency; what counts is the truth. The reference
 hypervolume is that of the front that a long evolution without noise and all runs together have found.
 
-    python benchmarks/samplers.py [--seeds 5] [--trials 200] [--samplers front,gp] [--variants smooth,rugged] [--json]
+With ``--table`` samplers search a table of trained networks (``benchmarks/table.py``) as ``srnas replay`` does: a
+proposal that the table lacks stands for the nearest one that it holds. The reference is the hypervolume of them all.
+
+    python benchmarks/samplers.py [--table benchmarks/tables/tiny-x2.jsonl.xz] [--seeds 5] [--trials 200]
+        [--samplers front,gp] [--variants smooth,rugged] [--json]
 """
 
 import argparse
+import itertools
 import json
 import math
 import random
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +35,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.nas.revisit.replay import ReplayedSearch, sampler_factory
+from srnas.nas.revisit.tabular import TabularBenchmark
 from srnas.nas.strategy.domain import Choices
 from srnas.nas.strategy.front_sampler import FrontSampler
 
@@ -130,9 +138,75 @@ def run(problem: Problem, sampler: BaseSampler, seed: int, trials: int) -> tuple
     return found, seconds
 
 
+def synthetic(
+    given: argparse.Namespace, names: Sequence[str], variants: Sequence[str], told: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Return the rows of the synthetic problems."""
+    rows = []
+    for variant in variants:
+        problem = Problem(variant)
+        runs: dict[str, list[tuple[list[dict[str, Any]], list[float]]]] = {}
+        for name, seed in itertools.product(names, range(given.seeds)):
+            runs.setdefault(name, []).append(run(problem, samplers(problem)[name](seed), seed, given.trials))
+            told(f"{variant} {name}")
+        union = problem.best_known(given.generations) + [
+            problem.point(p) for many in runs.values() for one, _ in many for p in one
+        ]
+        whole = hypervolume(union, problem.reference)
+        for name, many in runs.items():
+            shares = {
+                check: [
+                    hypervolume([problem.point(p) for p in one[:check]], problem.reference) / whole for one, _ in many
+                ]
+                for check in CHECKS
+                if check <= given.trials
+            }
+            repeats = sum(len(one) - len({tuple(p.items()) for p in one}) for one, _ in many) / len(many)
+            proposal_s = statistics.fmean(statistics.fmean(s[-10:]) for _, s in many)
+            rows.append(row_of(variant, name, shares, repeats, proposal_s))
+    return rows
+
+
+def on_table(given: argparse.Namespace, names: Sequence[str], told: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return the rows of a table, none of whose networks is found twice."""
+    recording = TabularBenchmark.load(given.table).recording(given.runtime)
+    whole = hypervolume([(one.psnr_db, one.fastest_ms) for one in recording.trials], recording.reference_point)
+    factories = samplers(Problem("smooth")) | {"front": sampler_factory("front", recording)}
+    rows = []
+    for name in names:
+        shares: dict[int, list[float]] = {}
+        started = time.perf_counter()
+        for seed in range(given.seeds):
+            volumes = (
+                ReplayedSearch(recording, factories[name], None, seed, "iterations").run(given.trials).hypervolumes
+            )
+            for check in CHECKS:
+                if check <= len(volumes):
+                    shares.setdefault(check, []).append(volumes[check - 1] / whole)
+            told(f"table {name}")
+        rows.append(row_of("table", name, shares, 0.0, (time.perf_counter() - started) / given.seeds / given.trials))
+    return rows
+
+
+def row_of(
+    variant: str, sampler: str, shares: Mapping[int, Sequence[float]], repeats: float, proposal_s: float
+) -> dict[str, Any]:
+    """Return a row of the table."""
+    return {
+        "variant": variant,
+        "sampler": sampler,
+        **{f"share_at_{check}": statistics.fmean(values) for check, values in shares.items()},
+        **{f"least_at_{check}": min(values) for check, values in shares.items()},
+        "repeats": repeats,
+        "proposal_s": proposal_s,
+    }
+
+
 def main() -> None:
     """Run the suite and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, help="a table of trained networks, in place of synthetic problems")
+    parser.add_argument("--runtime", default="eager", help="whose latencies count, of a table")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--samplers", default="front,gp,nsga2-50,nsga2-20,tpe,tpe-multivariate,random")
@@ -142,46 +216,20 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names, variants, console = given.samplers.split(","), given.variants.split(","), Console()
-    checks = [check for check in CHECKS if check <= given.trials]
-    rows = []
+    names, console = given.samplers.split(","), Console()
+    kinds = ["table"] if given.table else given.variants.split(",")
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("runs", total=len(names) * len(variants) * given.seeds)
-        for variant in variants:
-            problem = Problem(variant)
-            runs: dict[str, list[tuple[list[dict[str, Any]], list[float]]]] = {}
-            for name in names:
-                for seed in range(given.seeds):
-                    bars.update(task, description=f"{variant} {name}")
-                    runs.setdefault(name, []).append(run(problem, samplers(problem)[name](seed), seed, given.trials))
-                    bars.advance(task)
-            union = problem.best_known(given.generations) + [
-                problem.point(p) for many in runs.values() for one, _ in many for p in one
-            ]
-            whole = hypervolume(union, problem.reference)
-            for name, many in runs.items():
-                shares = {
-                    check: [
-                        hypervolume([problem.point(p) for p in one[:check]], problem.reference) / whole
-                        for one, _ in many
-                    ]
-                    for check in checks
-                }
-                repeats = sum(len(one) - len({tuple(p.items()) for p in one}) for one, _ in many) / len(many)
-                rows.append(
-                    {
-                        "variant": variant,
-                        "sampler": name,
-                        **{f"share_at_{check}": statistics.fmean(values) for check, values in shares.items()},
-                        **{f"least_at_{check}": min(values) for check, values in shares.items()},
-                        "repeats": repeats,
-                        "proposal_s": statistics.fmean(statistics.fmean(s[-10:]) for _, s in many),
-                    }
-                )
+        task = bars.add_task("runs", total=len(names) * len(kinds) * given.seeds)
+
+        def told(run: str) -> None:
+            bars.update(task, description=run, advance=1)
+
+        rows = on_table(given, names, told) if given.table else synthetic(given, names, kinds, told)
     if given.json:
         print(json.dumps(rows, indent=2))
         return
     table = Table(title=f"Share of the reference hypervolume after so many trials, mean (least) of {given.seeds} seeds")
+    checks = [check for check in CHECKS if f"share_at_{check}" in rows[0]]
     for head in ("variant", "sampler", *map(str, checks), "repeats", "s per proposal"):
         table.add_column(head, justify="left" if head in ("variant", "sampler") else "right")
     for row in rows:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import random
 import re
 import runpy
 import shutil
@@ -13,13 +12,15 @@ from pathlib import Path
 
 import brief
 import fresh
+import handmade
 import pytest
 import torch
+from conftest import SPACE
 from safetensors.torch import save_file
 
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
-from srnas.search_space import Network, SearchSpace
+from srnas.search_space import Network
 from srnas.search_space.published import published
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -50,40 +51,25 @@ def checkpoints(tmp_path, held_out_folder):
     return "--checkpoints", tmp_path, "--data", tmp_path, "--sets", "Set5"
 
 
-def rungs(tmp_path, _):
-    """Learning curves of all networks but the last."""
-    space, rng = SearchSpace.load("tiny", 2), random.Random(0)
-    curves = [
-        {
-            "key": f"made-up-{number}",
-            "architecture": space.sample(rng).to_dict(),
-            "fastest_ms": 1.0 + number,
-            "psnr_db": [30 + 0.1 * number + 0.5 * rung for rung in range(7)],
-        }
-        for number in range(15)
-    ]
-    (tmp_path / "curves.json").write_text(json.dumps(curves))
-    return "--curves", tmp_path / "curves.json", "--networks", 16, "--iterations", 10, "--orders", 2
+def made_up_table(tmp_path, _):
+    """A table that is there."""
+    space = tmp_path / "small.toml"
+    space.write_text(SPACE)
+    handmade.table(space).save(tmp_path / "t.jsonl.xz")
+    return "--table", tmp_path / "t.jsonl.xz"
 
 
-def ranking(tmp_path, held_out_folder):
-    """Three networks of a space of one block of each kind."""
+def table(tmp_path, held_out_folder):
+    """Networks of a space of one block of each kind, of which two parts are there already."""
     space = tmp_path / "tiny.toml"
     space.write_text('channels = [6]\npositions = 2\ntrunk = ["none", "conv"]\nattention = ["none", "pa"]\n')
-    photos = ("--train", held_out_folder, "--val", held_out_folder, "--patch", 8, "--batch", 1)
-    return (
-        "--records",
-        tmp_path / "ranking.jsonl",
-        "--space",
-        space,
-        "--networks",
-        3,
-        "--iterations",
-        2,
-        "--ladder",
-        "1,2,4",
-        *photos,
-    )
+    files = ("--table", tmp_path / "t.jsonl.xz", "--work", tmp_path / "work", "--space", space)
+    sizes = ("--patch", 8, "--batch", 1, "--iterations", 2)
+    given = (*files, "--train", held_out_folder, "--val", held_out_folder, *sizes)
+    for part in (("halves", "--number", 2), ("latency",)):
+        sys.argv = list(map(str, ("table.py", *part, *given)))
+        assert not exit_code(FOLDER / "table.py")
+    return "longer", "--number", 2, *given
 
 
 def search(tmp_path, held_out_folder):
@@ -138,23 +124,28 @@ SMOKE = {
         [r"\| network \| params \| MACs G \| acts M \| ms eager \|", rf"`ecbsr_m4c8` \|( {FIGURE} \|){{4}}"],
     ),
     "ranking.py": (
-        ranking,
+        made_up_table,
         [
-            "by +steps +nets +PSNR-Y",
-            *(rf"{by} .* {steps} .* 3 .* {FIGURE} " for by in ("muon", "adamw") for steps in (2, 4, 8)),
+            "steps +nets +PSNR-Y",
+            *(rf"{steps} +20 +{FIGURE} " for steps in (30, 90, 300)),
+            r"one seed with another after 30 steps, 10 networks: tau 1\.00, .* standard deviation 0\.071 dB",
             *(
-                rf"{rule}: 3 at 2, [123] at 4, [123] at 8: {FIGURE} of .* [0-3], by {FIGURE} dB .* {FIGURE} of"
+                rf"{rule}: 20 at 30, \d+ at 90, \d+ at 300: {FIGURE} of .* \d+, by {FIGURE} dB .* {FIGURE} of"
                 for rule in RULES
             ),
         ],
     ),
     "repeatability.py": ("--smoke --side 8", ["CV +relative CV +tau", *2 * [rf"mean of 100 calls( +{FIGURE}%?){{4}}"]]),
-    "rungs.py": (rungs, [r"rule .* all \(16\)", r"ours: eta .* \d+%, ", r"no stopping .* 0%"]),
+    "rungs.py": (
+        lambda *given: (*made_up_table(*given), "--orders", 2),
+        [r"rule .* all \(20\)", r"ours: eta .* \d+%, ", r"no stopping .* 0%"],
+    ),
     "samplers.py": (
         "--seeds 1 --trials 25 --samplers nsga2-20,random --variants smooth --generations 2",
         ["variant .* sampler .* 25", rf"smooth .* random .* {FIGURE} \({FIGURE}\)"],
     ),
     "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
+    "table.py": (table, [r"t\.jsonl\.xz: 2 networks, 2 trainings, 2 of 10 times the base length, 2 timed; 0\.00 MB"]),
     "throughput.py": (
         throughput,
         [

@@ -17,31 +17,44 @@ _SHOWN = (0.1, 0.25, 0.5, 1.0)
 
 
 def replay(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str | None, typer.Argument(help="Name of the study.", show_default=False)] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="A table of trained networks (.jsonl.xz), in place of a study.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="Whose latencies count, of a table.")] = "eager",
     sampler: Annotated[str, typer.Option(help="Samplers, such as front,tpe,gp.")] = "front,tpe,nsga2,random",
     rungs: Annotated[str, typer.Option(help="What stops trials: halving, none.")] = "halving,none",
     seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 20,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of each search.", show_default="all that are recorded")
+    ] = None,
     cost: Annotated[str, typer.Option(help="Unit of the cost: iterations or seconds of training.")] = "iterations",
-    space: Annotated[Path | None, typer.Option(help="File of the study's space, if it is not a shipped one.")] = None,
+    space: Annotated[Path | None, typer.Option(help="File of the space, if it is not a shipped one.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Write a figure into this folder.")] = None,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Run search strategies again on the recorded results of a study: nothing is trained or timed."""
+    """Run search strategies again on the results of a study or of a table: nothing is trained or timed."""
     from rich.console import Console
+
+    from srnas.search_space import InputError
+
+    if (study is None) == (table is None):
+        raise InputError("either a STUDY or a --table must be given, but got " + ("both." if study else "neither."))
 
     with count_bar(Console(stderr=True)) as bars:
         task = bars.add_task("loading", total=None)
-        from srnas.nas.revisit.recording import load_recording
         from srnas.nas.revisit.replay import replay as run
-        from srnas.nas.workspace.workspace import Workspace
 
-        recording = load_recording(Workspace(workspace), study, str(space) if space else None, storage)
+        recording = _load(study, table, runtime, str(space) if space else None, storage, workspace)
         samplers, rules = _names("--sampler", sampler), _names("--rungs", rungs)
         bars.reset(task, description="searching", total=len(samplers) * len(rules) * seeds)
-        replays = run(recording, samplers, rules, seeds=seeds, unit=cost, on_run=lambda: bars.advance(task))
-    written = _write(replays, figures / f"{study}-replay.png") if figures else None
+        replays = run(
+            recording, samplers, rules, seeds=seeds, unit=cost, trials=trials, on_run=lambda: bars.advance(task)
+        )
+    name = study or str(table and table.name.partition(".")[0])
+    written = _write(replays, figures / f"{name}-replay.png") if figures else None
     if as_json:
         print_json([row for one in replays for row in _rows(one)])
         return
@@ -49,6 +62,19 @@ def replay(
     console.print(_table(recording, replays, seeds))
     if written:
         console.print(f"figure  {written}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _load(
+    study: str | None, table: Path | None, runtime: str, space: str | None, storage: str | None, workspace: Path
+) -> "Recording":
+    if table:
+        from srnas.nas.revisit.tabular import TabularBenchmark
+
+        return TabularBenchmark.load(table).recording(runtime, space)
+    from srnas.nas.revisit.recording import load_recording
+    from srnas.nas.workspace.workspace import Workspace
+
+    return load_recording(Workspace(workspace), str(study), space, storage)
 
 
 def _names(option: str, text: str) -> list[str]:
@@ -89,7 +115,7 @@ def _table(recording: "Recording", replays: "list[Replayed]", seeds: int) -> "Ta
 
     whole = len(recording.trials)
     table = Table(
-        title=escape(f"Strategies on the recording of study '{recording.study.name}'"),
+        title=escape(f"Strategies on the recording of {recording.name}"),
         caption=(
             f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
             f"training the whole recording ({replays[0].total_cost:,.0f} {replays[0].unit}). {whole} of "

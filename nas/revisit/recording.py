@@ -1,4 +1,4 @@
-"""The finished trials of a study as a small world that search strategies can be tried in again."""
+"""Finished trials as a small world that search strategies can be tried in again."""
 
 import random
 from collections import Counter
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Rung, TrialRecord
 from srnas.nas.strategy.domain import Params
 from srnas.nas.study.settings import StudySettings, digest
@@ -54,17 +53,26 @@ class Recorded:
 
 
 class Recording:
-    """The trials of a study that can be replayed, with the distance between them.
+    """The trials of a study or of a table that can be replayed, with the distance between them.
 
     Args:
-        study: What all trials are compared with.
-        space: The search space of the study.
+        name: What was recorded, in words.
+        reference_point: PSNR in dB and latency in ms of the hypervolume's reference point.
+        space: The search space of the trials.
         trials: The trials with their whole curves.
-        num_records: Number of trials of the study; those that cannot be replayed count too.
+        num_records: Number of recorded trials; those that cannot be replayed count too.
     """
 
-    def __init__(self, study: StudyRecord, space: SearchSpace, trials: Sequence[Recorded], num_records: int) -> None:
-        self.study = study
+    def __init__(
+        self,
+        name: str,
+        reference_point: tuple[float, float],
+        space: SearchSpace,
+        trials: Sequence[Recorded],
+        num_records: int,
+    ) -> None:
+        self.name = name
+        self.reference_point = reference_point
         self.space = space
         self.trials = tuple(trials)
         self.num_records = num_records
@@ -181,9 +189,9 @@ def load_recording(workspace: Workspace, study: str, space: str | None = None, s
             f"study '{study}' must hold two or more complete trials with all rungs up to {last} iterations to replay, "
             f"but holds {len(distinct)}; run a longer search with --rungs none."
         )
-    return Recording(
-        record, search_space, [_recorded(trial, search_space) for trial in reversed(distinct.values())], len(trials)
-    )
+    reference_point = record.reference_psnr_y_db, record.reference_fastest_ms
+    recorded = [_recorded(trial, search_space) for trial in reversed(distinct.values())]
+    return Recording(f"study '{record.name}'", reference_point, search_space, recorded, len(trials))
 
 
 def _load_space(settings: StudySettings, given: str | None) -> SearchSpace:

@@ -92,9 +92,8 @@ def sampler_factory(name: str, recording: Recording) -> SamplerFactory:
     check_sampler(name)
     if name != FRONT:
         return lambda seed: make_baseline(name, seed)
-    study = recording.study
-    reference = study.reference_psnr_y_db, study.reference_fastest_ms
-    return lambda seed: FrontSampler(RecordedDomain(recording), seed=seed, reference_point=reference)
+    domain = RecordedDomain(recording)
+    return lambda seed: FrontSampler(domain, seed=seed, reference_point=recording.reference_point)
 
 
 def replay(
@@ -104,6 +103,7 @@ def replay(
     *,
     seeds: int = 20,
     unit: str = "iterations",
+    trials: int | None = None,
     on_run: Callable[[], None] = lambda: None,
 ) -> list[Replayed]:
     """Run every sampler with every rule, once per seed.
@@ -114,26 +114,28 @@ def replay(
         rungs: ``halving``, ``none``.
         seeds: Number of searches of each strategy.
         unit: Unit of costs: ``iterations`` or ``seconds`` of training.
+        trials: Number of trials of each search; by default it goes on until everything recorded was seen.
         on_run: Told of each search that is done.
 
     Raises:
-        InputError: If a name is unknown, or ``seeds`` is not positive.
+        InputError: If a name is unknown, or ``seeds`` or ``trials`` is not positive.
     """
-    _check(rungs, seeds, unit)
+    _check(rungs, seeds, unit, trials)
     factories = {name: sampler_factory(name, recording) for name in samplers}
     replays = []
     for (sampler, factory), rule in itertools.product(factories.items(), rungs):
         runs = []
         for seed in range(seeds):
-            runs.append(ReplayedSearch(recording, factory, RULES[rule], seed, unit).run())
+            runs.append(ReplayedSearch(recording, factory, RULES[rule], seed, unit).run(trials))
             on_run()
         replays.append(_replayed(sampler, rule, unit, recording.total_cost(unit), runs))
     return replays
 
 
-def _check(rungs: Sequence[str], seeds: int, unit: str) -> None:
-    if seeds < 1:
-        raise InputError(f"seeds >= 1 must hold, but got seeds={seeds}.")
+def _check(rungs: Sequence[str], seeds: int, unit: str, trials: int | None) -> None:
+    for name, number in (("seeds", seeds), ("trials", trials)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} >= 1 must hold, but got {name}={number}.")
     if unit not in COSTS:
         raise unknown_name("cost", unit, COSTS)
     for rule in rungs:
@@ -157,7 +159,7 @@ def _replayed(sampler: str, rungs: str, unit: str, total: float, runs: Sequence[
 
 
 class ReplayedSearch:
-    """One search over a recording: the human designs first, then what the sampler proposes, until all were seen.
+    """One search over a recording: the human designs first, then what the sampler proposes.
 
     Args:
         recording: The trials that a search can find.
@@ -181,17 +183,16 @@ class ReplayedSearch:
         self._unseen = dict.fromkeys(range(len(recording.trials)))
         self._reached: dict[int, list[RungResult]] = {}
 
-    def run(self) -> Run:
-        """Search until everything recorded was seen."""
+    def run(self, trials: int | None = None) -> Run:
+        """Search for a number of trials, by default until everything recorded was seen."""
         costs: list[float] = []
         volumes: list[float] = []
         points: list[tuple[float, float]] = []
         spent, stopped = 0.0, 0
-        reference = (self._recording.study.reference_psnr_y_db, self._recording.study.reference_fastest_ms)
         for trial in self._recording.trials:
             if trial.design:
                 self._study.enqueue_trial(trial.params)
-        while self._unseen:
+        while self._unseen and (trials is None or len(costs) < trials):
             number, recorded = self._next()
             cost, complete = self._train(recorded)
             spent += cost
@@ -202,7 +203,7 @@ class ReplayedSearch:
             else:
                 self._study.tell(number, state=TrialState.PRUNED)
             costs.append(spent)
-            volumes.append(hypervolume(points, reference))
+            volumes.append(hypervolume(points, self._recording.reference_point))
         return Run(tuple(costs), tuple(volumes), stopped)
 
     def _next(self) -> tuple[int, Recorded]:

@@ -1,11 +1,14 @@
-"""Trials, replicates and a study with whatever PSNR and rounds a test needs."""
+"""Trials, replicates, a study and a table with whatever PSNR and latencies a test needs."""
 
 import math
+import random
 
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
+from srnas.nas.revisit.tabular import Curve, TableHead, TabularBenchmark, TabulatedNetwork
+from srnas.nas.study.settings import digest
 from srnas.profiling import Latency, Target, describe_device
-from srnas.search_space import Architecture, Position
+from srnas.search_space import Architecture, Position, SearchSpace, human_designs
 
 ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),))
 
@@ -59,3 +62,41 @@ def study():
         reference_psnr_y_db=30.0,
         reference_fastest_ms=math.e,
     )
+
+
+def table(space_file, number=20):
+    """Return networks of a space of which depth makes slower and better, and chance better; the first has two seeds."""
+    space, rng = SearchSpace.load(str(space_file), 2), random.Random(0)
+    found = {one.key: (f"design {name}", one) for name, one in human_designs(space).items()}
+    while len(found) < number:
+        drawn = space.sample(rng)
+        found.setdefault(drawn.key, ("half", drawn))
+    networks = {}
+    for key, (source, architecture) in found.items():
+        size, luck = 1 + len(architecture.positions) + architecture.channels / 12, rng.random()
+        curves = tuple(
+            Curve(
+                seed=seed,
+                psnr_y_db={
+                    steps: (30 + math.log(size * steps) / 4 + luck + 0.1 * seed,) * 2
+                    for steps in (3, 6, 10, 15, 20, 24, 30, 90, 300)
+                },
+                train_s={steps: size * steps / 10 for steps in (3, 6, 10, 15, 20, 24, 30, 90, 300)},
+            )
+            for seed in ((0, 1) if len(networks) < number // 2 else (0,))
+        )
+        networks[key] = TabulatedNetwork(
+            architecture=architecture, sources=(source,), fastest_ms={"eager": size}, curves=curves
+        )
+    head = TableHead(
+        space=str(space_file),
+        scale=2,
+        space_digest=digest(space),
+        iterations=30,
+        rungs=(3, 6, 10, 15, 20, 24, 30),
+        train="photographs",
+        validation="held-out",
+        photographs=("a", "b"),
+        bicubic_psnr_y_db=(28.0, 29.0),
+    )
+    return TabularBenchmark(head, networks)

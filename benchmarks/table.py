@@ -1,0 +1,353 @@
+"""Makes a tabular benchmark: many networks of a space trained by one protocol, for searches to be replayed on.
+
+Each part is a command of its own, is resumed by the same command, and can be run by several processes at once:
+
+- ``halves``: in turn a network with attention in most positions and one without, to the base length, three and ten
+  times that; the human designs first. Shows whether the ranking holds (``benchmarks/ranking.py``).
+- ``uniform``: random networks, uniform over size, to the base length.
+- ``searches``: searches of 50 trials by ``FrontSampler``, each of which knows only its own; to the base length.
+- ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
+- ``seeds``: every third network that is there, with two more seeds, to the base length.
+- ``latency``: all networks that are there, in each runtime.
+
+What is trained is kept in ``--work``, and what is known when a command ends is written to the table. A training that
+reached a shorter length in the same ``--work`` goes on from there.
+
+    python benchmarks/table.py uniform --number 500 --table benchmarks/tables/tiny-x2.jsonl.xz --work WORK
+        --train FOLDER --val FOLDER [--every 6]
+"""
+
+import argparse
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, reduce
+from pathlib import Path
+
+import optuna
+import torch
+from filelock import FileLock, Timeout
+from optuna.study import StudyDirection
+from pydantic import Field
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+from srnas.leaderboard.rank.front import are_near
+from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
+from srnas.nas.images.pairs import Pair, make_pairs
+from srnas.nas.images.patches import PatchSampler
+from srnas.nas.images.photos import PhotoSet
+from srnas.nas.judging.judge import brief_protocol
+from srnas.nas.revisit.tabular import Curve, TableHead, TabularBenchmark, TabulatedNetwork, is_attentive, joined
+from srnas.nas.run.plan import latency_input, load_photos, training_config
+from srnas.nas.run.request import SearchRequest
+from srnas.nas.strategy.front_sampler import FrontSampler
+from srnas.nas.study.options import Budgets
+from srnas.nas.study.settings import digest
+from srnas.nas.study.space_domain import PartCounter, SpaceDomain
+from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.state import TrainingState
+from srnas.profiling import Target, measure_latency
+from srnas.search_space import Architecture, SearchSpace, human_designs
+
+SHARES = (0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
+LADDER = (1, 3, 10)
+TRIALS = 50
+RUNTIMES = ("eager", "onnxruntime", "openvino")
+_CPU = torch.device("cpu")
+# Networks that are timed side by side.
+_TOGETHER = 6
+_NEAR_DB, _NEAR_SHARE = 0.1, 0.1
+
+
+class Reached(TrainingState):
+    """What a training has come to, by steps."""
+
+    psnr_y_db: dict[int, tuple[float, ...]] = Field(default_factory=dict)
+    after_s: dict[int, float] = Field(default_factory=dict)
+    clock_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Trains networks and keeps what comes of them.
+
+    Attributes:
+        table: The table's file.
+        work: Folder of what is not in it yet, and of the states of trainings.
+        space: Where networks come from.
+        config: Schedule of the base length.
+        train: The photographs to train on.
+        held_out: The photographs to judge by.
+    """
+
+    table: Path
+    work: Path
+    space: SearchSpace
+    config: TrainingConfig
+    train: PhotoSet
+    held_out: PhotoSet
+
+    @cached_property
+    def _pairs(self) -> tuple[Sequence[Pair], Sequence[Pair]]:
+        train, held_out = (make_pairs(photos, self.space.scale) for photos in (self.train, self.held_out))
+        return train, held_out
+
+    @property
+    def log(self) -> Path:
+        """The file that entries are appended to."""
+        return self.work / "entries.jsonl"
+
+    @cached_property
+    def head(self) -> TableHead:
+        """What the table's networks share."""
+        bicubic = evaluate_bicubic(self._pairs[1], self.space.scale)
+        return TableHead(
+            space=self.space.name,
+            scale=self.space.scale,
+            space_digest=digest(self.space),
+            iterations=self.config.iterations,
+            rungs=self.config.rung_iterations,
+            train=self.train.described,
+            validation=self.held_out.described,
+            photographs=bicubic.images,
+            bicubic_psnr_y_db=tuple(round(one, 3) for one in bicubic.psnr_y_db),
+        )
+
+    def known(self) -> dict[str, TabulatedNetwork]:
+        """Return everything that is known, by key.
+
+        Raises:
+            SystemExit: If the table was made by another protocol.
+        """
+        entries: list[TabulatedNetwork] = []
+        if self.table.exists():
+            made = TabularBenchmark.load(self.table)
+            if made.head != self.head:
+                raise SystemExit(f"'{self.table}' was made by another protocol:\n{made.head}\nthis one is\n{self.head}")
+            entries += made.networks.values()
+        if self.log.exists():
+            entries += map(TabulatedNetwork.model_validate_json, self.log.read_text().splitlines())
+        return joined(entries)
+
+    def keep(self, entry: TabulatedNetwork) -> None:
+        """Append an entry; several processes may do so at once."""
+        with FileLock(f"{self.log}.lock"), self.log.open("a") as file:
+            file.write(f"{entry.model_dump_json()}\n")
+
+    def pack(self) -> TabularBenchmark:
+        """Write the table, and return it."""
+        with FileLock(f"{self.log}.lock"):
+            made = TabularBenchmark(self.head, self.known())
+            made.save(self.table)
+        return made
+
+    def trained(self, architecture: Architecture, source: str, length: int = 1, seed: int = 0) -> None:
+        """Train a network to a multiple of the base length, unless it is known or another process is at it."""
+        name = f"{architecture.key}-{seed}"
+        steps = length * self.config.iterations
+        with suppress(Timeout), FileLock(self.work / f"{name}.lock", timeout=0):
+            entry = TabulatedNetwork(architecture=architecture, sources=(source,))
+            before = self.known().get(architecture.key, entry)
+            if before.curve(steps, seed) is None:
+                entry = entry.joined(replace_curves(entry, self._curve(architecture, length, seed)))
+            elif source in before.sources:
+                return
+            self.keep(entry)
+
+    def _curve(self, architecture: Architecture, length: int, seed: int) -> Curve:
+        config = self.config.model_copy(update={"seed": seed})
+        ladder = [multiple for multiple in LADDER if multiple <= length]
+        config = reduce(lambda shorter, multiple: shorter.longer(multiple), ladder[1:], config)
+        pairs, held_out = self._pairs
+        state = Reached()
+
+        def judge(iterations: int, average: nn.Module) -> None:
+            judged = evaluate(average, held_out, self.space.scale, _CPU, with_ssim=False)
+            state.psnr_y_db[iterations] = judged.psnr_y_db
+            state.after_s[iterations] = state.clock_s
+
+        def tick(progress: TrainingProgress) -> None:
+            state.clock_s = progress.train_s
+
+        train(
+            build_seeded(architecture, seed),
+            PatchSampler(pairs, self.space.scale, config.patch, _CPU),
+            config,
+            Compute(_CPU),
+            state=state,
+            saved=self.work / f"{architecture.key}-{seed}.state",
+            on_step=tick,
+            on_rung=judge,
+        )
+        return Curve(seed=seed, psnr_y_db=state.psnr_y_db, train_s=state.after_s)
+
+
+def replace_curves(entry: TabulatedNetwork, curve: Curve) -> TabulatedNetwork:
+    """Return an entry with one curve."""
+    return entry.model_copy(update={"curves": (curve,)})
+
+
+def halves(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:
+    """Return networks with their sources, in turn one with attention in most positions and one without."""
+    designs = [(f"design {name}", one) for name, one in human_designs(space).items() if len(one.positions) > 1]
+    groups = {kind: [(s, a) for s, a in designs if is_attentive(a) is kind] for kind in (True, False)}
+    rng = random.Random(0)
+    while min(map(len, groups.values())) < (number + 1) // 2:
+        drawn = space.sample(rng)
+        group = groups[is_attentive(drawn)]
+        if len(drawn.positions) > 1 and all(drawn.key != one.key for _, one in group):
+            group.append(("half", drawn))
+    pairs = zip(*groups.values(), strict=False)
+    return [one for pair in pairs for one in pair][:number]
+
+
+def uniform(space: SearchSpace, number: int) -> Iterator[tuple[str, Architecture]]:
+    """Yield distinct random networks with their sources."""
+    rng, seen = random.Random(1), set[str]()
+    while len(seen) < number:
+        drawn = space.sample(rng)
+        if drawn.key not in seen:
+            seen.add(drawn.key)
+            yield f"uniform {len(seen) - 1}", drawn
+
+
+def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
+    """Run one search, or go on with it."""
+    known = maker.known()
+    own = sorted(
+        (int(source.partition(".")[2]), key)
+        for key, network in known.items()
+        for source in network.sources
+        if source.startswith(f"search {number}.")
+    )
+    keys = [key for _, key in own]
+    counter = PartCounter(latency_input(maker.space, None))
+    while len(keys) < trials:
+        tried = [known[key] for key in keys]
+        measured = {one.architecture: one.fastest_ms["eager"] for one in tried}
+        domain = SpaceDomain(maker.space, Budgets(), counter, measured)
+        bicubic = sum(maker.head.bicubic_psnr_y_db) / len(maker.head.bicubic_psnr_y_db)
+        reference = (bicubic, max(measured.values())) if measured else None
+        sampler = FrontSampler(domain, seed=1000 * number + len(keys), reference_point=reference)
+        directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        for one in tried:
+            study.enqueue_trial(maker.space.params(one.architecture))
+            trial = study.ask()
+            maker.space.suggest(trial)
+            curve = one.curve(maker.config.iterations)
+            assert curve
+            study.tell(trial, (curve.mean_db(maker.config.iterations), one.fastest_ms["eager"]))
+        architecture = maker.space.suggest(study.ask())
+        # Another search may have timed it, and every figure of a table is of one timing.
+        if not known.get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
+            time(maker, [architecture], ("eager",), is_brief=True)
+        maker.trained(architecture, f"search {number}.{len(keys)}")
+        keys.append(architecture.key)
+        known = maker.known()
+        yield
+
+
+def time(maker: Maker, batch: Sequence[Architecture], runtimes: Sequence[str], *, is_brief: bool = False) -> None:
+    """Time networks side by side in each runtime, in the same rounds."""
+    target = Target(_CPU)
+    names = [(architecture, runtime) for architecture in batch for runtime in runtimes]
+    networks = {architecture.key: build_seeded(architecture, 0).deploy() for architecture in batch}
+    timed = measure_latency(
+        {f"{a.key}@{runtime}": networks[a.key] for a, runtime in names},
+        (1, 3, *latency_input(maker.space, None)),
+        {f"{a.key}@{runtime}": replace(target, runtime=runtime) for a, runtime in names},
+        protocol=brief_protocol(target) if is_brief else None,
+    )
+    for architecture in batch:
+        fastest_ms = {runtime: timed.latencies[f"{architecture.key}@{runtime}"].fastest_ms for runtime in runtimes}
+        maker.keep(TabulatedNetwork(architecture=architecture, fastest_ms=fastest_ms))
+
+
+def longer(networks: Sequence[TabulatedNetwork], base: int, number: int) -> list[Architecture]:
+    """Return what goes on: half of it near the front of the base length, the nearest first, the others at random."""
+    whole = [(one, curve) for one in networks if (curve := one.curve(base)) and "eager" in one.fastest_ms]
+    points = [(curve.mean_db(base), one.fastest_ms["eager"]) for one, curve in whole]
+    near = [one for (one, _), kept in zip(whole, are_near(points, _NEAR_DB, _NEAR_SHARE), strict=True) if kept]
+    drawn = random.Random(2).sample([one for one, _ in whole], len(whole))
+    chosen = {one.architecture.key: one.architecture for one in near[: number // 2]}
+    for one in drawn:
+        if len(chosen) < number:
+            chosen.setdefault(one.architecture.key, one.architecture)
+    return list(chosen.values())
+
+
+def run(maker: Maker, part: str, number: int) -> Iterator[tuple[int, int]]:
+    """Make a part; yield how many steps of it are done and how many there are."""
+    base = maker.config.iterations
+    known = list(maker.known().values())
+    if part == "searches":
+        for done in range(number):
+            with suppress(Timeout), FileLock(maker.work / f"search-{done}.lock", timeout=0):
+                yield from ((done, number) for _ in search(maker, done, TRIALS))
+    elif part == "latency":
+        missing = [one.architecture for one in known if not one.fastest_ms.keys() >= set(RUNTIMES)]
+        for first in range(0, len(missing), _TOGETHER):
+            time(maker, missing[first : first + _TOGETHER], RUNTIMES)
+            yield first + _TOGETHER, len(missing)
+    else:
+        jobs = {
+            "halves": lambda: [partial(maker.trained, a, s, LADDER[-1]) for s, a in halves(maker.space, number)],
+            "uniform": lambda: [partial(maker.trained, a, s) for s, a in uniform(maker.space, number)],
+            "longer": lambda: [partial(maker.trained, a, "longer", LADDER[-1]) for a in longer(known, base, number)],
+            "seeds": lambda: [
+                partial(maker.trained, one.architecture, "seeds", seed=seed)
+                for one in known[::3][:number]
+                for seed in (1, 2)
+            ],
+        }[part]()
+        for done, job in enumerate(jobs):
+            yield done, len(jobs)
+            job()
+
+
+def main() -> None:
+    """Make what is missing of a part, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("halves", "uniform", "searches", "longer", "seeds", "latency"))
+    parser.add_argument("--number", type=int, default=40, help="of networks; of searches in part searches")
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--space", default="tiny")
+    parser.add_argument("--train", type=Path)
+    parser.add_argument("--val", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="take every so-manieth held-out photograph")
+    parser.add_argument("--iterations", type=int, help="the base length; by default that of the space")
+    parser.add_argument("--patch", type=int)
+    parser.add_argument("--batch", type=int)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shared = {name: getattr(given, name) for name in ("space", "train", "patch", "batch", "iterations")}
+    request = SearchRequest(validation=given.val, **shared)
+    space = SearchSpace.load(request.space, request.scale)
+    config = training_config(request, space).model_copy(update={"rungs": SHARES})
+    photos, held_out = load_photos(request, space, config)
+    held_out = replace(held_out, photos=held_out.photos[:: given.every])
+    given.work.mkdir(parents=True, exist_ok=True)
+    maker = Maker(given.table, given.work, space, config, photos, held_out)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(given.part, total=None)
+        for done, total in run(maker, given.part, given.number):
+            bars.update(task, completed=done, total=total)
+    made = maker.pack()
+    curves = [curve for network in made.networks.values() for curve in network.curves]
+    long = sum(max(curve.psnr_y_db) >= LADDER[-1] * config.iterations for curve in curves)
+    print(
+        f"{given.table}: {len(made.networks)} networks, {len(curves)} trainings, {long} of {LADDER[-1]} times the base "
+        f"length, {sum(bool(one.fastest_ms) for one in made.networks.values())} timed; "
+        f"{given.table.stat().st_size / 1e6:.2f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
