@@ -26,6 +26,12 @@ def train(
     ],
     iterations: Annotated[int, typer.Option(help="Training steps.")],
     data: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
+    every_image: Annotated[
+        bool,
+        typer.Option(
+            "--every-image", help="Take every image of --data for a photograph, whatever its folder is called."
+        ),
+    ] = False,
     raw_colours: RawColours = False,
     val: Annotated[
         list[str] | None,
@@ -76,6 +82,7 @@ def train(
         workspace=place,
         scale=scale,
         data=data,
+        every_image=every_image,
         raw_colours=raw_colours,
         validation=tuple(val or ()),
         batch=batch,

@@ -263,5 +263,6 @@ def _unclear(found: Listing, what: str, images: Sequence[Marked]) -> InputError:
     places = listed(sorted({_set_of(image) or image.name.as_posix() for image in images}), most=8)
     return InputError(
         f"which images of '{found.folder}' are photographs must be clear, but {what} ({places}); give the folder of "
-        "the photographs itself, 'srnas evaluate' also --hr and --lr."
+        "the photographs itself, or say it: 'srnas evaluate' takes --hr and --lr, 'srnas search' and 'srnas train' "
+        "--every-image."
     )

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from srnas.nas.errors import listed
 from srnas.nas.images.colour import flatten, to_8_bit, to_srgb
-from srnas.nas.images.layouts import Part, find_layout
+from srnas.nas.images.layouts import Layout, Part, find_layout
 from srnas.nas.images.listing import Listing, list_images
 from srnas.nas.images.metrics import Image
 from srnas.search_space import InputError
@@ -167,13 +167,21 @@ def load_listed(found: Listing, *, raw_colours: bool = False) -> PhotoSet:
     return PhotoSet(found.folder.name or str(found.folder), photos, (*found.notes, *notes))
 
 
-def load_set(folder: Path, scale: int, part: Part, *, raw_colours: bool = False) -> PhotoSet:
+def load_set(folder: Path, scale: int, part: Part, *, every_image: bool = False, raw_colours: bool = False) -> PhotoSet:
     """Decode the photographs of a folder in any layout of the field; see :mod:`~srnas.nas.images.layouts`.
+
+    Args:
+        folder: The folder.
+        scale: Upscaling factor.
+        part: What the photographs are for.
+        every_image: Whether every image is a photograph, whatever folders and files are called.
+        raw_colours: Whether colour profiles are disregarded.
 
     Raises:
         InputError: As :func:`load_folder`, and if it is not clear which images are the photographs.
     """
-    layout = find_layout(list_images(folder), scale, part)
+    found = list_images(folder)
+    layout = Layout(found, None, ()) if every_image else find_layout(found, scale, part)
     read = load_listed(layout.hr, raw_colours=raw_colours)
     return PhotoSet(folder.name or str(folder), read.photos, (*layout.notes, *read.notes))
 

@@ -157,10 +157,11 @@ def load_photos(
     Raises:
         InputError: If there are none that are large enough.
     """
-    scale, raw = request.scale, request.raw_colours
-    train = load_set(request.train, scale, "train", raw_colours=raw) if request.train else embedded_photos("train")
+    scale = request.scale
+    how = {"every_image": request.every_image, "raw_colours": request.raw_colours}
+    train = load_set(request.train, scale, "train", **how) if request.train else embedded_photos("train")
     if request.validation:
-        validation = load_set(request.validation, scale, "held-out", raw_colours=raw)
+        validation = load_set(request.validation, scale, "held-out", **how)
     else:
         # The photographs of before are decoded only where a study may be judged by them.
         is_of_before = known is not None and known.validation == embedded_photos("held-out-before").described

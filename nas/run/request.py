@@ -71,6 +71,9 @@ class SearchRequest(StudyOptions):
     study: str | None = option(None, "Name of the study [default: SPACE-xSCALE].", "Study")
     train: Path | None = option(None, "Folder of training photographs [default: embedded].", "Study")
     validation: Path | None = option(None, "Folder of held-out photographs [default: embedded].", "Study", flag="val")
+    every_image: bool = option(
+        False, "Take every image of --train and --val for a photograph, whatever its folder is called.", "Study"
+    )
     raw_colours: bool = option(
         False, "Take the numbers of photographs as they are, whatever their colour profiles say.", "Study"
     )

@@ -42,6 +42,7 @@ class FinalRequest:
         workspace: Owns studies, results and weights.
         scale: Upscaling factor of a published network.
         data: Folder of training photographs; ``None`` takes the embedded ones.
+        every_image: Whether every image of ``data`` is a photograph, whatever its folder is called.
         raw_colours: Whether colour profiles of the training photographs are disregarded.
         validation: Sets as ``NAME=FOLDER`` or ``FOLDER``; without any the embedded held-out photographs.
         batch: Patches per step, over all processes.
@@ -60,6 +61,7 @@ class FinalRequest:
     workspace: Workspace
     scale: int | None = None
     data: Path | None = None
+    every_image: bool = False
     raw_colours: bool = False
     validation: tuple[str, ...] = ()
     batch: int = 32
@@ -121,8 +123,8 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     precision = _precision(request.precision, device)
     network = _initial(request, architecture)
     scale = architecture.scale
-    raw = request.raw_colours
-    photos = load_set(request.data, scale, "train", raw_colours=raw) if request.data else embedded_photos("train")
+    how = {"every_image": request.every_image, "raw_colours": request.raw_colours}
+    photos = load_set(request.data, scale, "train", **how) if request.data else embedded_photos("train")
     photos = photos.at_least(config.patch * scale, f"a patch of {config.patch} at scale {scale}")
     sets, said = load_sets(request.validation, scale, architecture.min_size)
     on_note(f"reducing {len(photos.photos)} photographs by {scale}")

@@ -6,6 +6,7 @@ import pytest
 
 from srnas.nas.images.layouts import base_of, find_layout
 from srnas.nas.images.listing import Listing
+from srnas.nas.images.photos import load_set
 from srnas.search_space import InputError
 
 BASICSR = [f"{place}/{name}.png" for place in ("GTmod12", "LRbicx2", "LRbicx3", "LRbicx4", "original") for name in "ab"]
@@ -103,3 +104,13 @@ def test_what_is_not_clear_is_refused_and_named(given, part, named):
 def test_photographs_for_other_scales_are_none():
     with pytest.raises(InputError, match="must hold photographs for x2, but it holds those for x3, x4"):
         layout(["HR/x3/a_HR_x3.png", "HR/x4/a_HR_x4.png"], 2)
+
+
+def test_what_is_not_clear_can_be_said(photo_folder, tmp_path):
+    paths = sorted(photo_folder.glob("*.png"))[:2]
+    for folder, path in zip(("T91", "DIV2K_test_LRx4"), paths, strict=True):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / path.name).symlink_to(path)
+    with pytest.raises(InputError, match="'srnas search' and 'srnas train' --every-image"):
+        load_set(tmp_path, 2, "train")
+    assert len(load_set(tmp_path, 2, "train", every_image=True).photos) == 2

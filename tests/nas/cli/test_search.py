@@ -31,17 +31,19 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
 # Every option of every command: an addition belongs here, in the README and in the changelog.
 OPTIONS = {
     "search": (
-        "--space --scale --trials --study --train --val --raw-colours --sampler --seed --device --runtime --dtype "
-        "--memory-format --threads --latency-input --max-latency-ms --max-params-k --max-macs-g --patch --batch "
-        "--iterations --ladder --learning-rate --rungs --max-train-s --patience --replicates --proxies --workers "
-        "--engine --address --storage --workspace --json"
+        "--space --scale --trials --study --train --val --every-image --raw-colours --sampler --seed --device "
+        "--runtime --dtype --memory-format --threads --latency-input --max-latency-ms --max-params-k --max-macs-g "
+        "--patch --batch --iterations --ladder --learning-rate --rungs --max-train-s --patience --replicates --proxies "
+        "--workers --engine --address --storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
     "studies": "--storage --workspace --json",
     "studies rm": "--storage --workspace --yes",
     "studies export": "--storage --workspace",
     "studies import": "--storage --workspace",
-    "replay": "--sampler --rungs --seeds --cost --space --figures --storage --workspace --json",
+    "replay": (
+        "--table --runtime --sampler --rungs --seeds --trials --cost --space --figures --storage --workspace --json"
+    ),
     "leaderboard": (
         "--study --device --task --sort --max-latency-ms --min-psnr --all --figures --html --chart "
         "--workspace --json --csv --markdown"
@@ -51,8 +53,8 @@ OPTIONS = {
     "leaderboard resync": "--study --storage --workspace --json",
     "pick": "--latency-ms --confidence --study --device --workspace --json",
     "train": (
-        "--iterations --data --raw-colours --val --scale --batch --patch --learning-rate --validate-every --checkpoint "
-        "--seed --device --precision --threads --out --workspace --json"
+        "--iterations --data --every-image --raw-colours --val --scale --batch --patch --learning-rate "
+        "--validate-every --checkpoint --seed --device --precision --threads --out --workspace --json"
     ),
     "evaluate": (
         "--data --network --scale --checkpoint --plain-weights --trial --study --hr --lr --raw-colours --save "
