@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from urllib.error import HTTPError
 
 from mlflow import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,6 +42,46 @@ def ask_briefly(*, retries: int = 0, timeout_s: int = 5) -> None:
     """
     for name, value in ((_RETRIES, retries), (_TIMEOUT, timeout_s)):
         os.environ.setdefault(name, str(value))
+
+
+class Sounding:
+    """Asks in the background whether a tracking server answers, so that nobody waits for one that is silent.
+
+    Args:
+        server: URI of the server; what is not reached by HTTP answers at once.
+        timeout_s: Seconds after which a server is silent.
+    """
+
+    def __init__(self, server: str, timeout_s: float = 5.0) -> None:
+        self._server = server
+        self._timeout_s = timeout_s
+        self._thread: threading.Thread | None = None
+        self.answers: bool | None = True
+        self.ask()
+
+    def ask(self) -> None:
+        """Begin to ask, unless it is being asked; ``answers`` is ``None`` until it is known whether the server does."""
+        if self._server.startswith("http") and not (self._thread and self._thread.is_alive()):
+            self.answers = None
+            self._thread = threading.Thread(target=self._ask, daemon=True)
+            self._thread.start()
+
+    def wait(self) -> bool | None:
+        """Return whether the server answers, when that is known."""
+        if self._thread:
+            self._thread.join()
+        return self.answers
+
+    def _ask(self) -> None:
+        try:
+            urllib.request.urlopen(f"{self._server.rstrip('/')}/health", timeout=self._timeout_s).close()
+        except HTTPError:
+            # A server that refuses has answered.
+            self.answers = True
+        except OSError:
+            self.answers = False
+        else:
+            self.answers = True
 
 
 class Pause:

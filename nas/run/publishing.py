@@ -11,7 +11,8 @@ from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.front import hypervolume
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.leaderboard.store.answering import Pause, StoreLostError, answering, ask_briefly
+from srnas.leaderboard.store.answering import Pause, Sounding, StoreLostError, answering, ask_briefly
+from srnas.leaderboard.store.files import tracking_server
 from srnas.leaderboard.store.store import Store
 from srnas.leaderboard.store.timing import write_timing
 from srnas.nas.study.storage import critical
@@ -108,8 +109,8 @@ def _progress(study: StudyRecord, record: TrialRecord, records: Sequence[TrialRe
 class Publisher:
     """Writes the records of a study to MLflow, each once, whichever of its workers has it.
 
-    The study's storage holds every record, so it is the spool: what MLflow lacks is written later. A search waits
-    once, for seconds; then it goes on, and asks again after pauses that grow, and at its end.
+    The study's storage holds every record, so it is the spool: what MLflow lacks is written later. A search does not
+    wait for a server that is silent: it is asked in the background, again after pauses that grow, and at the end.
 
     Args:
         workspace: Owns the MLflow store and its artifacts.
@@ -125,6 +126,7 @@ class Publisher:
         self.on_note = on_note
         self.lost = ""
         self._pause = Pause()
+        self._sounding = Sounding(tracking_server())
         self._store: Store | None = None
         self._parent = ""
         self._written: set[int] = set()
@@ -137,8 +139,15 @@ class Publisher:
             numbers: Numbers of the trials to write; ``None`` writes all.
         """
         due = [r for r in records if r.number not in self._written and (numbers is None or r.number in numbers)]
-        if due and self._pause.is_over:
+        if not due or not self._pause.is_over:
+            return
+        if self._sounding.answers is False:
+            self._lose("the server is silent")
+            self._sounding.answers = None
+            return
+        if self._sounding.answers:
             self._in_turn(lambda store: self._write_trials(store, due, records))
+        self._sounding.ask()
 
     def close(
         self,
@@ -184,15 +193,18 @@ class Publisher:
             with in_turn(self.url, self.study.name):
                 write(self._open())
         except (StoreLostError, StorageInternalError) as error:
-            if not self.lost:
-                self.on_note(f"MLflow does not answer ({error}); what it lacks is written when it does again")
-            self.lost = str(error)
-            self._pause.lengthen()
+            self._lose(str(error))
             return
         self._pause.end()
         if self.lost:
             self.on_note("MLflow answers again; what it missed is written")
             self.lost = ""
+
+    def _lose(self, why: str) -> None:
+        if not self.lost:
+            self.on_note(f"MLflow does not answer ({why}); what it lacks is written when it does again")
+        self.lost = why
+        self._pause.lengthen()
 
     def _open(self) -> Store:
         if self._store is None:

@@ -1,8 +1,11 @@
 """Errors of other libraries: one message that says what to do, and a store that nobody waits for."""
 
 import os
+import socket
 import sqlite3
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from handmade import study, trial
@@ -11,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from srnas.leaderboard.store.answering import Pause, ask_briefly
+from srnas.leaderboard.store.answering import Pause, Sounding, ask_briefly
 from srnas.leaderboard.store.store import Store
 from srnas.nas.cli.boundary import message_of
 from srnas.nas.run.publishing import Publisher
@@ -134,6 +137,50 @@ def test_a_store_that_does_not_answer_is_asked_seldom(workspace, monkeypatch):
     # At the end it is asked in any case.
     publisher.close([trial(0, 30.0)])
     assert notes[1:] == ["MLflow answers again; what it missed is written"]
+
+
+def test_a_search_does_not_wait_for_a_silent_server(workspace, monkeypatch):
+    notes, written = [], []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+        publisher = Publisher(Workspace(workspace), file_url(workspace / "studies" / "x.db"), study(), notes.append)
+        # To open it would wait for seconds.
+        monkeypatch.setattr(publisher, "_in_turn", written.append)
+        publisher.publish([trial(0, 30.0)])
+        assert notes == []
+        publisher._sounding = Sounding(server, timeout_s=0.01)
+        assert publisher._sounding.wait() is False
+        publisher.publish([trial(0, 30.0)])
+    assert notes == ["MLflow does not answer (the server is silent); what it lacks is written when it does again"]
+    assert written == []
+    # After the pause it is asked again, and until it is known whether it answers, nobody waits.
+    publisher._pause.end()
+    publisher._sounding = Sounding("sqlite:///x.db")
+    publisher._sounding.answers = None
+    publisher.publish([trial(0, 30.0)])
+    assert written == []
+    publisher._sounding.answers = True
+    publisher.publish([trial(0, 30.0)])
+    assert len(written) == 1
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_server_that_says_anything_answers(status):
+    class Says(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert Sounding(f"http://127.0.0.1:{server.server_port}/").wait() is True
+        thread.join()
+    assert Sounding("sqlite:///x.db").answers is True
 
 
 def test_a_silent_server_costs_seconds_once(monkeypatch):

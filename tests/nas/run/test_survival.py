@@ -1,5 +1,6 @@
 """Workers are killed at random moments, in SQLite and in PostgreSQL: nothing is lost and nothing is done twice."""
 
+import contextlib
 import os
 import pwd
 import random
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import optuna
 import psutil
+import psycopg
 import pytest
 from simulated import nursery, open_simulated
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.store.store import Store
-from srnas.nas.study.storage import open_storage
+from srnas.nas.study.storage import given_url, open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 
@@ -97,6 +101,53 @@ def space_file(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(SPACE)
     return path
+
+
+class KilledError(BaseException):
+    """Stands for a process that dies."""
+
+
+@pytest.fixture
+def database(server):
+    """Return a function that runs a statement for the whole server, of which the databases of this test are dropped."""
+    with contextlib.closing(psycopg.connect(server.url, autocommit=True)) as connection:
+        yield connection.execute
+        made = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'killed%'").fetchall()
+        for (name,) in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_maker_killed_before_any_commit_is_no_fault_in_postgresql(server, database):
+    """What is not committed is gone with its process, so that only commits count."""
+    commits = []
+
+    def kill(_connection):
+        commits.append(0)
+        if len(commits) == killed_at:
+            raise KilledError
+
+    for killed_at in range(1, 20):
+        # A database for each: sessions of another may be open, and would be waited for.
+        database(f"CREATE DATABASE killed{killed_at}")
+        url = given_url(server.url.replace("/postgres", f"/killed{killed_at}"))
+        commits.clear()
+        event.listen(Engine, "commit", kill)
+        try:
+            with contextlib.suppress(KilledError):
+                open_storage(url)
+        finally:
+            event.remove(Engine, "commit", kill)
+        # With a process its sessions end, and what they had not committed.
+        database(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'killed{killed_at}'")
+        for _ in range(2):
+            assert StoredStudy.create(url, "one").snapshot().trials == ()
+        assert optuna.get_all_study_names(open_storage(url)) == ["one"]
+        with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+            optuna.create_study(study_name="one", storage=open_storage(url))
+        if len(commits) < killed_at:
+            break
+    # It was killed before each of its commits, and then not at all.
+    assert 2 < killed_at < 19
 
 
 def judged(url, name):
