@@ -16,8 +16,8 @@ from srnas.profiling.counting import InputShape
 from srnas.profiling.device import DeviceProfile, Target
 from srnas.profiling.latency import measure_latency
 from srnas.profiling.measurement import Latency
+from srnas.profiling.order_statistics import Interval, median_interval
 from srnas.profiling.rounds import LatencyProtocol
-from srnas.profiling.statistics import Interval, median_interval
 from srnas.search_space import Architecture, Network
 
 # What the second side is, beside the first.

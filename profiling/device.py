@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from srnas.profiling.boards.board import Board
 from srnas.profiling.preflight import cpu_name, read_gpu
 from srnas.search_space import InputError, unknown_name
 
@@ -27,6 +28,7 @@ class Target:
         dtype: Data type of weights and input.
         memory_format: ``nchw`` or ``channels_last``.
         threads: CPU threads; 1 is the comparable figure, all cores the practical one.
+        board: Another machine whose CPU runs it, by its agent; ``None``: this machine.
 
     Raises:
         InputError: If the data type or the memory format is unknown.
@@ -37,6 +39,7 @@ class Target:
     dtype: str = "float32"
     memory_format: str = "nchw"
     threads: int = 1
+    board: Board | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -53,7 +56,7 @@ class DeviceProfile:
         device: ``cpu`` or ``cuda:N``.
         name: The processor's or GPU's name.
         driver: Versions of CUDA, cuDNN and, where it is known, the driver; empty on a CPU.
-        torch_version: Version of torch.
+        torch_version: Version of torch; empty on a board, which has none.
         dtype: Data type of weights and input.
         memory_format: ``nchw`` or ``channels_last``.
         runtime: What executes the network.
@@ -124,7 +127,18 @@ def resolve_threads(threads: int) -> int:
 
 def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
     """Return the profile that latencies on ``target`` belong to."""
-    device = target.device
+    device, board = target.device, target.board
+    if board:
+        return DeviceProfile(
+            device="cpu",
+            name=board.machine,
+            driver="",
+            torch_version="",
+            dtype=target.dtype,
+            runtime=target.runtime,
+            threads=target.threads,
+            runtime_version=board.version(target.runtime),
+        )
     on_cpu = DeviceProfile(
         device=str(device),
         name=cpu_name(),

@@ -13,7 +13,9 @@ from srnas.profiling.device import Target, describe_device, measuring_context
 from srnas.profiling.lease import device_lease, device_share
 from srnas.profiling.measurement import Latency, Measurement
 from srnas.profiling.memory import peak_memory_mib
+from srnas.profiling.order_statistics import median_interval
 from srnas.profiling.preflight import preflight
+from srnas.profiling.remote import Order
 from srnas.profiling.rounds import (
     CPU_PROTOCOL,
     CUDA_PROTOCOL,
@@ -27,7 +29,7 @@ from srnas.profiling.rounds import (
     run_rounds,
 )
 from srnas.profiling.runtimes import Executable, prepare
-from srnas.profiling.statistics import median_interval, quantile
+from srnas.profiling.statistics import quantile
 from srnas.search_space import InputError
 
 REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
@@ -51,6 +53,7 @@ def measure_latency(
     seed: int = 0,
     on_prepared: Callable[[str], None] = lambda _: None,
     on_round: Callable[[int], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
     """Time forward passes of ``networks``, interleaved, in the runtime of ``target``.
 
@@ -63,6 +66,7 @@ def measure_latency(
         seed: Seed of the random order within the rounds.
         on_prepared: Told of each network that is ready to run in the runtime.
         on_round: Told of the number of rounds that are done.
+        on_note: Told when a board is waited for.
 
     Raises:
         InputError: If a shape is not four positive integers, the targets are on several devices, or a runtime cannot
@@ -76,6 +80,22 @@ def measure_latency(
     base = _reference_target(targets)
     device = base.device
     protocol = protocol or default_protocol(base)
+    if base.board:
+        order = Order(base, protocol, cold=cold, seed=seed)
+        # Exporting would disturb another process's measurement.
+        with device_share(device):
+            order.set_reference(_reference(), REFERENCE_SHAPE)
+            for name, network in networks.items():
+                order.add(name, network, shapes[name], targets[name])
+                on_prepared(name)
+        found = order.take(on_round, on_note)
+        return Measurement(
+            latencies={name: summarise(found.rounds, name, protocol, found.first_call_ms[name]) for name in networks},
+            devices={name: describe_device(targets[name]) for name in networks},
+            preflight=found.states,
+            peak_memory_mib=dict.fromkeys(networks),
+            max_abs_difference=found.max_abs_difference,
+        )
     with measuring_context(base):
         # Exporting and compiling would disturb another process's measurement.
         with device_share(device):
@@ -109,11 +129,12 @@ def default_protocol(target: Target) -> LatencyProtocol:
 
 def _reference_target(targets: Mapping[str, Target]) -> Target:
     """Return what the reference runs on: eagerly in float32, whatever runs beside it."""
-    devices = {target.device for target in targets.values()}
+    devices = {(target.device, target.board) for target in targets.values()}
     if len(devices) != 1:
-        names = ", ".join(sorted(map(str, devices)))
+        names = ", ".join(sorted(board.name if board else str(device) for device, board in devices))
         raise InputError(f"networks that are timed side by side must be on one device, but got {names or 'none'}.")
-    return Target(devices.pop(), threads=min(target.threads for target in targets.values()))
+    device, board = devices.pop()
+    return Target(device, threads=min(target.threads for target in targets.values()), board=board)
 
 
 def _ways(name: str, executable: Executable, target: Target, cold: bool) -> dict[Timed, Run]:

@@ -2,19 +2,23 @@
 
 A round times every subject and a fixed reference once, in random order; the round is the unit of replication. A round
 is kept or discarded whole, by rules that are fixed beforehand.
+
+The agent on another machine runs this module as it is: it keeps to Python 3.9.
 """
+
+from __future__ import annotations
 
 import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from enum import Enum
 from typing import NamedTuple, Protocol
 
-from srnas.profiling.statistics import median_interval
+from srnas.profiling.order_statistics import median_interval
 
 
-class Way(StrEnum):
+class Way(Enum):
     """How a network is timed."""
 
     WARM = "warm"
@@ -160,7 +164,8 @@ class Rounds:
         fewest = min((state.intruders for state in self.states), default=0)
         slowest = (1 - protocol.clock_tolerance) * statistics.median(clocks) if clocks else 0.0
         reasons = []
-        for state, value in zip(self.states, reference, strict=True):
+        for number, state in enumerate(self.states):
+            value = reference[number]
             rules = (
                 (state.throttled, "throttled"),
                 (state.clock_mhz is not None and state.clock_mhz < slowest, "clock"),

@@ -58,7 +58,7 @@ def prepare(
     check_input_shape(input_shape)
     runtime = find_runtime(target)
     with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet():
-        batches = _batches(input_shape, inputs, target.device)
+        batches = draw_batches(input_shape, inputs, target.device)
         own = _own(network, target)
         start = time.perf_counter()
         executable, output = _load(runtime, own, batches, target)
@@ -111,7 +111,12 @@ def _missing(runtime: Runtime) -> list[str]:
     return [name for name in runtime.packages if importlib.util.find_spec(name) is None]
 
 
-def _batches(shape: InputShape, inputs: torch.Tensor | None, device: torch.device) -> tuple[torch.Tensor, ...]:
+def draw_batches(shape: InputShape, inputs: torch.Tensor | None, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Return batches of the shape, drawn uniformly from 0 to 1 with a fixed seed where no inputs are given.
+
+    Raises:
+        InputError: If the inputs do not fit.
+    """
     if inputs is None:
         generator = torch.Generator().manual_seed(_SEED)
         inputs = torch.rand((_NUM_BATCHES * shape[0], *shape[1:]), generator=generator)

@@ -5,11 +5,11 @@ import random
 import pytest
 from scipy.stats import binom
 
+from srnas.profiling.order_statistics import median_interval
 from srnas.profiling.statistics import (
     bootstrap_interval,
     kendall_tau,
     mean_relative_error,
-    median_interval,
     quantile,
 )
 

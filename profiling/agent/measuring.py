@@ -1,0 +1,157 @@
+"""One measurement on the board, in a process of its own: what a model does to it ends with it."""
+
+from __future__ import annotations
+
+import glob
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from srnas.profiling.agent import machine, onnx_session
+from srnas.profiling.rounds import REFERENCE, DeviceState, LatencyProtocol, Rounds, Timed, Way, run_rounds
+
+# What a cold measurement writes between calls, as a multiple of the last cache.
+_COLD_FACTOR = 2
+_FALLBACK_CACHE = 64 * 2**20
+
+
+class BoardBench:
+    """Times callables with the clock of the board.
+
+    Args:
+        runs: What is timed; before each call of what is timed cold, the caches are overwritten.
+    """
+
+    def __init__(self, runs: Mapping[Timed, Callable[[], None]]) -> None:
+        self._runs = runs
+        any_cold = any(subject.way is Way.COLD for subject in runs)
+        self._flush = np.empty(_COLD_FACTOR * _last_cache_bytes() if any_cold else 0, dtype=np.uint8)
+        self._load = machine.Load()
+        self._throttled = machine.throttle_count()
+
+    def time(self, subject: Timed, calls: int) -> list[float]:
+        """Run a subject so many times and return the duration of each call in milliseconds."""
+        run, clock, durations = self._runs[subject], time.perf_counter_ns, []
+        for _ in range(calls):
+            if subject.way is Way.COLD:
+                self._flush.fill(1)
+            start = clock()
+            run()
+            durations.append((clock() - start) / 1e6)
+        return durations
+
+    def now_s(self) -> float:
+        """Return a monotonic time in seconds."""
+        return time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Let the board idle."""
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def state(self) -> DeviceState:
+        """Return whether heat held the clock down since the last call, and the load of other processes."""
+        before, self._throttled = self._throttled, machine.throttle_count()
+        return DeviceState(throttled=self._throttled > before, other_load=self._load.read())
+
+
+def measure(asked: Mapping[str, Any], read: Callable[[str], bytes], on_round: Callable[[int], None]) -> dict[str, Any]:
+    """Time models and return everything raw.
+
+    Args:
+        asked: ``models`` by name and the ``reference``, each with the hashes of ``model``, ``input`` and ``expected``
+            output; ``protocol``, ``threads``, ``seed`` and whether it is ``cold``.
+        read: Returns the content of a hash.
+        on_round: Told of the number of rounds that are done.
+    """
+    before = machine.state()
+    runs: dict[Timed, Callable[[], None]] = {}
+    first_call_ms, difference = {}, {}
+    for name, files in {**asked["models"], None: asked["reference"]}.items():
+        start = time.perf_counter()
+        run, y = onnx_session.bind(read(files["model"]), _array(read(files["input"])), asked["threads"])
+        run()
+        first_call_ms[name] = (time.perf_counter() - start) * 1e3
+        if name is None:
+            runs[REFERENCE] = run
+            continue
+        gap = float(np.abs(y.astype(np.float32) - _array(read(files["expected"]))).max())
+        # JSON has no infinity, and what is not a number is as far off.
+        difference[name] = gap if np.isfinite(gap) else None
+        runs[Timed(name)] = run
+        if asked["cold"]:
+            runs[Timed(name, Way.COLD)] = run
+    subjects = [subject for subject in runs if subject != REFERENCE]
+    protocol = LatencyProtocol(**asked["protocol"])
+    rounds = run_rounds(BoardBench(runs), subjects, protocol, random.Random(asked["seed"]), on_round)
+    return {
+        **plain(rounds),
+        "first_call_ms": {name: ms for name, ms in first_call_ms.items() if name is not None},
+        "max_abs_difference": difference,
+        "runtime_version": onnx_session.version(),
+        "before": before,
+        "after": machine.state(),
+    }
+
+
+def plain(rounds: Rounds) -> dict[str, Any]:
+    """Return rounds as data that JSON holds."""
+    return {
+        "subjects": [[subject.name, subject.way.value] for subject in rounds.calls_ms],
+        "steady": [rounds.steady[subject] for subject in rounds.calls_ms],
+        "calls_ms": list(rounds.calls_ms.values()),
+        "states": [asdict(state) for state in rounds.states],
+    }
+
+
+def rounds_of(data: Mapping[str, Any]) -> Rounds:
+    """Return rounds from plain data."""
+    subjects = [Timed(name, Way(way)) for name, way in data["subjects"]]
+    return Rounds(
+        {subject: data["steady"][number] for number, subject in enumerate(subjects)},
+        {subject: [tuple(calls) for calls in data["calls_ms"][number]] for number, subject in enumerate(subjects)},
+        [DeviceState(**state) for state in data["states"]],
+    )
+
+
+def _array(content: bytes) -> np.ndarray[Any, Any]:
+    """Return a float32 array of four dimensions; its header is 32 bytes, so that nothing is parsed."""
+    shape = np.frombuffer(content[:32], dtype="<i8")
+    return np.frombuffer(content[32:], dtype="<f4").reshape(shape)
+
+
+def as_bytes(array: np.ndarray[Any, Any]) -> bytes:
+    """Return an array of four dimensions as :func:`measure` reads it."""
+    return np.array(array.shape, dtype="<i8").tobytes() + np.ascontiguousarray(array, dtype="<f4").tobytes()
+
+
+def _last_cache_bytes() -> int:
+    sizes = [machine.read(path) for path in glob.glob("/sys/devices/system/cpu/cpu0/cache/index*/size")]
+    known = [int(size[:-1]) * 1024 for size in sizes if size.endswith("K") and size[:-1].isdigit()]
+    return max(known, default=_FALLBACK_CACHE)
+
+
+def main(folder: str) -> None:
+    """Measure what the standard input asks for; rounds are told on the standard error."""
+
+    def read(digest: str) -> bytes:
+        with open(f"{folder}/{digest}", "rb") as file:
+            return file.read()
+
+    def tell(number: int) -> None:
+        sys.stderr.write(f"round {number}\n")
+        sys.stderr.flush()
+
+    try:
+        found = measure(json.load(sys.stdin), read, tell)
+    except Exception as error:
+        # Whatever a runtime raises is about the model, and the workstation says so.
+        lines = str(error).strip().splitlines()
+        found = {"error": f"{type(error).__name__}: {lines[0] if lines else ''}"}
+    json.dump(found, sys.stdout)

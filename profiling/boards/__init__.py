@@ -1,0 +1,1 @@
+"""Other machines as targets: their names, and how they are spoken to."""

@@ -1,0 +1,162 @@
+"""The workstation's side of an agent: sends models, waits for measurements, and goes on where the network breaks."""
+
+import contextlib
+import hashlib
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from srnas.profiling.boards.board import Board
+from srnas.search_space import InputError
+
+# The protocol of the agent's answers that this version reads.
+_PROTOCOL = 1
+_ANSWER_S = 10.0
+# A measurement is asked for again after so long, which is within the time that the agent waits.
+_WAIT_S = 20
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _BUSY_PAUSE_S = 0.5, 20.0, 2.0
+# A process that measures and dies is started again so often.
+_TRIES = 3
+
+
+class BoardLostError(RuntimeError):
+    """A board does not answer, or has begun anew."""
+
+
+class Client:
+    """Speaks to the agent of a board.
+
+    Args:
+        board: The board.
+        on_note: Told when the board does not answer or is busy, and when it answers again.
+        patience_s: Seconds after which a board that does not answer is given up; ``None``: never.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        on_note: Callable[[str], None] = lambda _: None,
+        patience_s: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._board = board
+        self._on_note = on_note
+        self._patience_s = patience_s
+        self._sleep = sleep
+
+    def about(self) -> dict[str, Any]:
+        """Return what the machine is.
+
+        Raises:
+            BoardLostError: If it does not answer.
+            InputError: If it refuses, or is no agent of this version.
+        """
+        told = self._ask("GET", "/about")
+        if told.get("protocol") != _PROTOCOL:
+            raise InputError(
+                f"the agent on target '{self._board.name}' must be that of this version, but it answers by protocol "
+                f"{told.get('protocol')} and not {_PROTOCOL}; write it anew by 'srnas target script'."
+            )
+        return told
+
+    def measure(
+        self, asked: Mapping[str, Any], contents: Mapping[str, bytes], on_round: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Return the result of a measurement, taken once, however often the network breaks.
+
+        Args:
+            asked: What :func:`srnas.profiling.agent.measuring.measure` is to do.
+            contents: What it needs, by hash.
+            on_round: Told of the number of rounds that are done.
+
+        Raises:
+            InputError: If the board refuses, or is given up.
+        """
+        number, pause_s, waited_s, died = "", _FIRST_PAUSE_S, 0.0, 0
+        while True:
+            try:
+                number = number or self._begin(asked, contents)
+                answer = self._ask("GET", f"/measurements/{number}?wait={_WAIT_S}", timeout_s=_ANSWER_S + _WAIT_S)
+                if waited_s:
+                    self._on_note(f"target '{self._board.name}' answers again")
+                    pause_s, waited_s = _FIRST_PAUSE_S, 0.0
+                on_round(answer["rounds"])
+                result: dict[str, Any] | None = answer["result"]
+                if result is None:
+                    continue
+                died += result.get("error", "").startswith("the process that measures ended")
+                if "error" not in result or not 0 < died < _TRIES:
+                    return result
+                number = ""
+            except BoardLostError as error:
+                if "started again" in str(error):
+                    number = ""
+                if self._patience_s is not None and waited_s >= self._patience_s:
+                    raise InputError(
+                        f"target '{self._board.name}' must answer, but {error}; start its agent, or see to the network."
+                    ) from None
+                if not waited_s:
+                    self._on_note(f"target '{self._board.name}' does not answer ({error}); waiting for it")
+                self._sleep(pause_s)
+                waited_s += pause_s
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            except KeyboardInterrupt:
+                with contextlib.suppress(BoardLostError, InputError):
+                    self._ask("DELETE", f"/measurements/{number}")
+                raise
+
+    def _begin(self, asked: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
+        """Send what is missing, begin the measurement when no other is running, and return its id."""
+        models = {files["model"] for files in [*asked["models"].values(), asked["reference"]]}
+        missing = self._ask("POST", "/missing", {"digests": list(contents)})["missing"]
+        told = False
+        while True:
+            for digest in missing:
+                kind = "models" if digest in models else "arrays"
+                self._ask("PUT", f"/{kind}/{digest}", contents[digest])
+            answer = self._ask("POST", "/measurements", asked)
+            if "id" in answer:
+                return str(answer["id"])
+            missing = answer.get("missing", [])
+            if "busy_s" in answer:
+                if not told:
+                    self._on_note(f"target '{self._board.name}' is measuring for another; waiting for it")
+                told = True
+                self._sleep(_BUSY_PAUSE_S)
+
+    def _ask(
+        self, method: str, path: str, content: Mapping[str, Any] | bytes | None = None, timeout_s: float = _ANSWER_S
+    ) -> dict[str, Any]:
+        body = content if isinstance(content, bytes | None) else json.dumps(content).encode()
+        request = urllib.request.Request(self._board.url.rstrip("/") + path, body, method=method)
+        if self._board.token:
+            request.add_header("Authorization", f"Bearer {self._board.token}")
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            return self._refused(error)
+        except (OSError, ValueError) as error:
+            raise BoardLostError(str(getattr(error, "reason", "") or error) or type(error).__name__) from None
+
+    def _refused(self, error: urllib.error.HTTPError) -> dict[str, Any]:
+        """Return what an answer that is no success says, where the caller goes on with it."""
+        try:
+            said = dict(json.load(error))
+        except (OSError, ValueError):
+            said = {"error": str(error)}
+        if error.code in (409, 424):
+            return said
+        if error.code == 404:
+            raise BoardLostError(said["error"])
+        hint = "; give its token by 'srnas target add --token-file'" if error.code == 401 else ""
+        raise InputError(f"target '{self._board.name}' must take the request, but {said['error']}{hint}.")
+
+
+def digest_of(content: bytes) -> str:
+    """Return the name of a content."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,138 @@
+"""Timing networks on a board: exported here, run there by the same rules, and judged here."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from srnas.profiling.agent.measuring import as_bytes, rounds_of
+from srnas.profiling.boards.client import Client, digest_of
+from srnas.profiling.counting import InputShape
+from srnas.profiling.device import Target
+from srnas.profiling.rounds import LatencyProtocol, Rounds
+from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.profiling.runtimes.int8 import quantise
+from srnas.profiling.runtimes.onnx_export import to_onnx
+from srnas.profiling.runtimes.prepare import draw_batches, first_cause, quiet
+from srnas.search_space import InputError
+
+_RUNTIME = "onnxruntime"
+_DTYPES = ("float32", "int8")
+
+
+def check_board(target: Target) -> None:
+    """Check that a target's board can run what the target asks for.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    board = target.board
+    assert board
+    if not board.version(target.runtime):
+        raise InputError(
+            f"runtime must be one of target '{board.name}' ({', '.join(dict(board.runtimes))}), but got "
+            f"runtime={target.runtime}."
+        )
+    if target.dtype not in _DTYPES or target.memory_format != "nchw":
+        raise InputError(
+            f"dtype must be {' or '.join(_DTYPES)} and memory_format nchw on target '{board.name}', but got "
+            f"dtype={target.dtype}, memory_format={target.memory_format}."
+        )
+    if not 1 <= target.threads <= board.cores:
+        raise InputError(
+            f"1 <= threads <= {board.cores} (the cores of target '{board.name}') must hold, but got "
+            f"threads={target.threads}."
+        )
+
+
+class OnBoard(NamedTuple):
+    """What a board has found.
+
+    Attributes:
+        rounds: The rounds, raw.
+        first_call_ms: What loading and the first call of each network took, by name.
+        max_abs_difference: Largest difference of an output value to eager float32 here, by name; infinite where an
+            output is not finite.
+        states: What the board told of itself before and after.
+    """
+
+    rounds: Rounds
+    first_call_ms: dict[str, float]
+    max_abs_difference: dict[str, float]
+    states: dict[str, Any]
+
+
+class Order:
+    """What a board is asked for, with the contents that it needs.
+
+    Args:
+        target: The board with threads and runtime.
+        protocol: The rules.
+        cold: Whether each network is timed with overwritten caches as well.
+        seed: Seed of the random order within the rounds.
+    """
+
+    def __init__(self, target: Target, protocol: LatencyProtocol, *, cold: bool, seed: int) -> None:
+        assert target.board
+        self._board = target.board
+        self._contents: dict[str, bytes] = {}
+        self._models: dict[str, dict[str, str]] = {}
+        rules = {"protocol": asdict(protocol), "threads": target.threads, "seed": seed, "cold": cold}
+        self._asked: dict[str, Any] = {**rules, "models": self._models}
+
+    def set_reference(self, network: nn.Module, shape: InputShape) -> None:
+        """Export what every round times beside the networks."""
+        self._asked["reference"] = self._export(network, shape, "float32")
+
+    def add(self, name: str, network: nn.Module, shape: InputShape, target: Target) -> None:
+        """Export a network with its input and what it gives eagerly.
+
+        Raises:
+            InputError: If the board cannot do what the target asks for.
+            RuntimeFailedError: If the network cannot be exported.
+        """
+        check_board(target)
+        self._models[name] = self._export(network, shape, target.dtype)
+
+    def take(self, on_round: Callable[[int], None], on_note: Callable[[str], None]) -> OnBoard:
+        """Let the board measure.
+
+        Raises:
+            RuntimeFailedError: If its runtime cannot run a network.
+            InputError: If the board refuses, or has another runtime than it had.
+        """
+        board = self._board
+        found = Client(board, on_note).measure(self._asked, self._contents, on_round)
+        if "error" in found:
+            raise RuntimeFailedError(
+                f"target '{board.name}' must be able to run the networks, but got {found['error']}."
+            )
+        if found["runtime_version"] != board.version(_RUNTIME):
+            raise InputError(
+                f"target '{board.name}' must have the runtime that it had ({board.version(_RUNTIME)}), but it has "
+                f"{found['runtime_version']}; begin anew."
+            )
+        gaps = {name: math.inf if gap is None else float(gap) for name, gap in found["max_abs_difference"].items()}
+        return OnBoard(rounds_of(found), found["first_call_ms"], gaps, {key: found[key] for key in ("before", "after")})
+
+    def _export(self, network: nn.Module, shape: InputShape, dtype: str) -> dict[str, str]:
+        own = copy.deepcopy(network).eval().float().requires_grad_(False)
+        with torch.inference_mode(False), torch.no_grad(), quiet():
+            batches = draw_batches(shape, None, torch.device("cpu"))
+            expected = own(batches[0])
+            try:
+                model = to_onnx(own, batches[0])
+                exported = quantise(model, batches) if dtype == "int8" else model.SerializeToString()
+            except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
+                raise RuntimeFailedError(
+                    f"a network must be exportable to ONNX to be timed on target '{self._board.name}', but got "
+                    f"{first_cause(error)}."
+                ) from error
+        files = {"model": exported, "input": as_bytes(batches[0].numpy()), "expected": as_bytes(expected.numpy())}
+        for content in files.values():
+            self._contents[digest_of(content)] = content
+        return {kind: digest_of(content) for kind, content in files.items()}
