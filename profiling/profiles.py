@@ -174,6 +174,7 @@ def profile(
         cold=cold,
         on_prepared=lambda key: on_stage(f"preparing {timed[key].name}"),
         on_round=on_round,
+        on_note=on_stage,
     )
     return {
         key: Profile(

@@ -23,6 +23,7 @@ from srnas.nas.cli import (
     space,
     studies,
     table,
+    target,
     train,
     ui,
     upscale,
@@ -72,6 +73,7 @@ profile.app.command("table")(table.table)
 app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)
+app.add_typer(target.app, name="target")
 app.command("blocks")(blocks.blocks)
 app.command("networks")(networks.networks)
 app.add_typer(space.app, name="space")

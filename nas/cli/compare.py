@@ -6,7 +6,6 @@ import typer
 
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
-    Device,
     Dtype,
     Json,
     MemoryFormat,
@@ -15,9 +14,9 @@ from srnas.nas.cli.options import (
     Row,
     Runtime,
     Threads,
+    Timed,
     WorkspacePath,
     count_bar,
-    make_target,
     output,
     parse_size,
     print_json,
@@ -38,7 +37,7 @@ def compare(
     scale: NetworkScale = 2,
     size: NetworkSize = None,
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes, which must agree.")] = 3,
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -56,10 +55,11 @@ def compare(
         from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling.compare import Side
         from srnas.profiling.compare import compare as run
+        from srnas.profiling.targets import resolve_target
 
-        target = make_target(device, runtime, dtype, memory_format, threads)
+        timed = resolve_target(target, runtime, dtype, memory_format, threads)
         place = Workspace(workspace)
-        subjects = [find_named(name, scale, place, target) for name in (first, second)]
+        subjects = [find_named(name, scale, place, timed) for name in (first, second)]
         shape = parse_size(size, "--size") if size else None
         sides = [Side(s.architecture, s.target, input_shape(s.architecture, shape)) for s in subjects]
         comparison = run(

@@ -13,7 +13,6 @@ from srnas.nas.cli.options import (
     Threads,
     WorkspacePath,
     count_bar,
-    make_target,
     output,
     parse_size,
     patient_protocol,
@@ -67,8 +66,9 @@ def ntire(
         from srnas.nas.ntire.entries import Given, RefereeRequest
         from srnas.nas.ntire.referee import referee, to_row
         from srnas.nas.workspace.workspace import Workspace
+        from srnas.profiling import Target, resolve_device, resolve_threads
 
-        target = make_target(device, "eager", "float32", "nchw", threads)
+        target = Target(resolve_device(device), threads=resolve_threads(threads))
         request = RefereeRequest(
             names=names or (),
             study=study,

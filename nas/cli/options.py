@@ -39,6 +39,10 @@ _SEARCH = {option.name: option_of(option) for option in search_options()}
 WorkspacePath = Annotated[Path, _SEARCH["workspace"]]
 Storage = Annotated[str | None, _SEARCH["storage"]]
 Device = Annotated[str, _SEARCH["device"]]
+Timed = Annotated[
+    str,
+    typer.Option("--target", "--device", help="What is timed: auto, cpu, cuda[:N], or one of 'srnas target list'."),
+]
 Threads = Annotated[int, _SEARCH["threads"]]
 Runtime = Annotated[str, _SEARCH["runtime"]]
 Dtype = Annotated[str, _SEARCH["dtype"]]
@@ -67,20 +71,6 @@ MaxTime = Annotated[
 _PIPE_WIDTH = 100
 # Twelve rounds of a network that takes minutes.
 _PATIENCE_S = 3600.0
-
-
-def make_target(device: str, runtime: str, dtype: str, memory_format: str, threads: int) -> "Target":
-    """Return what the options of a command name.
-
-    Raises:
-        InputError: If the device or the threads do not exist, or the runtime does not exist for the rest.
-    """
-    from srnas.profiling import Target, resolve_device, resolve_threads
-    from srnas.profiling.runtimes import find_runtime
-
-    target = Target(resolve_device(device), runtime, dtype, memory_format, resolve_threads(threads))
-    find_runtime(target)
-    return target
 
 
 def patient_protocol(target: "Target", max_time_s: float) -> "LatencyProtocol":

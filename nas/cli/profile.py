@@ -11,7 +11,6 @@ import typer
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Csv,
-    Device,
     Dtype,
     Json,
     MaxTime,
@@ -20,8 +19,8 @@ from srnas.nas.cli.options import (
     NetworkSize,
     Runtime,
     Threads,
+    Timed,
     WorkspacePath,
-    make_target,
     output,
     parse_size,
     patient_protocol,
@@ -45,7 +44,7 @@ def block(
     names: Blocks,
     channels: Annotated[int, typer.Option(help="Channels of the feature map.")] = 48,
     size: Annotated[str, typer.Option(help="WxH of the feature map in pixels.")] = "128x128",
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -57,9 +56,11 @@ def block(
 ) -> None:
     """Count blocks with three counters and time them, interleaved, with a 95 % interval."""
     with _showing() as show:
-        target = make_target(device, runtime, dtype, memory_format, threads)
+        from srnas.profiling.targets import resolve_target
+
+        timed = resolve_target(target, runtime, dtype, memory_format, threads)
         subjects = _block_subjects(names, [channels], parse_size(size, "--size"))
-        show.run(subjects, target, cold=True, max_time_s=max_time_s)
+        show.run(subjects, timed, cold=True, max_time_s=max_time_s)
     show.report(_title(names, f"{channels} channels, {size}"), workspace, as_json, as_csv)
 
 
@@ -68,7 +69,7 @@ def sweep(
     names: Blocks,
     channels: Annotated[str, typer.Option(help="Channels, comma-separated.")] = "48",
     sizes: Annotated[str, typer.Option(help="WxH in pixels, comma-separated.")] = "32x32,64x64,128x128,256x256",
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -80,11 +81,13 @@ def sweep(
 ) -> None:
     """Profile blocks over channels and sizes; draws latency against size."""
     with _showing() as show:
-        target = make_target(device, runtime, dtype, memory_format, threads)
+        from srnas.profiling.targets import resolve_target
+
+        timed = resolve_target(target, runtime, dtype, memory_format, threads)
         widths = [_whole(text, "--channels") for text in channels.split(",")]
         shapes = [parse_size(text, "--sizes") for text in sizes.split(",")]
         for subjects in [_block_subjects(names, widths, shape) for shape in shapes]:
-            show.run(subjects, target, cold=True, max_time_s=max_time_s)
+            show.run(subjects, timed, cold=True, max_time_s=max_time_s)
     show.report(_title(names, "sweep"), workspace, as_json, as_csv)
 
 
@@ -100,7 +103,7 @@ def network(
     ],
     scale: NetworkScale = 2,
     size: NetworkSize = None,
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -114,11 +117,12 @@ def network(
     with _showing() as show:
         from srnas.nas.workspace.named import by_target, find_named
         from srnas.nas.workspace.workspace import Workspace
+        from srnas.profiling.targets import resolve_target
 
-        target = make_target(device, runtime, dtype, memory_format, threads)
+        timed = resolve_target(target, runtime, dtype, memory_format, threads)
         shape = parse_size(size, "--size") if size else None
         place = Workspace(workspace)
-        named = [find_named(name, scale, place, target) for name in dict.fromkeys(names)]
+        named = [find_named(name, scale, place, timed) for name in dict.fromkeys(names)]
         for of_one, together in by_target(named, shape):
             show.run(together, of_one, cold=False, max_time_s=max_time_s)
     show.report(_title(names, size or "output 1280x720"), workspace, as_json, as_csv)
@@ -178,7 +182,8 @@ class _Show:
         from srnas.profiling import measure_roofline, profile
 
         if target not in self._rooflines:
-            self._rooflines[target] = measure_roofline(target)
+            # What arithmetic and memory of another machine allow is not measured.
+            self._rooflines[target] = None if target.board else measure_roofline(target)
         self.bars.update(self._task, total=None, done="")
         profiles = profile(
             subjects,

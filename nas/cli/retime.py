@@ -7,16 +7,15 @@ import typer
 
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
-    Device,
     Dtype,
     Json,
     MemoryFormat,
     Runtime,
     Storage,
     Threads,
+    Timed,
     WorkspacePath,
     count_bar,
-    make_target,
     output,
     print_json,
 )
@@ -24,7 +23,7 @@ from srnas.nas.cli.options import (
 
 def retime(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -44,16 +43,18 @@ def retime(
         from srnas.leaderboard.show.table import board_summary, board_table
         from srnas.nas.revisit.retime import retime as run
         from srnas.nas.workspace.workspace import Workspace
+        from srnas.profiling.targets import resolve_target
 
         retimed = run(
             Workspace(workspace),
             study,
-            make_target(device, runtime, dtype, memory_format, threads),
+            resolve_target(target, runtime, dtype, memory_format, threads),
             storage=storage,
             limit=limit,
             on_start=lambda total: bars.reset(task, description="timing networks", total=total),
             on_network=lambda name: bars.update(task, description=f"preparing trial {escape(name)}"),
             on_timed=lambda number: bars.update(task, description="timing networks", completed=number),
+            on_note=lambda text: said.print(text, markup=False),
         )
     if as_json:
         print_json(retimed.board.records())

@@ -6,15 +6,14 @@ import typer
 
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
-    Device,
     Dtype,
     Json,
     MemoryFormat,
     Runtime,
     Threads,
+    Timed,
     WorkspacePath,
     count_bar,
-    make_target,
     output,
     parse_size,
     print_json,
@@ -29,7 +28,7 @@ def table(
     ] = None,
     calibrate: Annotated[int, typer.Option(min=2, help="Random networks that the sum is calibrated on.")] = 16,
     validate: Annotated[int, typer.Option(min=2, help="Others, whose errors are reported.")] = 40,
-    device: Device = "auto",
+    target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
@@ -51,16 +50,17 @@ def table(
         from srnas.nas.workspace.tables import save_table, table_path
         from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import build_table
+        from srnas.profiling.targets import resolve_target
         from srnas.search_space import SearchSpace
 
-        target = make_target(device, runtime, dtype, memory_format, threads)
+        timed = resolve_target(target, runtime, dtype, memory_format, threads)
         loaded = SearchSpace.load(space, scale)
         shape = latency_input(loaded, parse_size(size, "--size") if size else None)
-        path = table_path(Workspace(workspace), loaded, target, shape)
+        path = table_path(Workspace(workspace), loaded, timed, shape)
         built = build_table(
             loaded,
             shape,
-            target,
+            timed,
             num_calibration=calibrate,
             num_validation=validate,
             on_stage=lambda text, rounds: bars.reset(task, description=escape(text), total=rounds),

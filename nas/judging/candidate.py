@@ -93,7 +93,7 @@ class CandidateTraining:
         state = CandidateState()
         observer.on_stage("training")
         try:
-            with cpu_threads(settings.threads), device_share(device) as share:
+            with cpu_threads(settings.training_threads), device_share(device) as share:
 
                 def on_step(progress: TrainingProgress) -> None:
                     self._draft.train_s = progress.train_s

@@ -154,7 +154,7 @@ class Judge:
 
     def _time_briefly(self, network: nn.Module) -> MeasuredNetwork:
         """Time a candidate for a short time; as long as ever where that leaves open whether it meets the budget."""
-        target, limit = self.materials.settings.target, self.materials.settings.budgets.max_latency_ms
+        target, limit = self.materials.target, self.materials.settings.budgets.max_latency_ms
         measured = self._time({"candidate": network}, brief_protocol(target)).of("candidate")
         if limit is not None and limit < measured.latency.fastest_ms <= (1 + _BRIEF_SHARE) * limit:
             return self._time({"candidate": network}, default_protocol(target)).of("candidate")
@@ -167,15 +167,16 @@ class Judge:
             DeviceBusyError: If another process holds the device for too long.
         """
         settings = self.materials.settings
-        seed, number, alone = settings.training.seed, len(architectures), default_protocol(settings.target)
+        seed, number, alone = settings.training.seed, len(architectures), default_protocol(self.materials.target)
         networks = {name: build_seeded(one, seed).deploy() for name, one in architectures.items()}
         protocol = replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
         return self._time(networks, protocol)
 
     def _time(self, networks: Mapping[str, nn.Module], protocol: LatencyProtocol) -> Measurement:
         """Measure deployed networks at the study's input."""
-        settings = self.materials.settings
-        return measure_latency(networks, (1, 3, *settings.latency_input), settings.target, protocol=protocol)
+        materials = self.materials
+        shape = (1, 3, *materials.settings.latency_input)
+        return measure_latency(networks, shape, materials.target, protocol=protocol, on_note=materials.observer.on_note)
 
     def _train(self, architecture: Architecture, draft: Draft, gate: RungGate | None) -> None:
         materials, training = self.materials, self.materials.settings.training

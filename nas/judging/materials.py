@@ -10,6 +10,7 @@ from srnas.nas.images.patches import PatchSampler
 from srnas.nas.judging.cache import ResultCache
 from srnas.nas.judging.observer import Observer
 from srnas.nas.study.settings import StudySettings
+from srnas.profiling import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +19,7 @@ class Materials:
 
     Attributes:
         settings: The study's settings.
+        target: What candidates are timed on.
         patches: Training patches on the device.
         validation: Held-out pairs.
         validation_name: Name of the held-out set.
@@ -27,6 +29,7 @@ class Materials:
     """
 
     settings: StudySettings
+    target: Target
     patches: PatchSampler
     validation: Sequence[Pair]
     validation_name: str

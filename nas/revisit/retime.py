@@ -51,6 +51,7 @@ def retime(
     on_start: Callable[[int], None] = lambda _: None,
     on_network: Callable[[str], None] = lambda _: None,
     on_timed: Callable[[int], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Retimed:
     """Time the trained networks of a study on ``target``, the front first, then layer by layer behind it.
 
@@ -65,6 +66,7 @@ def retime(
         on_start: Told of the number of networks.
         on_network: Told of each network that is prepared.
         on_timed: Told of the number of networks that are timed.
+        on_note: Told when a board is waited for.
 
     Raises:
         InputError: If there is no such study, it has no trained network, or the runtime can run none of them.
@@ -85,7 +87,7 @@ def retime(
     failed: dict[int, str] = {}
     device: DeviceProfile | None = None
     for batch in [chosen[i : i + _TOGETHER] for i in range(0, len(chosen), _TOGETHER)]:
-        for measured in _measure(batch, shape, target, on_network, failed):
+        for measured in _measure(batch, shape, target, on_network, on_note, failed):
             device = measured.device
             timed |= {int(name): measured.of(name) for name in measured.latencies}
         on_timed(len(timed) + len(failed))
@@ -123,18 +125,19 @@ def _measure(
     shape: tuple[int, int, int, int],
     target: Target,
     on_network: Callable[[str], None],
+    on_note: Callable[[str], None],
     failed: dict[int, str],
 ) -> Iterator[Measurement]:
     """Time a batch side by side; where the runtime refuses a network, one by one."""
     networks = {str(trial.number): build_seeded(trial.architecture, 0).deploy() for trial in batch}
     try:
-        yield measure_latency(networks, shape, target, on_prepared=on_network)
+        yield measure_latency(networks, shape, target, on_prepared=on_network, on_note=on_note)
     except RuntimeFailedError as error:
         if len(batch) == 1:
             failed[batch[0].number] = str(error)
             return
         for trial in batch:
-            yield from _measure([trial], shape, target, on_network, failed)
+            yield from _measure([trial], shape, target, on_network, on_note, failed)
 
 
 def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:

@@ -62,7 +62,7 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
     if isinstance(request.workers, int):
         return request.workers
     if settings.device == "cpu":
-        found = (os.cpu_count() or 1) // settings.threads
+        found = (os.cpu_count() or 1) // settings.training_threads
     else:
         found = torch.cuda.device_count() if request.device in _ANY_GPU else 1
     return max(1, min(found, left))
@@ -117,10 +117,10 @@ class LocalWorkers:
 
     def __init__(self, request: SearchRequest, settings: StudySettings, workspace: Workspace, number: int) -> None:
         cores = os.cpu_count() or 1
-        if settings.device == "cpu" and number * settings.threads > cores:
+        if settings.device == "cpu" and number * settings.training_threads > cores:
             raise InputError(
                 f"workers x threads <= {cores} cores must hold, but got workers={number} and "
-                f"threads={settings.threads}; start fewer."
+                f"threads={settings.training_threads}; start fewer."
             )
         command, shown = _command(request, settings), _shown_gpus(request, settings)
         self._slots = [

@@ -66,8 +66,8 @@ def _write_places(materials: Materials, networks: Mapping[Path, Network]) -> Non
         str(folder): Subject("network", folder.name, network, (1, 3, *settings.latency_input), network.architecture)
         for folder, network in networks.items()
     }
-    protocol = replace(brief_protocol(settings.target), max_rounds=_ROUNDS, interval=0.0)
-    profiles = profile(subjects, settings.target, protocol=protocol)
+    protocol = replace(brief_protocol(materials.target), max_rounds=_ROUNDS, interval=0.0)
+    profiles = profile(subjects, materials.target, protocol=protocol)
     for folder in networks:
         places = profiles[str(folder)].places
         text = json.dumps([{"name": p.name, "label": p.label, "fastest_ms": p.fastest_ms} for p in places])

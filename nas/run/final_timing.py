@@ -14,10 +14,10 @@ from srnas.leaderboard.record.timing import JointTiming
 from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
-from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import Snapshot
-from srnas.profiling import DeviceProfile, describe_device
-from srnas.profiling.runtimes import RuntimeFailedError, runtime_version
+from srnas.profiling import Target
+from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.profiling.targets import describe
 
 # A candidate is a neighbour of the front as well if so much less of its latency would put it there: two timings of one
 # network, alone and beside other work, differ by less.
@@ -25,9 +25,9 @@ _NEAR_SHARE = 0.1
 _MOST_RUNS = 3
 
 
-def is_due(known: Snapshot, settings: StudySettings) -> bool:
+def is_due(known: Snapshot, target: Target) -> bool:
     """Return whether the front of a study is still to be timed together, and this machine is the one to do it."""
-    return not _is_done(known) and known.study is not None and known.study.device.key == _here(settings).key
+    return not _is_done(known) and known.study is not None and known.study.device.key == describe(target).key
 
 
 def time_front(session: Session) -> None:
@@ -36,14 +36,14 @@ def time_front(session: Session) -> None:
     Raises:
         DeviceBusyError: If another process holds the device for too long.
     """
-    stored, settings, on_note = session.search.stored, session.search.settings, session.observer.on_note
+    stored, target, on_note = session.search.stored, session.judge.materials.target, session.observer.on_note
     known = stored.snapshot()
     if _is_done(known):
         return
-    if not is_due(known, settings):
+    if not is_due(known, target):
         on_note(
             f"the front is not timed together: the study is about '{session.publisher.study.device}', and this is "
-            f"'{_here(settings)}'"
+            f"'{describe(target)}'"
         )
         return
     while not _is_done(known):
@@ -60,10 +60,6 @@ def _is_done(known: Snapshot) -> bool:
     if joint is None or joint.judged != len(known.records):
         return not front
     return joint.runs >= _MOST_RUNS or front <= joint.networks.keys()
-
-
-def _here(settings: StudySettings) -> DeviceProfile:
-    return describe_device(settings.target, runtime_version(settings.runtime))
 
 
 def _time(session: Session, known: Snapshot) -> JointTiming | None:

@@ -10,8 +10,7 @@ from srnas.nas.run.worker import work
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import describe_device
-from srnas.profiling.runtimes import runtime_version
+from srnas.profiling.targets import describe
 from srnas.search_space import InputError
 
 
@@ -38,7 +37,7 @@ def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -
         raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
     request = SearchRequest.model_validate_json(known.request).changed(workspace=workspace.path, **changes)
     plan = plan_search(request, as_worker=True)
-    mine = describe_device(plan.settings.target, runtime_version(request.runtime))
+    mine = describe(plan.target)
     theirs = known.study.device
     if mine.key != theirs.key:
         raise InputError(

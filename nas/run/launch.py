@@ -109,4 +109,4 @@ def _is_finished(plan: Plan, known: Snapshot) -> bool:
         return False
     if plan.is_gone_on_from:
         return True
-    return not is_due(known, plan.settings) and replicated(known.records, known.replicates) >= plan.request.replicates
+    return not is_due(known, plan.target) and replicated(known.records, known.replicates) >= plan.request.replicates

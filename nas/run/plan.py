@@ -17,15 +17,8 @@ from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import (
-    Target,
-    count,
-    describe_device,
-    measure_latency,
-    resolve_device,
-    resolve_threads,
-)
-from srnas.profiling.runtimes import find_runtime, runtime_version
+from srnas.profiling import Target, count, measure_latency, resolve_device
+from srnas.profiling.targets import describe, resolve_target
 from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
 from srnas.search_space.errors import parse
 
@@ -39,6 +32,7 @@ class Plan:
         workspace: Where everything is kept.
         space: Where candidates come from.
         settings: What the study is fixed by.
+        target: What is timed.
         photos: The photographs to train on, and those held out.
         url: URL of the study's storage.
         known: What the study holds; ``None`` if there is none yet.
@@ -48,6 +42,7 @@ class Plan:
     workspace: Workspace
     space: SearchSpace
     settings: StudySettings
+    target: Target
     photos: tuple[PhotoSet, PhotoSet]
     url: str
     known: Snapshot | None
@@ -68,9 +63,10 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     Raises:
         InputError: If anything that was given cannot be used.
     """
-    target = Target(resolve_device(request.device), request.runtime, request.dtype, request.memory_format)
+    device = resolve_device(request.device)
+    chosen = request.runtime, request.dtype, request.memory_format, request.threads
+    target = resolve_target(request.timed_on or str(device), *chosen)
     check_front_dtype(target)
-    find_runtime(target)
     space = SearchSpace.load(request.space, request.scale)
     workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)
@@ -82,14 +78,16 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     training = training_config(request, space, begun.training if begun else None)
     timed_input = latency_input(space, request.latency_input)
     photos = load_photos(request, space, training, begun)
-    settings = study_settings(request, space, target.device, training, timed_input, photos)
+    settings = study_settings(request, space, device, training, timed_input, photos)
+    if not target.board and target.device == device:
+        settings = settings.model_copy(update={"timed_on": ""})
     if begun is not None:
         # A study of an earlier version does not say what its blocks were.
         settings = settings if begun.blocks else settings.model_copy(update={"blocks": {}})
         settings.check_same(begun.model_copy(update={"device": settings.device}) if as_worker else begun)
     else:
-        check_feasible(settings, space)
-    return Plan(request, workspace, space, settings, photos, url, known)
+        check_feasible(settings, space, target)
+    return Plan(request, workspace, space, settings, target, photos, url, known)
 
 
 def training_config(request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None) -> TrainingConfig:
@@ -194,7 +192,6 @@ def study_settings(
         "train": train,
         "validation": validation,
         "device": str(device),
-        "threads": resolve_threads(request.threads),
         "latency_input": timed_input,
         "training": training,
         "blocks": own_blocks(space),
@@ -227,7 +224,7 @@ def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Arch
     return min(candidates)[2]
 
 
-def check_feasible(settings: StudySettings, space: SearchSpace) -> None:
+def check_feasible(settings: StudySettings, space: SearchSpace, target: Target) -> None:
     """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
     if settings.budgets == Budgets():
         return
@@ -237,7 +234,7 @@ def check_feasible(settings: StudySettings, space: SearchSpace) -> None:
     counts = count(network, shape)
     fastest_ms = None
     if settings.budgets.max_latency_ms is not None:
-        measured = measure_latency({"smallest": network}, shape, settings.target)
+        measured = measure_latency({"smallest": network}, shape, target)
         fastest_ms = measured.latencies["smallest"].fastest_ms
     exceeded = settings.budgets.exceeded(fastest_ms=fastest_ms, params_k=counts.params / 1e3, macs_g=counts.macs / 1e9)
     if exceeded:
@@ -247,12 +244,13 @@ def check_feasible(settings: StudySettings, space: SearchSpace) -> None:
         )
 
 
-def study_record(settings: StudySettings, space: SearchSpace, validation: tuple[Pair, ...], name: str) -> StudyRecord:
+def study_record(plan: Plan, validation: tuple[Pair, ...], name: str) -> StudyRecord:
     """Fix what all trials are compared with: bicubic, the device, and the hypervolume's reference point.
 
     Raises:
         InputError: If no held-out photograph tells networks apart.
     """
+    settings = plan.settings
     bicubic = reference_quality(name, validation, settings.scale)
     limit = settings.budgets.max_latency_ms
     return StudyRecord(
@@ -262,15 +260,15 @@ def study_record(settings: StudySettings, space: SearchSpace, validation: tuple[
         validation=name,
         bicubic_psnr_y_db=bicubic.mean_psnr_y_db,
         bicubic_ssim_y=bicubic.mean_ssim_y,
-        device=describe_device(settings.target, runtime_version(settings.runtime)),
+        device=describe(plan.target),
         reference_psnr_y_db=bicubic.mean_psnr_y_db,
-        reference_fastest_ms=limit or _slowest_design_ms(settings, space),
+        reference_fastest_ms=limit or _slowest_design_ms(plan),
     )
 
 
-def _slowest_design_ms(settings: StudySettings, space: SearchSpace) -> float:
-    shape = (1, 3, *settings.latency_input)
-    designs = human_designs(space) or {"smallest": smallest(space, shape)}
+def _slowest_design_ms(plan: Plan) -> float:
+    shape = (1, 3, *plan.settings.latency_input)
+    designs = human_designs(plan.space) or {"smallest": smallest(plan.space, shape)}
     networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
-    measured = measure_latency(networks, shape, settings.target, protocol=brief_protocol(settings.target))
+    measured = measure_latency(networks, shape, plan.target, protocol=brief_protocol(plan.target))
     return max(latency.fastest_ms for latency in measured.latencies.values())

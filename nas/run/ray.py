@@ -47,7 +47,7 @@ class RayWorkers:
         ray, request = self._ray, self._request
         ray.init(address=request.address, log_to_driver=False, include_dashboard=False)
         cuda = self._settings.device != "cpu"
-        share = {"num_cpus": self._settings.threads, "num_gpus": int(cuda), "max_retries": _RESTARTS}
+        share = {"num_cpus": self._settings.training_threads, "num_gpus": int(cuda), "max_retries": _RESTARTS}
         task = ray.remote(**share)(_work)
         # Ray shows a task no GPU but its own, which is then the first.
         changes = {"device": "cuda:0" if cuda else "cpu"} | ({"storage": request.storage} if request.storage else {})

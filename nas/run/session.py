@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.nas.images.pairs import Pair, make_pairs, note_flat
 from srnas.nas.images.patches import PatchSampler
@@ -57,7 +59,7 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     # What the runtime cannot run is refused before the study exists.
     has_begun = plan.known is not None and plan.known.study is not None
     made = None if has_begun else _study_record(plan, validation, observer)
-    table = find_table(workspace, space, settings.target, settings.latency_input)
+    table = find_table(workspace, space, plan.target, settings.latency_input)
     if table is not None:
         observer.on_note(f"the block table of {len(table.entries_ms)} parts expects latencies: {table.validation}")
     search = patiently(lambda: open_search(plan.url, settings, space, table), plan.url, observer.on_note)
@@ -68,7 +70,8 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     record = search.begin(lambda: made or _study_record(plan, validation, observer), designs)
     materials = Materials(
         settings=settings,
-        patches=PatchSampler(train_pairs, settings.scale, settings.training.patch, settings.target.device),
+        target=plan.target,
+        patches=PatchSampler(train_pairs, settings.scale, settings.training.patch, torch.device(settings.device)),
         validation=validation,
         validation_name=plan.photos[1].name,
         cache=workspace.cache(settings.protocol),
@@ -83,4 +86,4 @@ def _study_record(plan: Plan, validation: tuple[Pair, ...], observer: Observer) 
     if plan.settings.budgets.max_latency_ms is None:
         timed = "human designs, whose slowest" if human_designs(plan.space) else "smallest network, which"
         observer.on_note(f"timing the {timed} fixes the reference point of the hypervolume")
-    return study_record(plan.settings, plan.space, validation, plan.photos[1].name)
+    return study_record(plan, validation, plan.photos[1].name)

@@ -89,12 +89,18 @@ class StudyOptions(BaseModel):
         "halving", "halving stops weak candidates early, none trains all of them to the end.", "Strategy"
     )
     seed: int = option(0, "Seed of proposals, weights and patches.", "Strategy", ge=0, le=2**32 - 1)
+    timed_on: str = option(
+        "",
+        "What is timed: cpu, cuda[:N], or one of 'srnas target list' [default: what trains].",
+        "Timing",
+        flag="target",
+    )
     runtime: str = option(
         "eager", "What executes the networks: eager, compile, cudagraph, onnxruntime or openvino.", "Timing"
     )
     dtype: str = option("float32", "Data type of the networks: float32, bfloat16, float16 or int8.", "Timing")
     memory_format: str = option("nchw", "Memory format of the networks: nchw or channels_last.", "Timing")
-    threads: int = option(1, "CPU threads, for timing and for training.", "Timing")
+    threads: int = option(1, "CPU threads of what is timed; what trains beside another target has one.", "Timing")
     budgets: Budgets = Budgets()
     max_train_s: float | None = option(
         None, "End a candidate that needs more seconds of training steps.", "Training", gt=0

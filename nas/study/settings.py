@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import Field, field_validator
 
 from srnas.nas.study.options import StudyOptions
@@ -33,7 +32,7 @@ class StudySettings(StudyOptions):
         space_digest: Hash of the space's choices.
         train: Name and fingerprint of the training photographs.
         validation: Name and fingerprint of the held-out photographs.
-        device: ``cpu`` or ``cuda:N``, which trains and times.
+        device: ``cpu`` or ``cuda:N``, which trains.
         latency_input: Height and width of the input that is timed, in low-resolution pixels.
         training: The schedule; its seed is that of weights and patches.
         blocks: Hashes of the sources of the user's own blocks among the space's, by name.
@@ -59,15 +58,15 @@ class StudySettings(StudyOptions):
         return dict(_flatten(self.model_dump(mode="json")))
 
     @property
-    def target(self) -> Target:
-        """What the networks are timed on."""
-        return Target(torch.device(self.device), self.runtime, self.dtype, self.memory_format, self.threads)
+    def training_threads(self) -> int:
+        """CPU threads of a training: those of the target where it is what trains, else one."""
+        return 1 if self.timed_on else self.threads
 
     @property
     def protocol(self) -> str:
         """Hash of everything that a candidate's quality depends on."""
         # On a CPU the number of threads decides in which order sums are rounded.
-        device = f"cpu-{self.threads}" if self.device == "cpu" else "cuda"
+        device = f"cpu-{self.training_threads}" if self.device == "cpu" else "cuda"
         unsaid = {name for name, before in _BEFORE.items() if getattr(self.training, name) == before}
         training = self.training.model_dump(exclude=unsaid)
         parts = [_PROTOCOL_VERSION, self.scale, self.train, self.validation, device, training]

@@ -6,16 +6,15 @@ from pydantic import ValidationError
 
 from srnas.nas.files import writing
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import BlockTable, Target, describe_device
-from srnas.profiling.runtimes import runtime_version
+from srnas.profiling import BlockTable, Target
+from srnas.profiling.targets import describe
 from srnas.search_space import InputError, SearchSpace
 
 
 def table_path(workspace: Workspace, space: SearchSpace, target: Target, input_size: tuple[int, int]) -> Path:
     """Return where the table of a space, a target and an input size is kept."""
     height, width = input_size
-    device = describe_device(target, runtime_version(target.runtime))
-    return workspace.table(f"{space.name}-x{space.scale}-{width}x{height}-{device.key}")
+    return workspace.table(f"{space.name}-x{space.scale}-{width}x{height}-{describe(target).key}")
 
 
 def find_table(

@@ -3,8 +3,16 @@
 from importlib.resources import files
 
 # In the order in which they are imported.
-_MODULES = ("order_statistics", "rounds", "agent.machine", "agent.models", "agent.onnx_session", "agent.measuring")
-_MODULES += ("agent.files", "agent.server")
+_MODULES = (
+    "order_statistics",
+    "rounds",
+    "agent.machine",
+    "agent.models",
+    "agent.onnx_session",
+    "agent.measuring",
+    "agent.files",
+    "agent.server",
+)
 
 _HEAD = '''# /// script
 # requires-python = ">=3.9"

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import threading
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from srnas.profiling.agent.models import check_model
 
@@ -41,7 +41,7 @@ class Files:
                 os.utime(os.path.join(self.folder, digest))
         return [digest for digest in digests if digest not in here]
 
-    def receive(self, digest: str, stream: BinaryIO, size: int, *, is_model: bool) -> None:
+    def receive(self, digest: str, stream: BufferedIOBase, size: int, *, is_model: bool) -> None:
         """Read a file of ``size`` bytes.
 
         Raises:

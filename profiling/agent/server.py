@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hmac
 import json
 import os
@@ -68,26 +69,24 @@ class Job:
 
     def _follow(self, asked: str) -> None:
         said: list[str] = []
-        reader = threading.Thread(target=lambda: said.append(self._process.stdout.read()), daemon=True)
-        reader.start()
-        last = ""
-        try:
-            self._process.stdin.write(asked)
-            self._process.stdin.close()
-        except OSError:
-            last = "the process ended before it began"
-        for line in self._process.stderr:
-            if line.startswith("round "):
-                self.rounds = int(line.split()[1])
-            else:
-                last = line.strip() or last
-        reader.join()
-        code = self._process.wait()
+        last = "it said nothing"
+        with self._process as process:
+            reader = threading.Thread(target=lambda: said.append(process.stdout.read()), daemon=True)
+            reader.start()
+            with contextlib.suppress(OSError):
+                process.stdin.write(asked)
+                process.stdin.close()
+            for line in process.stderr:
+                if line.startswith("round "):
+                    self.rounds = int(line.split()[1])
+                else:
+                    last = line.strip() or last
+            reader.join()
         self._timer.cancel()
         try:
             result = json.loads("".join(said))
         except ValueError:
-            result = {"error": f"the process that measures ended with code {code}: {last}"}
+            result = {"error": f"the process that measures ended with code {process.returncode}: {last}"}
         with self._moved:
             self.result = result
             self._moved.notify_all()
@@ -148,6 +147,8 @@ class Server(ThreadingHTTPServer):
     """One thread for each connection, of which there are not too many."""
 
     daemon_threads = True
+    # Those that have not been accepted yet: with the five that are usual, a burst waits for seconds.
+    request_queue_size = 128
     agent: Agent
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -332,11 +333,8 @@ def main(child: list[str]) -> None:
             server = make_server(given.host, given.port, agent)
         except OSError as error:
             parser.error(f"{given.host}:{given.port} must be free, but {error}")
-        host, port = server.server_address[:2]
-        sys.stderr.write(
-            f"srnas agent on http://{host}:{port} ({onnx_session.version()}, {machine.cores()} cores, "
-            f"{machine.name()}); Ctrl-C ends it\n"
-        )
+        what = f"{onnx_session.version()}, {machine.cores()} cores, {machine.name()}"
+        sys.stderr.write(f"srnas agent on http://{given.host}:{server.server_port} ({what}); Ctrl-C ends it\n")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

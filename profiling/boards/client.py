@@ -111,7 +111,7 @@ class Client:
 
     def _begin(self, asked: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
         """Send what is missing, begin the measurement when no other is running, and return its id."""
-        models = {files["model"] for files in [*asked["models"].values(), asked["reference"]]}
+        models = {files.get("model") for files in [*asked["models"].values(), asked["reference"]]}
         missing = self._ask("POST", "/missing", {"digests": list(contents)})["missing"]
         told = False
         while True:
