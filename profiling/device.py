@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from srnas.profiling.boards.board import Board
+from srnas.profiling.precision import true_float32
 from srnas.profiling.preflight import cpu_name, read_gpu
 from srnas.search_space import InputError, unknown_name
 
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 MEMORY_FORMATS = ("nchw", "channels_last")
 _CPU = torch.device("cpu")
+# What a driver's library tells on one day and not on another, or in one container and not in the next.
+_TOLD = ("driver_version", "power_limit_w", "max_clock_mhz", "application_clock_mhz")
+# In hashes of before, where no GPU has ever been, these were unknown.
+_UNKNOWN = {"power_limit_w": None, "max_clock_mhz": None}
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class DeviceProfile:
     Attributes:
         device: ``cpu`` or ``cuda:N``.
         name: The processor's or GPU's name.
-        driver: Versions of CUDA, cuDNN and, where it is known, the driver; empty on a CPU.
+        driver: Versions of CUDA and cuDNN; empty on a CPU.
         torch_version: Version of torch; empty on a board, which has none.
         dtype: Data type of weights and input.
         memory_format: ``nchw`` or ``channels_last``.
@@ -64,6 +69,9 @@ class DeviceProfile:
         runtime_version: Name and version of the runtime's library, where it is not torch.
         power_limit_w: Power limit of a GPU in watts, where it is known.
         max_clock_mhz: Highest clock of a GPU in MHz, where it is known.
+        driver_version: Version of a GPU's driver, where it is known.
+        application_clock_mhz: Clock that a GPU is set to in MHz, where it is known.
+        host: Name of the processor that launches on a GPU.
     """
 
     device: str
@@ -77,11 +85,20 @@ class DeviceProfile:
     runtime_version: str = ""
     power_limit_w: float | None = None
     max_clock_mhz: float | None = None
+    driver_version: str = ""
+    application_clock_mhz: float | None = None
+    host: str = ""
 
     @property
     def key(self) -> str:
-        """A short hash that changes with every field; equal devices of a machine differ in their number only."""
-        fields = asdict(self) | {"device": self.device.partition(":")[0]}
+        """A short hash that changes with every field but those that only a driver's library tells.
+
+        Equal devices of a machine differ in their number only, which is left out too.
+        """
+        fields = {name: value for name, value in asdict(self).items() if name not in _TOLD}
+        fields |= _UNKNOWN | {"device": self.device.partition(":")[0]}
+        if not self.host:
+            del fields["host"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
     def __str__(self) -> str:
@@ -153,14 +170,16 @@ def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
     if device.type != "cuda":
         return on_cpu
     gpu = read_gpu(device)
-    libraries = (f"CUDA {torch.version.cuda}", f"cuDNN {torch.backends.cudnn.version()}")
     return replace(
         on_cpu,
         name=torch.cuda.get_device_name(device),
-        driver=", ".join((*libraries, f"driver {gpu.driver}") if gpu.driver else libraries),
+        driver=f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",
         threads=0,
         power_limit_w=gpu.power_limit_w,
         max_clock_mhz=gpu.max_clock_mhz,
+        driver_version=gpu.driver,
+        application_clock_mhz=gpu.application_clock_mhz,
+        host=cpu_name(),
     )
 
 
@@ -185,13 +204,13 @@ def measuring_context(target: Target) -> Iterator[None]:
 
     On CUDA convolutions and matrix products both run in true float32, with autotuned convolution kernels.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    flags = (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark)
+    on_cuda, cudnn = target.device.type == "cuda", torch.backends.cudnn
+    benchmark = cudnn.benchmark
     try:
-        if target.device.type == "cuda":
-            cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = False, False, True
-        current = torch.cuda.device(target.device) if target.device.type == "cuda" else contextlib.nullcontext()
-        with current, torch.inference_mode(), cpu_threads(target.threads):
+        if on_cuda:
+            cudnn.benchmark = True
+        current = torch.cuda.device(target.device) if on_cuda else contextlib.nullcontext()
+        with current, true_float32(), torch.inference_mode(), cpu_threads(target.threads):
             yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark = flags
+        cudnn.benchmark = benchmark

@@ -3,13 +3,16 @@
 import random
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from srnas.profiling.bench import CpuBench, CudaBench, GraphReplay, Run
+from srnas.profiling.bench import CpuBench
 from srnas.profiling.counting import InputShape, check_input_shape
+from srnas.profiling.cuda_bench import CudaBench, overwriting
 from srnas.profiling.device import Target, describe_device, measuring_context
+from srnas.profiling.graphs import ColdReplay, GraphReplay, Recorder, Run
 from srnas.profiling.lease import device_lease, device_share
 from srnas.profiling.measurement import Latency, Measurement
 from srnas.profiling.memory import peak_memory_mib
@@ -20,7 +23,6 @@ from srnas.profiling.rounds import (
     CPU_PROTOCOL,
     CUDA_PROTOCOL,
     REFERENCE,
-    Bench,
     LatencyProtocol,
     Rounds,
     Timed,
@@ -28,13 +30,13 @@ from srnas.profiling.rounds import (
     is_narrow,
     run_rounds,
 )
-from srnas.profiling.runtimes import Executable, prepare
+from srnas.profiling.runtimes import Executable, Supplies, prepare
 from srnas.profiling.statistics import quantile
 from srnas.search_space import InputError
 
 REFERENCE_SHAPE: InputShape = (1, 48, 64, 64)
 
-# Above this ratio of eager to device latency the host's launches decide. source: measured overheads of about 6 us.
+# Above this ratio of what a caller waits for to what the device needs, the host decides.
 _LAUNCH_BOUND = 1.15
 # The least number of samples whose order statistics can enclose a median with 95 %: 1 - 2 / 2^6 = 97 %.
 _FEW = 6
@@ -97,28 +99,32 @@ def measure_latency(
             max_abs_difference=found.max_abs_difference,
         )
     with measuring_context(base):
+        supplies = Supplies(Recorder(device) if device.type == "cuda" else None)
         # Exporting and compiling would disturb another process's measurement.
         with device_share(device):
             prepared: dict[str, Executable] = {}
             for name, network in networks.items():
-                prepared[name] = prepare(network, shapes[name], targets[name])
+                prepared[name] = prepare(network, shapes[name], targets[name], supplies=supplies)
                 on_prepared(name)
-            reference = prepare(_reference(), REFERENCE_SHAPE, base)
+            reference = prepare(_reference(), REFERENCE_SHAPE, base, supplies=supplies)
+        latencies = {name: executable.load_s * 1e3 for name, executable in prepared.items()}
+        differences = {name: executable.max_abs_difference for name, executable in prepared.items()}
+        devices = {name: describe_device(targets[name], executable.version) for name, executable in prepared.items()}
         with device_lease(device):
             state = preflight(device)
-            runs: dict[Timed, Run] = {}
-            for name, executable in prepared.items():
-                runs |= _ways(name, executable, targets[name], cold)
-            threads = {subject: targets[subject.name].threads for subject in runs}
-            bench = _bench({**runs, REFERENCE: reference.run}, base, {**threads, REFERENCE: base.threads})
-            rounds = run_rounds(bench, runs, protocol, random.Random(seed), on_round)
-            memory = {name: peak_memory_mib(e.run, targets[name].runtime, device) for name, e in prepared.items()}
+            timing = time_rounds(
+                prepared, reference, targets, base, protocol, supplies.recorder, cold=cold, seed=seed, on_round=on_round
+            )
+            # One by one, and each let go: nothing of the others is resident beside the last.
+            memory = {
+                name: peak_memory_mib(prepared.pop(name).run, targets[name].runtime, device) for name in list(prepared)
+            }
     return Measurement(
-        latencies={name: summarise(rounds, name, protocol, e.load_s * 1e3) for name, e in prepared.items()},
-        devices={name: describe_device(targets[name], executable.version) for name, executable in prepared.items()},
+        latencies={name: summarise(timing, name, protocol, first_ms) for name, first_ms in latencies.items()},
+        devices=devices,
         preflight=state,
         peak_memory_mib=memory,
-        max_abs_difference={name: executable.max_abs_difference for name, executable in prepared.items()},
+        max_abs_difference=differences,
     )
 
 
@@ -137,19 +143,60 @@ def _reference_target(targets: Mapping[str, Target]) -> Target:
     return Target(device, threads=min(target.threads for target in targets.values()), board=board)
 
 
-def _ways(name: str, executable: Executable, target: Target, cold: bool) -> dict[Timed, Run]:
-    """Return what runs a network in each of the ways to time it."""
-    ways: dict[Timed, Run] = {Timed(name): executable.run}
-    # Only eagerly is there a launch for each operator that a graph could leave out.
-    if target.device.type == "cuda" and target.runtime == "eager":
-        ways[Timed(name, Way.ON_DEVICE)] = GraphReplay(executable.run, target.device)
-    if cold:
-        ways[Timed(name, Way.COLD)] = executable.run
+def time_rounds(
+    prepared: Mapping[str, Executable],
+    reference: Executable,
+    targets: Mapping[str, Target],
+    base: Target,
+    protocol: LatencyProtocol,
+    recorder: Recorder | None,
+    *,
+    cold: bool = False,
+    seed: int = 0,
+    on_round: Callable[[int], None] = lambda _: None,
+) -> Rounds:
+    """Time what is ready to run, in all its ways, beside the reference; ``recorder`` captures graphs on CUDA."""
+    if recorder is None:
+        ways = (Way.WARM, Way.COLD) if cold else (Way.WARM,)
+        plain: dict[Timed, Run] = {Timed(name, way): e.run for name, e in prepared.items() for way in ways}
+        threads = {subject: targets[subject.name].threads for subject in plain}
+        cpu = CpuBench({**plain, REFERENCE: reference.run}, {**threads, REFERENCE: base.threads})
+        return run_rounds(cpu, plain, protocol, random.Random(seed), on_round)
+    flush = overwriting(base.device) if cold else None
+    runs: dict[Timed, Run | GraphReplay | ColdReplay] = {}
+    for name, executable in prepared.items():
+        runs |= _ways_on_cuda(name, executable, flush, recorder)
+    fixed = _captured(reference, recorder) or reference.run
+    cuda = CudaBench({**runs, REFERENCE: fixed}, base.device, *filter(None, [flush]))
+    rounds = run_rounds(cuda, runs, protocol, random.Random(seed), on_round)
+    uncaptured = {name for name, e in prepared.items() if e.kernels and Timed(name, Way.ON_DEVICE) not in runs}
+    return replace(rounds, uncaptured=frozenset(uncaptured))
+
+
+def _ways_on_cuda(
+    name: str, executable: Executable, flush: Run | None, recorder: Recorder
+) -> dict[Timed, Run | GraphReplay | ColdReplay]:
+    """Return what runs a network in each of the ways to time it; what cannot be captured has the host's clock."""
+    ways: dict[Timed, Run | GraphReplay | ColdReplay] = {Timed(name): executable.run}
+    if replay := _captured(executable, recorder):
+        ways[Timed(name, Way.ON_DEVICE)] = replay
+    if flush:
+        cold = _captured(executable, recorder, flush) if replay else None
+        ways[Timed(name, Way.COLD)] = cold or executable.run
     return ways
 
 
-def _bench(runs: Mapping[Timed, Run], base: Target, threads: Mapping[Timed, int]) -> Bench:
-    return CudaBench(runs, base.device) if base.device.type == "cuda" else CpuBench(runs, threads)
+def _captured(executable: Executable, recorder: Recorder, flush: Run | None = None) -> GraphReplay | ColdReplay | None:
+    if executable.kernels is None:
+        return None
+    try:
+        if flush:
+            return ColdReplay(executable.kernels, flush, recorder)
+        return GraphReplay(executable.kernels, recorder)
+    except RuntimeError:
+        # Of a device that is lost this raises, and it is known to be so.
+        torch.cuda.synchronize(recorder.device)
+        return None
 
 
 def _reference() -> nn.Module:
@@ -205,8 +252,9 @@ def _flags(
     moved = sum(reason in _DISTURBING for reason in reasons) > protocol.discarded_share * len(reasons)
     load = _mean_load(rounds)
     flags = {
-        "unsteady": not rounds.steady[Timed(name)],
+        "unsteady": not all(rounds.steady.get(Timed(name, way), True) for way in (Way.WARM, Way.ON_DEVICE)),
         "launch_bound": host_share > _LAUNCH_BOUND,
+        "uncaptured": name in rounds.uncaptured,
         "disturbed": moved or (load is not None and load > protocol.other_load),
         "throttled": any(reason in _THROTTLING for reason in reasons),
         "invalid": sum(map(bool, reasons)) > protocol.discarded_share * len(reasons),

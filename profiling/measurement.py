@@ -1,7 +1,8 @@
 """What a measurement gives: latency as a distribution, with a 95 % interval and what disturbed it.
 
 The median over rounds is what a user feels. The fastest round is the statistic that repeats best on a shared machine,
-and the one that a search ranks by.
+and the one that a search ranks by. Both are what a caller waits for, on every device and in every runtime; what a CUDA
+device needs, without the host's launches, stands beside them (:mod:`~srnas.profiling.cuda_bench`).
 """
 
 import math
@@ -29,13 +30,14 @@ class Latency:
         reference_rounds_ms: The reference's figure of each round.
         flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``invalid`` (too many rounds discarded),
             ``few`` (too few rounds kept for an interval: it is their range), ``wide`` (interval beyond the protocol's),
-            or nothing.
+            ``uncaptured`` (on CUDA: no graph can hold it, so that what the device needs is not known), or nothing.
         discarded: For each round why it is discarded (``throttled``, ``clock``, ``process``, ``reference``), or an
             empty text.
         iqr_ms: Interquartile range over the kept rounds.
         other_load: Share of all CPU cores that other processes kept busy meanwhile.
-        device_median_ms: On CUDA, eager: the median without the host's launches, from a captured graph.
-        cold_median_ms: The median with the caches overwritten before each call, where that was asked for.
+        device_median_ms: On CUDA: the median of what the device needs, from a captured graph, where one can hold it.
+        cold_median_ms: The median with the caches overwritten before each call, where that was asked for; of what the
+            device needs where that is known.
         cold_fastest_ms: The fastest such round.
         calls_ms: Duration of every call, round by round.
     """

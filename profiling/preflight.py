@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import torch
 
+from srnas.profiling.precision import precision_of_float32
+
 # Throttle reasons of NVML that lower the clock because of power or heat: software power cap, hardware slowdown, sync
 # boost, software and hardware thermal slowdown, power brake.
 # source: nvml.h, nvmlClocksEventReasons.
@@ -25,6 +27,7 @@ class Gpu:
         driver: Version of the driver.
         clock_mhz: Clock of the multiprocessors.
         max_clock_mhz: The highest clock it may take.
+        application_clock_mhz: The clock that it is set to under load.
         power_limit_w: Enforced power limit in watts.
         temperature_c: Temperature in degrees Celsius.
         throttled: Whether power or heat holds the clock down.
@@ -38,6 +41,7 @@ class Gpu:
     temperature_c: float | None = None
     throttled: bool = False
     intruders: int = 0
+    application_clock_mhz: float | None = None
 
 
 def read_gpu(device: torch.device) -> Gpu:
@@ -55,6 +59,7 @@ def read_gpu(device: torch.device) -> Gpu:
         "driver": lambda: str(nvml.nvmlSystemGetDriverVersion()),
         "clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         "max_clock_mhz": lambda: float(nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "application_clock_mhz": lambda: float(nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)),
         "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
         "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         "throttled": lambda: bool(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle) & _THROTTLED),
@@ -91,14 +96,13 @@ def preflight(device: torch.device) -> dict[str, Any]:
     }
     if device.type != "cuda":
         return machine
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn = torch.backends.cudnn
     return {
         **machine,
         "cuda": torch.version.cuda,
         "cudnn": cudnn.version(),
         "cudnn_benchmark": cudnn.benchmark,
-        "convolution_tf32": cudnn.allow_tf32,
-        "matmul_tf32": matmul.allow_tf32,
+        **precision_of_float32(),
         "gpu": read_gpu(device).__dict__,
     }
 

@@ -14,7 +14,7 @@ from srnas.profiling.boards.client import Client, digest_of
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import Target
 from srnas.profiling.rounds import LatencyProtocol, Rounds
-from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.profiling.runtimes import RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import to_onnx
 from srnas.profiling.runtimes.prepare import draw_batches, first_cause, quiet
@@ -122,7 +122,7 @@ class Order:
     def _export(self, network: nn.Module, shape: InputShape, dtype: str) -> dict[str, str]:
         own = copy.deepcopy(network).eval().float().requires_grad_(False)
         with torch.inference_mode(False), torch.no_grad(), quiet():
-            batches = draw_batches(shape, None, torch.device("cpu"))
+            batches = draw_batches(shape, None, Target(dtype=dtype), Supplies())
             expected = own(batches[0])
             try:
                 model = to_onnx(own, batches[0])

@@ -32,8 +32,8 @@ class Timed(NamedTuple):
 
     Attributes:
         name: What a user calls the network.
-        way: How it is timed: as the call before left the caches, without the host's launches, with overwritten caches;
-            or as the fixed reference.
+        way: How it is timed: as a caller waits for it, with the caches as the call before left them; as the device
+            needs it, without the host's launches; with overwritten caches; or as the fixed reference.
     """
 
     name: str
@@ -95,6 +95,7 @@ class LatencyProtocol:
         warmup_cap_s: Longest warm-up; a subject that is not steady then is flagged ``unsteady``.
         window_calls: Calls per warm-up window.
         window_tolerance: Two consecutive windows' medians must agree within this share.
+        device_tolerance: The same for what the device needs, which no other process of the host moves.
         burst_ms: Time of one subject in one round; at least one call.
         gap_ms: Idle time after each burst, so that the load does not lower the clocks.
         min_rounds: Least number of kept rounds.
@@ -111,7 +112,8 @@ class LatencyProtocol:
     warmup_min_s: float = 0.3
     warmup_cap_s: float = 5.0
     window_calls: int = 32
-    window_tolerance: float = 0.005
+    window_tolerance: float = 0.03
+    device_tolerance: float = 0.005
     burst_ms: float = 5.0
     gap_ms: float = 2.0
     min_rounds: int = 12
@@ -130,7 +132,6 @@ CPU_PROTOCOL = replace(
     CUDA_PROTOCOL,
     warmup_cap_s=1.0,
     window_calls=8,
-    window_tolerance=0.03,
     gap_ms=0.0,
     max_time_s=2.0,
     give_up_s=20.0,
@@ -146,11 +147,13 @@ class Rounds:
         steady: Whether each subject reached a steady state in its warm-up.
         calls_ms: For each subject, the durations of its calls, round by round.
         states: What the device told after each round.
+        uncaptured: Names of networks that a CUDA device cannot be given as a graph.
     """
 
     steady: Mapping[Timed, bool]
     calls_ms: Mapping[Timed, list[tuple[float, ...]]] = field(default_factory=dict)
     states: list[DeviceState] = field(default_factory=list)
+    uncaptured: frozenset[str] = frozenset()
 
     def figures_ms(self, subject: Timed) -> list[float]:
         """Return one figure per round: the median of the burst."""
@@ -221,13 +224,14 @@ def run_rounds(
 def _warm_up(bench: Bench, subject: Timed, protocol: LatencyProtocol) -> tuple[float, bool]:
     """Return the last window's median in milliseconds, and whether two windows agreed."""
     started = bench.now_s()
+    tolerance = protocol.device_tolerance if subject.way is Way.ON_DEVICE else protocol.window_tolerance
     first_ms = bench.time(subject, 1)[0]
     calls = max(1, min(protocol.window_calls, int(protocol.warmup_cap_s * 1000 / 2 / first_ms)))
     previous = statistics.median(bench.time(subject, calls))
     while True:
         current = statistics.median(bench.time(subject, calls))
         elapsed = bench.now_s() - started
-        agreed = abs(current - previous) <= protocol.window_tolerance * previous
+        agreed = abs(current - previous) <= tolerance * previous
         if (agreed and elapsed >= protocol.warmup_min_s) or elapsed >= protocol.warmup_cap_s:
             return current, agreed
         previous = current

@@ -52,5 +52,6 @@ class CarryingStem(nn.Module):
 
 def luma(rgb: torch.Tensor) -> torch.Tensor:
     """Return Y of BT.601, ``(B, 1, H, W)`` in 16/255 to 235/255, of RGB in 0 to 1."""
-    weights = torch.tensor(_LUMA_WEIGHTS, dtype=rgb.dtype, device=rgb.device)
+    # Filled where they are needed: a tensor of Python's numbers would be copied to the device, which waits for it.
+    weights = torch.stack([rgb.new_full((), weight) for weight in _LUMA_WEIGHTS])
     return (rgb * weights[:, None, None]).sum(1, keepdim=True) + _LUMA_OF_BLACK

@@ -110,6 +110,14 @@ SMOKE = {
         "--channels 24 --size 8 --repeats 1 --networks plainusr_u",
         [r"block +exact M +ours +fvcore", r"LIA +0\.\d+ +0 ", "network +scale +modules", r"plainusr_u +x4 .* \d+\.\d"],
     ),
+    "gpu_check.py": (
+        "--dry-run",
+        [
+            r"check +\W? expected +\W? seen",
+            *(rf"{name} .* passed" for name in ("resume", "synchronisation", "asserting_kernel", "cold", "workers")),
+            "15 of 15 checks passed",
+        ],
+    ),
     "leaderboard.py": (
         "--studies 2 --trials 3 --repeats 1",
         [

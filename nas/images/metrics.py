@@ -14,11 +14,11 @@ from skimage.metrics import structural_similarity
 Image = NDArray[np.uint8]
 Luma = NDArray[np.float64]
 
-_LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255.0
-_PEAK = 255.0
+LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255.0
+PEAK = 255.0
 # Equal pixels in another order in memory give sums that differ in the last bits, 1e-13, and so 335 dB. The least true
 # difference of Y is 1/255000, in one pixel of 89 million: 2e-19 in the mean of squares.
-_ROUNDING = 1e-22
+ROUNDING = 1e-22
 
 
 def luma(image: Image | Luma, gray: bool = False) -> NDArray[np.float64]:
@@ -28,8 +28,8 @@ def luma(image: Image | Luma, gray: bool = False) -> NDArray[np.float64]:
     """
     # The weights of equal channels add up to 219 / 255.
     given = image.astype(np.float64)
-    weighted: Luma = given - 16.0 if image.ndim == 2 else given @ _LUMA_WEIGHTS
-    return weighted * (_PEAK / 219.0) if gray else weighted + 16.0
+    weighted: Luma = given - 16.0 if image.ndim == 2 else given @ LUMA_WEIGHTS
+    return weighted * (PEAK / 219.0) if gray else weighted + 16.0
 
 
 def psnr_y_db(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> float:
@@ -43,7 +43,7 @@ def psnr_y_db(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> fl
     """
     error = _shaved(sr, scale, gray) - _shaved(hr, scale, gray)
     mse = float(np.mean(error**2))
-    return math.inf if mse < _ROUNDING else 10 * math.log10(_PEAK**2 / mse)
+    return math.inf if mse < ROUNDING else 10 * math.log10(PEAK**2 / mse)
 
 
 def ssim_y(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> float:
@@ -52,7 +52,7 @@ def ssim_y(sr: Image | Luma, hr: Image, scale: int, gray: bool = False) -> float
         structural_similarity(
             _shaved(sr, scale, gray),
             _shaved(hr, scale, gray),
-            data_range=_PEAK,
+            data_range=PEAK,
             gaussian_weights=True,
             sigma=1.5,
             use_sample_covariance=False,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from srnas.nas.images.metrics import Image
+from srnas.nas.images.moving import to_device
 from srnas.nas.images.pairs import Pair
 from srnas.search_space import InputError
 
@@ -55,7 +56,7 @@ class PatchSampler:
         patches = list(zip(positions, symmetries, strict=True))[share]
         # Python integers: operations on tensors of a few elements would cost more than the gather.
         walks = [[self._walk(*patch, scale) for patch in patches] for scale in (1, self.scale)]
-        lr, hr = torch.tensor(walks).to(self.device)
+        lr, hr = to_device(torch.tensor(walks), self.device)
         return _gather(self._lr, lr, self.patch), _gather(self._hr, hr, self.patch * self.scale)
 
     def _walk(self, position: int, symmetry: int, scale: int) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from torch import nn
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.pairs import to_image, to_tensor
+from srnas.profiling.precision import true_float32
 from srnas.search_space import InputError, Network
 
 # Sides of a tile in low-resolution pixels, unless the reach asks for larger ones.
@@ -189,11 +190,12 @@ class Upscaler:
         tiling = self.tiling(height, width) or Tiling(max(height, width), 0)
         sr = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
         done = 0
-        for top, left, kept in upscale_tiles(self.network, to_tensor(lr).to(self.device), self.scale, tiling):
-            image = to_image(kept)
-            sr[top : top + image.shape[0], left : left + image.shape[1]] = image
-            done += image.size
-            on_share(done / sr.size)
+        with true_float32():
+            for top, left, kept in upscale_tiles(self.network, to_tensor(lr).to(self.device), self.scale, tiling):
+                image = to_image(kept)
+                sr[top : top + image.shape[0], left : left + image.shape[1]] = image
+                done += image.size
+                on_share(done / sr.size)
         return sr
 
 

@@ -132,12 +132,14 @@ def _measure(
     networks = {str(trial.number): build_seeded(trial.architecture, 0).deploy() for trial in batch}
     try:
         yield measure_latency(networks, shape, target, on_prepared=on_network, on_note=on_note)
+        return
     except RuntimeFailedError as error:
         if len(batch) == 1:
             failed[batch[0].number] = str(error)
             return
-        for trial in batch:
-            yield from _measure([trial], shape, target, on_network, on_note, failed)
+    # After the except clause: the error in it keeps what was prepared alive.
+    for trial in batch:
+        yield from _measure([trial], shape, target, on_network, on_note, failed)
 
 
 def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:

@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.patches import PatchSampler
+from srnas.nas.training.average import MovingAverage
 from srnas.nas.training.optimizers import make_optimizers
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.nas.training.state import Trained, TrainingState, load_training, save_training
 from srnas.nas.training.team import Team
+from srnas.profiling.precision import true_float32
 from srnas.search_space import Architecture, Network
 
 # How often the loss is read back (and checked): every read waits for the device.
@@ -69,6 +70,7 @@ def build_seeded(architecture: Architecture, seed: int) -> Network:
         return Network(architecture)
 
 
+@true_float32()
 def train(
     network: nn.Module,
     patches: PatchSampler,
@@ -101,8 +103,7 @@ def train(
     device, team = compute.device, compute.team
     network = network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     decay = math.exp(-1 / (config.ema_share * config.lengths[0]))
-    # Buffers too: the statistics of a batch norm belong to the averaged weights.
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True).eval()
+    average = MovingAverage(network, decay)
     optimizers = make_optimizers(network, config)
     peaks = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()}
     # On the CPU whatever the device is, so that all devices see the same batches.

@@ -12,7 +12,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srnas.nas.errors import LeaderFailedError
-from srnas.profiling import resolve_device
+from srnas.profiling import gpu_uuid, resolve_device
 from srnas.search_space import InputError
 
 # The others wait so long for what the first does alone, such as validating on many photographs.
@@ -56,7 +56,10 @@ class Team:
         if name.startswith("cuda:"):
             raise InputError(f"--device must be auto, cpu or cuda with {self.size} processes, but got '{name}'.")
         device = resolve_device(name)
-        return device if device.type == "cpu" else resolve_device(f"cuda:{self.local_rank}")
+        # Slurm shows each process the one GPU that is its own.
+        if device.type == "cpu" or torch.cuda.device_count() == 1:
+            return device
+        return resolve_device(f"cuda:{self.local_rank}")
 
     def share(self, batch: int) -> slice:
         """Return which patches of a batch are this process's.
@@ -75,7 +78,11 @@ class Team:
 
     @contextlib.contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Meet the other processes; part at the end, or when an error ends this one."""
+        """Meet the other processes; part at the end, or when an error ends this one.
+
+        Raises:
+            InputError: If two processes have one GPU.
+        """
         if self.size == 1:
             yield
             return
@@ -83,14 +90,27 @@ class Team:
         if on_gpu:
             torch.cuda.set_device(device)
         # What processes agree on lies on the CPU, where NCCL moves nothing.
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+        backend, bound = ("cpu:gloo,cuda:nccl", device) if on_gpu else ("gloo", None)
+        distributed.init_process_group(backend, timeout=_PATIENCE, device_id=bound)
         try:
+            if on_gpu:
+                self._check_apart(gpu_uuid(device))
             with warnings.catch_warnings():
                 # Of 1x1 kernels, for which the layouts that differ are one.
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
                 yield
         finally:
             distributed.destroy_process_group()
+
+    def _check_apart(self, gpu: str) -> None:
+        """See that each process has a GPU of its own: NCCL would say no more than that something is invalid."""
+        gpus: list[str] = [""] * self.size
+        distributed.all_gather_object(gpus, gpu)
+        if len(set(gpus)) < self.size:
+            raise InputError(
+                f"each of the {self.size} processes must have a GPU of its own, but they have {len(set(gpus))}; start "
+                "fewer with --nproc-per-node."
+            )
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Return what computes the network's output, and averages gradients over the team as they are computed.
@@ -141,5 +161,7 @@ class Team:
 
     def lost(self, error: Exception) -> bool:
         """Return whether an error is that another process is gone."""
-        # The back ends have no class of error for it: only the text tells.
-        return self.size > 1 and isinstance(error, RuntimeError) and "connection" in str(error).lower()
+        if self.size == 1 or not isinstance(error, RuntimeError):
+            return False
+        # Gloo alone has no class of error for it: only the text tells.
+        return isinstance(error, distributed.DistError) or "connection" in str(error).lower()

@@ -1,6 +1,6 @@
 """What executes a network: torch in its forms, and the runtimes that networks are exported to."""
 
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.prepare import RUNTIMES, find_runtime, prepare, runtime_version
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "MissingExtraError",
     "Runtime",
     "RuntimeFailedError",
+    "Supplies",
     "find_runtime",
     "prepare",
     "runtime_version",

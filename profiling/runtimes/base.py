@@ -1,13 +1,14 @@
 """What a runtime states about itself, what it gives back, and how it refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from srnas.profiling.device import MEMORY_FORMATS, Target
+from srnas.profiling.graphs import Recorder
 from srnas.search_space import InputError
 
 
@@ -36,6 +37,8 @@ class Executable:
         max_abs_difference: The largest absolute difference to eager float32 on the same input, ``inf`` where one of
             them is not finite.
         load_s: Seconds from the network to its first result: export, compilation, quantisation, first call.
+        kernels: One forward pass that a CUDA graph can hold; ``None`` where the runtime launches on a stream of its
+            own.
     """
 
     run: Callable[[], Any]
@@ -43,6 +46,26 @@ class Executable:
     version: str = ""
     max_abs_difference: float = 0.0
     load_s: float = 0.0
+    kernels: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Supplies:
+    """What networks that are timed side by side share: each with its own would fill the memory of a GPU.
+
+    Attributes:
+        recorder: What captures their graphs on CUDA, in one pool of memory.
+        inputs: What they read, by shape, data type and memory format.
+    """
+
+    recorder: Recorder | None = None
+    inputs: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)
+
+    def shared(self, key: tuple[object, ...], make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return the input of a key, made by whoever asks for it first."""
+        if key not in self.inputs:
+            self.inputs[key] = make()
+        return self.inputs[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +76,7 @@ class Runtime:
         name: What the runtime is called, as in :class:`~srnas.profiling.device.Target`.
         dtypes: Data types that exist there, by the type of the device it runs on.
         load: Makes what runs of a network of its own (float32, eval mode, on the device), batches (the first is the
-            input, all serve to calibrate) and the target.
+            input, all serve to calibrate), the target, and what it shares with others.
         memory_formats: Those that make a difference to it.
         packages: What must be importable.
         extra: What installs the packages.
@@ -62,7 +85,7 @@ class Runtime:
 
     name: str
     dtypes: Mapping[str, tuple[str, ...]]
-    load: Callable[[nn.Module, Sequence[torch.Tensor], Target], Executable]
+    load: Callable[[nn.Module, Sequence[torch.Tensor], Target, Supplies], Executable]
     memory_formats: tuple[str, ...] = MEMORY_FORMATS
     packages: tuple[str, ...] = ()
     extra: str = ""

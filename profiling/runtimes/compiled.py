@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime
+from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
 from srnas.profiling.runtimes.eager import TORCH_DTYPES, run_on, to_target
 
 
@@ -25,10 +25,10 @@ def _alone(network: nn.Module) -> Callable[[torch.Tensor], Any]:
     return FunctionType(forward.__code__.replace(), forward.__globals__, "forward", None, forward.__closure__)
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     import torch._inductor.config as inductor
 
-    network, x = to_target(network, batches[0], target)
+    network, x = to_target(network, batches[0], target, supplies)
     # A graph break or the limit of recompilations raises with ``fullgraph``: nothing falls back to eager unseen.
     executable = run_on(torch.compile(_alone(network), fullgraph=True, dynamic=False), x)
     # No pool of compiler processes, which would outlive the call and disturb what is timed.

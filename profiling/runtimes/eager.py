@@ -6,20 +6,23 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime
+from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
 
 TORCH_DTYPES = ("float32", "bfloat16", "float16")
 
 
-def to_target(network: nn.Module, x: torch.Tensor, target: Target) -> tuple[nn.Module, torch.Tensor]:
+def to_target(
+    network: nn.Module, x: torch.Tensor, target: Target, supplies: Supplies
+) -> tuple[nn.Module, torch.Tensor]:
     """Convert ``network`` in place, and ``x``, to the target's data type and memory format."""
     dtype: torch.dtype = getattr(torch, target.dtype)
-    network, x = network.to(dtype), x.to(dtype)
-    if target.memory_format == "channels_last":
+    layout = torch.channels_last if target.memory_format == "channels_last" else torch.contiguous_format
+    network = network.to(dtype)
+    if layout is torch.channels_last:
         # The annotations of ``Module.to`` lack this argument.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        x = x.contiguous(memory_format=torch.channels_last)
-    return network, x
+        network.to(memory_format=layout)  # type: ignore[call-overload]
+    key = (x.data_ptr(), tuple(x.shape), dtype, layout)
+    return network, supplies.shared(key, lambda: x.to(dtype).contiguous(memory_format=layout))
 
 
 def to_plain(output: torch.Tensor) -> torch.Tensor:
@@ -34,11 +37,11 @@ def run_on(forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> 
     def run() -> torch.Tensor:
         return forward(x)
 
-    return Executable(run, lambda: to_plain(run()))
+    return Executable(run, lambda: to_plain(run()), kernels=run)
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
-    return run_on(*to_target(network, batches[0], target))
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
+    return run_on(*to_target(network, batches[0], target, supplies))
 
 
 RUNTIME = Runtime("eager", {"cpu": TORCH_DTYPES, "cuda": TORCH_DTYPES}, _load)

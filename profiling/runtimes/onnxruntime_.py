@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
-from srnas.profiling.runtimes.onnx_export import INPUT, OUTPUT, to_onnx
+from srnas.profiling.runtimes.onnx_export import CUDA_OPSET, INPUT, OPSET, OUTPUT, to_onnx
 
 if TYPE_CHECKING:
     import onnx
@@ -35,11 +35,12 @@ def _version() -> str:
     return f"onnxruntime {_library().__version__}"
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     version, provider = _version(), _provider(target)
     half = target.dtype == "float16"
     x = batches[0].half() if half else batches[0]
-    model = to_onnx(network.half() if half else network, x)
+    opset = CUDA_OPSET if target.device.type == "cuda" else OPSET
+    model = to_onnx(network.half() if half else network, x, opset=opset)
     serialised = quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
     bound = _Bound(_session(serialised, provider, target), x)
     return Executable(bound.run, bound.output, version)
@@ -120,7 +121,10 @@ def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Ta
         # Without ``enable_fallback=0`` a failure is printed and tried again on the CPU.
         session = _library().InferenceSession(serialised, options, providers=[provider], enable_fallback=0)
         if session.get_providers()[0] != provider[0]:
-            raise RuntimeError(f"{provider[0]} could not be started")
+            raise RuntimeFailedError(
+                f"onnxruntime's {provider[0]} must start, but it did not; install the onnxruntime-gpu that is built "
+                f"for torch's CUDA {torch.version.cuda}, or use another runtime."
+            )
         if target.dtype != "float32":
             _check_executed(onnx.load(path), target)
     return session

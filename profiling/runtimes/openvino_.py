@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime, RuntimeFailedError
+from srnas.profiling.runtimes.base import Executable, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.onnx_export import to_onnx
 
@@ -56,7 +56,7 @@ def _options(target: Target) -> dict[str, Any]:
     }
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> Executable:
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
     model = core.read_model(to_onnx(network, batches[0]).SerializeToString())

@@ -16,7 +16,7 @@ from torch import nn
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.runtimes import compiled, cudagraph, eager, onnxruntime_, openvino_
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
 from srnas.search_space import InputError, Network, unknown_name
 
 RUNTIMES = {
@@ -24,7 +24,7 @@ RUNTIMES = {
     for runtime in (eager.RUNTIME, cudagraph.RUNTIME, compiled.RUNTIME, onnxruntime_.RUNTIME, openvino_.RUNTIME)
 }
 
-# Drawn where no inputs are given; int8 is calibrated on all of them.
+# Drawn where no inputs are given, to calibrate int8.
 _NUM_BATCHES = 4
 _SEED = 0
 
@@ -37,7 +37,12 @@ def runtime_version(name: str) -> str:
 
 
 def prepare(
-    network: nn.Module, input_shape: InputShape, target: Target, *, inputs: torch.Tensor | None = None
+    network: nn.Module,
+    input_shape: InputShape,
+    target: Target,
+    *,
+    inputs: torch.Tensor | None = None,
+    supplies: Supplies | None = None,
 ) -> Executable:
     """Make ``network`` ready to run on ``target``.
 
@@ -48,6 +53,7 @@ def prepare(
         inputs: ``(N, C, H, W)`` with N a multiple of B. The first B images are run and compared, all of them calibrate
             int8. Drawn uniformly from 0 to 1 with a fixed seed by default, which is enough for a latency; an int8
             network that is to be judged needs real images.
+        supplies: What is shared with the other networks that are timed with this one.
 
     Raises:
         InputError: If the shape or the inputs do not fit, or the runtime does not exist for this device, data type or
@@ -56,12 +62,12 @@ def prepare(
         RuntimeFailedError: If the runtime cannot take this network in.
     """
     check_input_shape(input_shape)
-    runtime = find_runtime(target)
+    runtime, supplies = find_runtime(target), supplies or Supplies()
     with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet():
-        batches = draw_batches(input_shape, inputs, target.device)
+        batches = draw_batches(input_shape, inputs, target, supplies)
         own = _own(network, target)
         start = time.perf_counter()
-        executable, output = _load(runtime, own, batches, target)
+        executable, output = _load(runtime, own, batches, target, supplies)
         load_s = time.perf_counter() - start
         expected = _own(network, target)(batches[0]).float().cpu()
         return replace(executable, max_abs_difference=_difference(output, expected), load_s=load_s)
@@ -111,28 +117,36 @@ def _missing(runtime: Runtime) -> list[str]:
     return [name for name in runtime.packages if importlib.util.find_spec(name) is None]
 
 
-def draw_batches(shape: InputShape, inputs: torch.Tensor | None, device: torch.device) -> tuple[torch.Tensor, ...]:
+def draw_batches(
+    shape: InputShape, inputs: torch.Tensor | None, target: Target, supplies: Supplies
+) -> tuple[torch.Tensor, ...]:
     """Return batches of the shape, drawn uniformly from 0 to 1 with a fixed seed where no inputs are given.
 
     Raises:
         InputError: If the inputs do not fit.
     """
     if inputs is None:
-        generator = torch.Generator().manual_seed(_SEED)
-        inputs = torch.rand((_NUM_BATCHES * shape[0], *shape[1:]), generator=generator)
+        # More than the input serve to calibrate alone.
+        number = _NUM_BATCHES if target.dtype == "int8" else 1
+        drawn = (number * shape[0], *shape[1:])
+        inputs = supplies.shared(drawn, lambda: _draw(drawn).to(target.device))
     if inputs.shape[1:] != shape[1:] or not len(inputs) or len(inputs) % shape[0]:
         raise InputError(
             f"inputs must be (N, {', '.join(map(str, shape[1:]))}) with N a multiple of {shape[0]}, but got "
             f"{tuple(inputs.shape)}; give images of the input shape."
         )
-    return tuple(inputs.detach().to(device, torch.float32).clone().split(shape[0]))
+    return tuple(inputs.detach().to(target.device, torch.float32).split(shape[0]))
+
+
+def _draw(shape: InputShape) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(_SEED))
 
 
 def _load(
-    runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target
+    runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies
 ) -> tuple[Executable, torch.Tensor]:
     try:
-        executable = runtime.load(network, batches, target)
+        executable = runtime.load(network, batches, target, supplies)
         return executable, executable.output()
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise

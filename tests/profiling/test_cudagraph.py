@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from srnas.profiling import Target
-from srnas.profiling.runtimes import cudagraph
+from srnas.profiling.graphs import Recorder
+from srnas.profiling.runtimes import Supplies, cudagraph
 
 
 class Stream:
@@ -56,15 +57,16 @@ def captures(monkeypatch):
         yield
 
     doubles = {"Stream": Stream, "CUDAGraph": Graph, "stream": use, "graph": graph, "device": device}
+    doubles["graph_pool_handle"] = object
     for name, double in doubles.items():
         monkeypatch.setattr(torch.cuda, name, double)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current.stream)
     return captures
 
 
-def load(device="cuda:1"):
+def load(device="cuda:1", recorder=None):
     network, x = nn.Conv2d(3, 3, 1), torch.rand(1, 3, 4, 4)
-    executable = cudagraph.RUNTIME.load(network, [x], Target(torch.device(device)))
+    executable = cudagraph.RUNTIME.load(network, [x], Target(torch.device(device)), Supplies(recorder))
     return executable, weakref.ref(network), weakref.ref(x)
 
 
@@ -86,4 +88,11 @@ def test_each_capture_is_on_a_stream_of_its_own_device(captures):
     assert [str(one["device"]) for one in captures] == ["cuda:0", "cuda:1"]
     assert [str(one["stream"].device) for one in captures] == ["cuda:0", "cuda:1"]
     assert all(one["check_input_liveness"] for one in captures)
+    assert len(kept) == 2
+
+
+def test_captures_of_a_measurement_share_pool_and_stream(captures):
+    recorder = Recorder(torch.device("cuda:0"))
+    kept = [load("cuda:0", recorder) for _ in range(2)]
+    assert len({id(one["pool"]) for one in captures}) == len({id(one["stream"]) for one in captures}) == 1
     assert len(kept) == 2

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from srnas.profiling import Target, describe_device, resolve_device, resolve_threads
+from srnas.profiling import DeviceProfile, Target, describe_device, resolve_device, resolve_threads
 from srnas.profiling.preflight import Gpu, read_gpu
 from srnas.search_space import InputError
 
@@ -65,6 +65,7 @@ def nvml(refused):
         "nvmlSystemGetDriverVersion": "610.1",
         "nvmlDeviceGetClockInfo": 1500,
         "nvmlDeviceGetMaxClockInfo": 1980,
+        "nvmlDeviceGetApplicationsClock": 1800,
         "nvmlDeviceGetEnforcedPowerLimit": 700_000,
         "nvmlDeviceGetTemperature": 41,
         "nvmlDeviceGetCurrentClocksThrottleReasons": 0x04,
@@ -87,7 +88,7 @@ def nvml(refused):
     return made
 
 
-WHOLE = Gpu("610.1", 1500.0, 1980.0, 700.0, 41.0, True, 1)
+WHOLE = Gpu("610.1", 1500.0, 1980.0, 700.0, 41.0, True, 1, 1800.0)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,26 @@ def test_a_part_of_a_gpu_is_asked_for_by_its_own_name(monkeypatch, uuid, expecte
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid=uuid))
     read_gpu(torch.device("cuda", 0))
     assert ("nvmlDeviceGetHandleByUUID", expected) in double.asked
+
+
+@pytest.mark.parametrize("refused", ["nvmlDeviceGetEnforcedPowerLimit", "nvmlSystemGetDriverVersion", "nvmlInit"])
+def test_the_key_of_a_gpu_is_the_same_if_a_field_cannot_be_read(monkeypatch, refused):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="8-4-4"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
+    found = []
+    for fields in ((), (refused,)):
+        monkeypatch.setitem(sys.modules, "pynvml", nvml(fields))
+        found.append(describe_device(Target(torch.device("cuda", 0))))
+    assert found[0] != found[1]
+    assert found[0].key == found[1].key
+    assert found[0].host == describe_device(Target()).name
+    assert found[0].key != replace(found[0], host="another processor").key
+
+
+def test_keys_of_before_are_those_of_today():
+    """The hash of a CPU that was taken when a profile had eleven fields."""
+    of_before = DeviceProfile("cpu", "a processor", "", "2.13.0", threads=1)
+    assert of_before.key == "7efbf49a"
 
 
 def test_a_target_is_checked():

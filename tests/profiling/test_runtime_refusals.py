@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes import MissingExtraError, RuntimeFailedError, prepare, runtime_version
+from srnas.profiling.runtimes import MissingExtraError, RuntimeFailedError, onnxruntime_, prepare, runtime_version
 from srnas.search_space import InputError, build_block
 
 
@@ -111,3 +111,19 @@ def test_missing_package_is_named_with_its_extra(runtime, package, monkeypatch):
     assert str(caught.value) == (
         f"runtime '{runtime}' needs {package}, which is not installed; run: pip install 'srnas[{extra}]'"
     )
+
+
+def test_a_provider_that_does_not_start_says_so(monkeypatch):
+    """ONNX Runtime goes on without a provider whose libraries are of another CUDA."""
+    import onnxruntime
+
+    class Session:
+        def __init__(self, *_, **__):
+            pass
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(RuntimeFailedError, match="onnxruntime's CUDAExecutionProvider must start, but it did not"):
+        onnxruntime_._session(b"", ("CUDAExecutionProvider", {}), Target(runtime="onnxruntime"))

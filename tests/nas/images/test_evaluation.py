@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,11 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
+from srnas.nas.errors import DivergedError
+from srnas.nas.images import device_metrics
+from srnas.nas.images.evaluation import _score_on_device, evaluate, evaluate_bicubic
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.metrics import luma, psnr_y_db, ssim_y
 from srnas.nas.images.pairs import make_pairs
 from srnas.nas.images.photos import Photo, PhotoSet
+from srnas.nas.images.upscaling import Upscaler
 from srnas.search_space import Network, published
 
 CPU = torch.device("cpu")
@@ -107,3 +111,57 @@ def test_a_network_of_luma_is_judged_on_its_luma(pairs, scale):
         error = (y - luma(pair.hr))[scale:-scale, scale:-scale] * (255 / 219 if pair.gray else 1)
         assert quality.psnr_y_db[index] == pytest.approx(10 * math.log10(255**2 / np.mean(error**2)), abs=1e-4)
         assert quality.ssim_y[index] == pytest.approx(ssim_y(y, pair.hr, scale, pair.gray), abs=1e-6)
+
+
+@pytest.mark.parametrize("colours", ["rgb", "y"])
+def test_scores_on_a_device_are_those_of_the_cpu(pairs, scale, colours):
+    """In float64 as here, by another order of sums; 1e-4 dB is what a GPU may differ by."""
+
+    class Luma(Network):
+        def __init__(self):
+            nn.Module.__init__(self)
+            self.architecture = SimpleNamespace(colours=colours)
+
+        def forward(self, x):
+            return F.interpolate(x, scale_factor=scale, mode="bicubic")
+
+    ours = evaluate(Luma(), pairs, scale, CPU)
+    there = _score_on_device(Luma(), pairs, scale, CPU, colours == "y", with_ssim=True)
+    assert there.psnr_y_db == pytest.approx(ours.psnr_y_db, abs=1e-9)
+    assert there.ssim_y == pytest.approx(ours.ssim_y, abs=1e-9)
+    assert there.images == ours.images
+    assert math.isnan(_score_on_device(Luma(), pairs, scale, CPU, False, with_ssim=False).mean_ssim_y)
+
+
+def test_equal_images_are_infinite_on_a_device_too():
+    image = torch.from_numpy(smooth(40, 40, 1)).permute(2, 0, 1)
+    one = device_metrics.luma(image, False, 2)
+    assert float(device_metrics.psnr_db(one, one)) == math.inf
+    assert float(device_metrics.ssim(one, one)) == pytest.approx(1)
+
+
+def test_an_output_that_is_not_finite_is_found_on_a_device(pairs, scale):
+    broken = lambda x: F.interpolate(x, scale_factor=scale) * math.nan  # noqa: E731
+    with pytest.raises(DivergedError, match="not finite"):
+        _score_on_device(broken, pairs, scale, CPU, False, with_ssim=True)
+
+
+class Watching(nn.Module):
+    """Keeps what float32 means on CUDA while it runs."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale, self.seen = scale, []
+        self.architecture = SimpleNamespace(scale=scale, min_size=1, tile_invariant=True, colours="rgb")
+
+    def forward(self, x):
+        self.seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return F.interpolate(x, scale_factor=self.scale)
+
+
+def test_judging_and_upscaling_are_in_true_float32(pairs, scale):
+    network, before = Watching(scale), torch.backends.cudnn.allow_tf32
+    evaluate(network, pairs, scale, CPU)
+    Upscaler(network, CPU).upscale(pairs[0].lr)
+    assert set(network.seen) == {(False, False)}
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -1,19 +1,21 @@
 """A front on another device profile: the same networks and qualities, new latencies, kept beside the study."""
 
 import json
+import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from srnas.leaderboard.store.store import Store
-from srnas.nas.revisit.retime import retime
+from srnas.nas.revisit.retime import _measure, retime
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, describe_device
-from srnas.profiling.runtimes import runtime_version
-from srnas.search_space import REGISTRY, Block, BlockInfo, InputError
+from srnas.profiling.runtimes import RuntimeFailedError, runtime_version
+from srnas.search_space import REGISTRY, Architecture, Block, BlockInfo, InputError
 from srnas.search_space.registry import BlockConfig
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
@@ -186,3 +188,20 @@ def test_what_cannot_be_timed_again(search, workspace):
     with pytest.raises(InputError, match="limit >= 1 must hold, but got limit=0."):
         retime(Workspace(workspace), "diverged", LAYOUT, limit=0)
     assert files(workspace) == before
+
+
+def test_a_batch_that_is_refused_is_let_go_before_its_networks_are_timed_one_by_one(monkeypatch):
+    """On a GPU what was prepared of it would lie beside them."""
+    prepared, alive = [], []
+
+    def measure(networks, *_, **__):
+        if len(networks) == 1:
+            return alive.append(prepared[0]() is not None)
+        held = torch.nn.Identity()
+        prepared.append(weakref.ref(held))
+        raise RuntimeFailedError("no")
+
+    monkeypatch.setattr("srnas.nas.revisit.retime.measure_latency", measure)
+    batch = [SimpleNamespace(number=number, architecture=Architecture(scale=2, channels=6)) for number in range(2)]
+    list(_measure(batch, (1, 3, 8, 8), LAYOUT, lambda _: None, {}))
+    assert alive == [False, False]

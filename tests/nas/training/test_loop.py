@@ -220,6 +220,18 @@ def test_average_is_exponential_and_in_eval_mode(patches):
     assert network.training
 
 
+def test_training_in_float32_is_of_float32(patches):
+    seen = []
+
+    class Watching(Offset):
+        def forward(self, x):
+            seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+            return super().forward(x)
+
+    train(Watching(), patches, config(iterations=1), COMPUTE)
+    assert seen == [(False, False)]
+
+
 def test_network_with_nan_has_diverged(patches):
     reached = []
     with pytest.raises(DivergedError, match="the loss is nan after 7 iterations"):

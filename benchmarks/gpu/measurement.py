@@ -1,0 +1,190 @@
+"""Whether what is measured on a GPU is true, and how fast it works."""
+
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from unittest import mock
+
+import torch
+
+from gpu.machine import Check, Machine, Seen, patches, search, small, within
+from srnas.nas.training import loop
+from srnas.nas.training.loop import Compute, train
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.profiling import CUDA_PROTOCOL, Latency, Target, measure_latency
+from srnas.profiling.graphs import Recorder
+from srnas.profiling.latency import summarise, time_rounds
+from srnas.profiling.runtimes import Executable
+from srnas.profiling.statistics import kendall_tau
+from srnas.search_space import Network, SearchSpace
+
+_CUDA = torch.device("cuda", 0)
+_BRIEF = replace(CUDA_PROTOCOL, warmup_min_s=0.1, max_rounds=16, max_time_s=20.0)
+_SPUN_MS = 2.0
+# Of a network on the virtual device: 10 kernels.
+_KERNELS, _DEVICE_MS = 10, 0.5
+_PROCESSES, _NETWORKS = 3, 12
+SPACE = 'channels = [6]\npositions = 1\ntrunk = ["conv"]\nattention = ["none", "pa"]\n'
+
+
+def _timed(machine: Machine, host_ms: float, *, cold: bool = False) -> tuple[Latency, float]:
+    """Return the latency of a network that keeps the host busy for so long, and what the device needs by another."""
+    base = Target(_CUDA)
+    with _device(machine) as gpu:
+        if gpu is None:
+            network, x = small(channels=48).deploy().to(_CUDA), torch.rand(1, 3, 256, 256, device=_CUDA)
+            launch = lambda: network(x)  # noqa: E731
+        else:
+            launch = gpu.network(_KERNELS, 0.01, _DEVICE_MS / _KERNELS)
+
+        def run() -> None:
+            started = time.perf_counter()
+            if gpu is None:
+                while (time.perf_counter() - started) * 1e3 < host_ms:
+                    pass
+            else:
+                gpu.host(host_ms)
+            launch()
+
+        with torch.inference_mode():
+            truth = _DEVICE_MS if gpu else _by_triton(launch)
+            nothing = lambda: torch.empty(0)  # noqa: E731
+            subject = {"a": Executable(run if host_ms else launch, nothing, kernels=launch)}
+            reference = Executable(launch, nothing, kernels=launch)
+            rounds = time_rounds(subject, reference, {"a": base}, base, _BRIEF, Recorder(_CUDA), cold=cold)
+    return summarise(rounds, "a", _BRIEF, 0.0), truth
+
+
+@contextlib.contextmanager
+def _device(machine: Machine) -> Iterator["object"]:
+    """Yield nothing, or a device with a virtual clock in place of CUDA's."""
+    if not machine.dry:
+        yield None
+        return
+    from virtual_gpu import VirtualGpu
+
+    gpu = VirtualGpu(cold=1.2)
+    with gpu.doubles():
+        yield gpu
+
+
+def _by_triton(run: Callable[[], object]) -> float:
+    from triton.testing import do_bench_cudagraph
+
+    return float(do_bench_cudagraph(run))
+
+
+def spinning_host(machine: Machine) -> Seen:
+    """A host that is busy for 2 ms is waited for, and is no work of the device."""
+    latency, device_ms = _timed(machine, _SPUN_MS)
+    waited, flagged = latency.fastest_ms, "launch_bound" in latency.flags
+    found = within("ms", waited, _SPUN_MS, _SPUN_MS + 2 * device_ms + 0.5)
+    return replace(found, seen=f"{found.seen}, device {latency.device_median_ms:.4g}", passed=found.passed and flagged)
+
+
+def device_figure(machine: Machine) -> Seen:
+    """What the device needs is what triton measures."""
+    latency, truth = _timed(machine, 0.0)
+    assert latency.device_median_ms is not None
+    return within("share of do_bench_cudagraph", latency.device_median_ms / truth, 0.97, 1.03)
+
+
+def cold(machine: Machine) -> Seen:
+    """With overwritten caches nothing is faster."""
+    latency, _ = _timed(machine, 0.0, cold=True)
+    assert latency.cold_median_ms is not None
+    assert latency.device_median_ms is not None
+    return within("share of warm", latency.cold_median_ms / latency.device_median_ms, 0.99, 10.0)
+
+
+def _networks() -> dict[str, Network]:
+    rng, space = random.Random(0), SearchSpace.load("tiny", 2)
+    found: dict[str, Network] = {}
+    while len(found) < _NETWORKS:
+        network = Network(space.sample(rng)).eval().deploy()
+        found.setdefault(network.architecture.key, network)
+    return found
+
+
+def _of_process(seed: int) -> Mapping[str, float]:
+    measured = measure_latency(_networks(), (1, 3, 180, 320), Target(_CUDA), protocol=_BRIEF, seed=seed)
+    return {name: latency.fastest_ms for name, latency in measured.latencies.items()}
+
+
+def _of_double(seed: int) -> Mapping[str, float]:
+    from virtual_gpu import VirtualGpu
+
+    rng = random.Random(seed)
+    gpu = VirtualGpu(jitter=iter(lambda: rng.lognormvariate(0, 0.02), None))
+    with gpu.doubles():
+        base = Target(_CUDA)
+        networks = {
+            str(n): Executable(run := gpu.network(4, 0.05 + 0.005 * n, 0.01), lambda: torch.empty(0), kernels=run)
+            for n in range(_NETWORKS)
+        }
+        brief = replace(_BRIEF, warmup_cap_s=0.2, min_rounds=6, max_rounds=6)
+        targets = dict.fromkeys(networks, base)
+        rounds = time_rounds(networks, networks["0"], targets, base, brief, Recorder(_CUDA), seed=seed)
+    return {name: summarise(rounds, name, brief, 0.0).fastest_ms for name in networks}
+
+
+def repeatability(machine: Machine) -> Seen:
+    """Three processes rank twelve networks alike."""
+    if machine.dry:
+        found = [_of_double(seed) for seed in range(_PROCESSES)]
+    else:
+        found = []
+        for seed in range(_PROCESSES):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                found.append(pool.submit(_of_process, seed).result())
+    names = list(found[0])
+    taus = [kendall_tau([a[n] for n in names], [b[n] for n in names]) for a, b in itertools.combinations(found, 2)]
+    return within("least Kendall's tau", min(taus), 0.95, 1.0)
+
+
+def _steps_per_s(machine: Machine, *, reads: bool, channels_last: bool) -> float:
+    """Return the rate of training steps, which waits for each step with ``reads``."""
+    steps = 2 if machine.dry else 300
+    config = TrainingConfig(iterations=steps, patch=48, batch=16, learning_rate=1e-3)
+    config = config.model_copy(update={"patch": 8, "batch": 1}) if machine.dry else config
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    often = mock.patch.object(loop, "_REPORT_EVERY", 1 if reads else 100)
+    with often, mock.patch.object(torch, "channels_last", layout):
+        _, train_s = train(small(), patches(machine, config.patch), config, Compute(machine.device))
+    return steps / train_s
+
+
+def steps(machine: Machine) -> Seen:
+    """Steps per second of a small network; a step that is waited for is no faster."""
+    ways = {
+        f"{'read each' if reads else 'free'}, {'channels last' if last else 'nchw'}": _steps_per_s(
+            machine, reads=reads, channels_last=last
+        )
+        for reads in (True, False)
+        for last in (True, False)
+    }
+    waiting, free = ways["read each, channels last"], ways["free, channels last"]
+    said = "; ".join(f"{name} {rate:.1f}" for name, rate in ways.items())
+    return Seen("free at least as fast", said, machine.dry or free >= 0.95 * waiting)
+
+
+def workers(machine: Machine) -> Seen:
+    """Candidates per hour of one, two and four workers; all are judged."""
+    numbers, each = ((1,), 1) if machine.dry else ((1, 2, 4), 4)
+    options = ("--iterations", "4" if machine.dry else "400", "--batch", "1" if machine.dry else "16")
+    rates, complete = {}, True
+    for number in numbers:
+        # A space of two networks: other seeds of them count as well.
+        wall_s, rows = search(machine, f"workers{number}", SPACE, min(2, each * number), number, *options)
+        rates[number] = 3600 * len(rows) / wall_s
+        complete &= all(row["state"] == "complete" for row in rows)
+    said = "; ".join(f"{number}: {rate:.0f}/h" for number, rate in rates.items())
+    return Seen("all complete", f"{said}{'' if complete else '; not all complete'}", complete)
+
+
+CHECKS: tuple[Check, ...] = (spinning_host, device_figure, cold, repeatability, steps, workers)
