@@ -96,7 +96,9 @@ class StudyOptions(BaseModel):
         flag="target",
     )
     runtime: str = option(
-        "eager", "What executes the networks: eager, compile, cudagraph, onnxruntime or openvino.", "Timing"
+        "eager",
+        "What executes the networks: eager, compile, cudagraph, onnxruntime, openvino, ncnn or executorch.",
+        "Timing",
     )
     dtype: str = option("float32", "Data type of the networks: float32, bfloat16, float16 or int8.", "Timing")
     memory_format: str = option("nchw", "Memory format of the networks: nchw or channels_last.", "Timing")

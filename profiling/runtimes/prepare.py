@@ -15,14 +15,12 @@ from torch import nn
 
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
-from srnas.profiling.runtimes import compiled, cudagraph, eager, onnxruntime_, openvino_
+from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
 from srnas.search_space import InputError, Network, unknown_name
 
-RUNTIMES = {
-    runtime.name: runtime
-    for runtime in (eager.RUNTIME, cudagraph.RUNTIME, compiled.RUNTIME, onnxruntime_.RUNTIME, openvino_.RUNTIME)
-}
+_MODULES = (eager, cudagraph, compiled, onnxruntime_, openvino_, ncnn_, executorch_)
+RUNTIMES = {module.RUNTIME.name: module.RUNTIME for module in _MODULES}
 
 # Drawn where no inputs are given, to calibrate int8.
 _NUM_BATCHES = 4

@@ -32,8 +32,8 @@ def test_inputs_must_fit(shape):
         (Target(runtime="onnx"), "unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
         (
             Target(runtime="cudagraph"),
-            "device must be cuda for runtime 'cudagraph', but got device=cpu; use eager, compile, onnxruntime or "
-            "openvino.",
+            "device must be cuda for runtime 'cudagraph', but got device=cpu; use eager, compile, onnxruntime, "
+            "openvino, ncnn or executorch.",
         ),
         (
             Target(torch.device("cuda"), runtime="openvino"),

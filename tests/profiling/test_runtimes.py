@@ -37,6 +37,7 @@ WITHOUT_COMPILER = [
     ("onnxruntime", "int8"),
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
+    ("executorch", "float32"),
 ]
 # What the networks of test_output_is_that_of_eager became, by name.
 EXPORTED = {}
@@ -114,6 +115,8 @@ def exported_once(monkeypatch, name):
 def test_output_is_that_of_eager(name, runtime, dtype):
     module, shape = network(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
+    if runtime == "executorch":
+        pytest.importorskip("executorch", reason="needs srnas[executorch]")
     if (runtime, dtype) == ("openvino", "bfloat16") and "BF16" not in openvino_precisions():
         pytest.skip("this processor has no bfloat16")
     executable = check(module, shape, Target(runtime=runtime, dtype=dtype))
@@ -123,6 +126,28 @@ def test_output_is_that_of_eager(name, runtime, dtype):
     assert executable.version.split(" ")[0] == ("" if runtime == "eager" else runtime)
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert {value.dtype for value in module.state_dict().values() if value.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["design", "lia", "nonlocal", "mlka", "psa_parallel", "stn", "spa"])
+def test_ncnn_gives_what_eager_does(name):
+    module, shape = network(name)
+    executable = check(module, shape, Target(runtime="ncnn"))
+    assert executable.version == runtime_version("ncnn")
+
+
+def test_what_ncnn_cannot_do_is_named():
+    with pytest.raises(
+        RuntimeFailedError, match=r"ncnn must have every operator .* but it has not Tensor.to, torch.gt"
+    ):
+        prepare(block("hard"), (1, CHANNELS, 9, 11), Target(runtime="ncnn"))
+    with pytest.raises(RuntimeFailedError, match="ncnn takes one image at a time, but got a batch of 2"):
+        prepare(nn.Conv2d(3, 8, 3).eval(), (2, 3, 12, 12), Target(runtime="ncnn"))
+    # Two axes that are added at the end stand elsewhere there: what runs is another network.
+    for size in ((9, 11), (14, 16)):
+        with pytest.raises(
+            RuntimeFailedError, match="ncnn must give what torch gives, but what pnnx has written diffe"
+        ):
+            prepare(block("se"), (1, CHANNELS, *size), Target(runtime="ncnn"))
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
