@@ -74,7 +74,7 @@ def retime(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
-    check_front_dtype(target)
+    check_front_dtype(target.dtype)
     settings, record, trials = load_study(workspace, study, storage)
     chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
     if not chosen:

@@ -65,8 +65,8 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     """
     device = resolve_device(request.device)
     chosen = request.runtime, request.dtype, request.memory_format, request.threads
+    check_front_dtype(request.dtype)
     target = resolve_target(request.timed_on or str(device), *chosen)
-    check_front_dtype(target)
     space = SearchSpace.load(request.space, request.scale)
     workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)

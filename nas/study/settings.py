@@ -10,7 +10,6 @@ from pydantic import Field, field_validator
 
 from srnas.nas.study.options import StudyOptions
 from srnas.nas.training.schedule import TrainingConfig
-from srnas.profiling import Target
 from srnas.search_space import REGISTRY, InputError, SearchSpace
 
 # Raised when a change of the code changes what a network's PSNR is.
@@ -100,9 +99,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_front_dtype(target: Target) -> None:
-    """Raise ``InputError`` if networks have another quality on ``target`` than as they are judged."""
-    if target.dtype == "int8":
+def check_front_dtype(dtype: str) -> None:
+    """Raise ``InputError`` if networks have another quality in a data type than as they are judged."""
+    if dtype == "int8":
         raise InputError(
             "dtype must be float32, bfloat16 or float16 for a front, but got int8: its quality is not that of the "
             "network as it was trained; time single networks by 'srnas profile network'."

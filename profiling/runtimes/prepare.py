@@ -20,7 +20,7 @@ from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime
 from srnas.search_space import InputError, Network, unknown_name
 
 _MODULES = (eager, cudagraph, compiled, onnxruntime_, openvino_, ncnn_, executorch_)
-RUNTIMES = {module.RUNTIME.name: module.RUNTIME for module in _MODULES}
+RUNTIMES: dict[str, Runtime] = {module.RUNTIME.name: module.RUNTIME for module in _MODULES}
 
 # Drawn where no inputs are given, to calibrate int8.
 _NUM_BATCHES = 4

@@ -32,9 +32,9 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
 OPTIONS = {
     "search": (
         "--space --scale --trials --study --train --val --every-image --raw-colours --sampler --seed --device "
-        "--runtime --dtype --memory-format --threads --latency-input --max-latency-ms --max-params-k --max-macs-g "
-        "--patch --batch --iterations --ladder --learning-rate --rungs --max-train-s --patience --replicates --proxies "
-        "--workers --engine --address --storage --workspace --json"
+        "--target --runtime --dtype --memory-format --threads --latency-input --max-latency-ms --max-params-k "
+        "--max-macs-g --patch --batch --iterations --ladder --learning-rate --rungs --max-train-s --patience --replicates "
+        "--proxies --workers --engine --address --storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
     "studies": "--storage --workspace --json",
@@ -68,21 +68,21 @@ OPTIONS = {
         "--network --scale --checkpoint --plain-weights --trial --study --tile --overwrite --raw-colours --device "
         "--threads --workspace"
     ),
-    "retime": "--device --runtime --dtype --memory-format --threads --limit --storage --workspace --json",
+    "retime": "--target --runtime --dtype --memory-format --threads --limit --storage --workspace --json",
     "profile block": (
-        "--channels --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+        "--channels --size --target --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
     ),
     "profile sweep": (
-        "--channels --sizes --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+        "--channels --sizes --target --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
     ),
     "profile network": (
-        "--scale --size --device --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
+        "--scale --size --target --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
     ),
     "profile compare": (
-        "--scale --size --processes --device --runtime --dtype --memory-format --threads --workspace --json"
+        "--scale --size --processes --target --runtime --dtype --memory-format --threads --workspace --json"
     ),
     "profile table": (
-        "--space --scale --size --calibrate --validate --device --runtime --dtype --memory-format --threads "
+        "--space --scale --size --calibrate --validate --target --runtime --dtype --memory-format --threads "
         "--workspace --json"
     ),
     "ntire": (
@@ -94,6 +94,13 @@ OPTIONS = {
     "space list": "--json",
     "space show": "--scale --json",
     "ui": "--port --host --auth --workspace",
+    "target script": "",
+    "target serve": "",
+    "target add": "--token-file",
+    "target list": "--json",
+    "target show": "--json",
+    "target check": "",
+    "target rm": "",
 }
 
 
