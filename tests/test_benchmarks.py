@@ -148,12 +148,24 @@ SMOKE = {
         lambda *given: (*made_up_table(*given), "--orders", 2),
         [r"rule .* all \(20\)", r"ours: eta .* \d+%, ", r"no stopping .* 0%"],
     ),
+    "runtimes.py": (
+        "--only cbam,hard --runtimes eager,ncnn",
+        [
+            r"\| `cbam` \| \d+\.\d\d \| \d+\.\d\d",
+            r"\| `hard` \| .* \| no \|",
+            "hard in ncnn: ncnn must have every operator",
+        ],
+    ),
     "samplers.py": (
         "--seeds 1 --trials 25 --samplers nsga2-20,random --variants smooth --generations 2",
         ["variant .* sampler .* 25", rf"smooth .* random .* {FIGURE} \({FIGURE}\)"],
     ),
     "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
     "table.py": (table, [r"t\.jsonl\.xz: 2 networks, 2 trainings, 2 of 10 times the base length, 2 timed; 0\.00 MB"]),
+    "target.py": (
+        "--networks 2 --rounds 1",
+        [rf"agent/here {FIGURE} \({FIGURE} to {FIGURE}\) over 2 networks of .* tau"],
+    ),
     "throughput.py": (
         throughput,
         [
