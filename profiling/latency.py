@@ -107,12 +107,12 @@ def measure_latency(
                 prepared[name] = prepare(network, shapes[name], targets[name], supplies=supplies)
                 on_prepared(name)
             reference = prepare(_reference(), REFERENCE_SHAPE, base, supplies=supplies)
-        latencies = {name: executable.load_s * 1e3 for name, executable in prepared.items()}
+        first_calls_ms = {name: executable.load_s * 1e3 for name, executable in prepared.items()}
         differences = {name: executable.max_abs_difference for name, executable in prepared.items()}
         devices = {name: describe_device(targets[name], executable.version) for name, executable in prepared.items()}
         with device_lease(device):
             state = preflight(device)
-            timing = time_rounds(
+            rounds = time_rounds(
                 prepared, reference, targets, base, protocol, supplies.recorder, cold=cold, seed=seed, on_round=on_round
             )
             # One by one, and each let go: nothing of the others is resident beside the last.
@@ -120,7 +120,7 @@ def measure_latency(
                 name: peak_memory_mib(prepared.pop(name).run, targets[name].runtime, device) for name in list(prepared)
             }
     return Measurement(
-        latencies={name: summarise(timing, name, protocol, first_ms) for name, first_ms in latencies.items()},
+        latencies={name: summarise(rounds, name, protocol, first_calls_ms[name]) for name in networks},
         devices=devices,
         preflight=state,
         peak_memory_mib=memory,

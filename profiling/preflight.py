@@ -68,7 +68,8 @@ def read_gpu(device: torch.device) -> Gpu:
     }
     told: dict[str, Any] = {}
     for name, question in ask.items():
-        with contextlib.suppress(nvml.NVMLError):
+        # Newer libraries lack what older ones have.
+        with contextlib.suppress(nvml.NVMLError, AttributeError):
             told[name] = question()
     return Gpu(**told)
 

@@ -51,7 +51,7 @@ class VirtualGpu:
         self.current = Stream("current")
         self.streams = [self.current]
         self.capturing = None
-        self.replays = self.pools = 0
+        self.pools = 0
 
     def stream(self, device=None):
         self.streams.append(Stream(device))
@@ -124,7 +124,6 @@ class VirtualGpu:
                 self.kernels, self.invalid = [], False
 
             def replay(self):
-                gpu.replays += 1
                 gpu.host(gpu.launch_ms)
                 took = sum(gpu._runs(*kernel) for kernel in self.kernels)
                 gpu.current.free_at = max(gpu.current.free_at, gpu.now) + took

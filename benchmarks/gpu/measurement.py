@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from typing import Any
 from unittest import mock
 
 import torch
@@ -17,7 +19,7 @@ from srnas.nas.training import loop
 from srnas.nas.training.loop import Compute, train
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import CUDA_PROTOCOL, Latency, Target, measure_latency
-from srnas.profiling.graphs import Recorder
+from srnas.profiling.graphs import Recorder, Run
 from srnas.profiling.latency import summarise, time_rounds
 from srnas.profiling.runtimes import Executable
 from srnas.profiling.statistics import kendall_tau
@@ -32,36 +34,42 @@ _PROCESSES, _NETWORKS = 3, 12
 SPACE = 'channels = [6]\npositions = 1\ntrunk = ["conv"]\nattention = ["none", "pa"]\n'
 
 
-def _timed(machine: Machine, host_ms: float, *, cold: bool = False) -> tuple[Latency, float]:
-    """Return the latency of a network that keeps the host busy for so long, and what the device needs by another."""
-    base = Target(_CUDA)
-    with _device(machine) as gpu:
-        if gpu is None:
-            network, x = small(channels=48).deploy().to(_CUDA), torch.rand(1, 3, 256, 256, device=_CUDA)
-            launch = lambda: network(x)  # noqa: E731
-        else:
-            launch = gpu.network(_KERNELS, 0.01, _DEVICE_MS / _KERNELS)
+def _launching(gpu: Any, *, waits: bool = False) -> Run:
+    """Return a forward pass on the GPU or on its double; with ``waits`` the host waits for it."""
+    if gpu is not None:
+        launched: Run = gpu.network(_KERNELS, 0.01, _DEVICE_MS / _KERNELS, waits=waits)
+        return launched
+    network, x = small(channels=48).deploy().to(_CUDA), torch.rand(1, 3, 256, 256, device=_CUDA)
+    return lambda: (network(x), torch.cuda.synchronize()) if waits else network(x)
 
-        def run() -> None:
-            started = time.perf_counter()
-            if gpu is None:
-                while (time.perf_counter() - started) * 1e3 < host_ms:
-                    pass
-            else:
-                gpu.host(host_ms)
-            launch()
 
-        with torch.inference_mode():
-            truth = _DEVICE_MS if gpu else _by_triton(launch)
-            nothing = lambda: torch.empty(0)  # noqa: E731
-            subject = {"a": Executable(run if host_ms else launch, nothing, kernels=launch)}
-            reference = Executable(launch, nothing, kernels=launch)
-            rounds = time_rounds(subject, reference, {"a": base}, base, _BRIEF, Recorder(_CUDA), cold=cold)
-    return summarise(rounds, "a", _BRIEF, 0.0), truth
+def _spinning(gpu: Any, host_ms: float, launch: Run) -> Run:
+    """Return what keeps the host busy for so long before it launches."""
+
+    def run() -> None:
+        started = time.perf_counter()
+        while gpu is None and (time.perf_counter() - started) * 1e3 < host_ms:
+            pass
+        if gpu is not None:
+            gpu.host(host_ms)
+        launch()
+
+    return run
+
+
+def _latencies(runs: Mapping[str, tuple[Run, Run]], *, cold: bool = False) -> dict[str, Latency]:
+    """Return the latencies of what runs and of what is captured of it, by name."""
+    executables = {
+        name: Executable(run, lambda: torch.empty(0), kernels=kernels) for name, (run, kernels) in runs.items()
+    }
+    base, reference = Target(_CUDA), next(reversed(executables.values()))
+    targets = dict.fromkeys(runs, base)
+    rounds = time_rounds(executables, reference, targets, base, _BRIEF, Recorder(_CUDA), cold=cold)
+    return {name: summarise(rounds, name, _BRIEF, 0.0) for name in runs}
 
 
 @contextlib.contextmanager
-def _device(machine: Machine) -> Iterator["object"]:
+def _device(machine: Machine) -> Iterator[Any]:
     """Yield nothing, or a device with a virtual clock in place of CUDA's."""
     if not machine.dry:
         yield None
@@ -81,25 +89,41 @@ def _by_triton(run: Callable[[], object]) -> float:
 
 def spinning_host(machine: Machine) -> Seen:
     """A host that is busy for 2 ms is waited for, and is no work of the device."""
-    latency, device_ms = _timed(machine, _SPUN_MS)
-    waited, flagged = latency.fastest_ms, "launch_bound" in latency.flags
-    found = within("ms", waited, _SPUN_MS, _SPUN_MS + 2 * device_ms + 0.5)
-    return replace(found, seen=f"{found.seen}, device {latency.device_median_ms:.4g}", passed=found.passed and flagged)
+    with _device(machine) as gpu, torch.inference_mode():
+        launch = _launching(gpu)
+        latency = _latencies({"a": (_spinning(gpu, _SPUN_MS, launch), launch)})["a"]
+    needed = latency.device_median_ms or math.nan
+    found = within("ms", latency.fastest_ms, _SPUN_MS, _SPUN_MS + 2 * needed + 0.5)
+    seen = f"{found.seen}, device {needed:.4g}, {', '.join(latency.flags)}"
+    return replace(found, seen=seen, passed=found.passed and "launch_bound" in latency.flags)
 
 
 def device_figure(machine: Machine) -> Seen:
     """What the device needs is what triton measures."""
-    latency, truth = _timed(machine, 0.0)
-    assert latency.device_median_ms is not None
-    return within("share of do_bench_cudagraph", latency.device_median_ms / truth, 0.97, 1.03)
+    with _device(machine) as gpu, torch.inference_mode():
+        launch = _launching(gpu)
+        truth = _by_triton(launch) if gpu is None else _DEVICE_MS
+        latency = _latencies({"a": (launch, launch)})["a"]
+    return within("share of do_bench_cudagraph", (latency.device_median_ms or math.nan) / truth, 0.97, 1.03)
 
 
 def cold(machine: Machine) -> Seen:
     """With overwritten caches nothing is faster."""
-    latency, _ = _timed(machine, 0.0, cold=True)
-    assert latency.cold_median_ms is not None
-    assert latency.device_median_ms is not None
-    return within("share of warm", latency.cold_median_ms / latency.device_median_ms, 0.99, 10.0)
+    with _device(machine) as gpu, torch.inference_mode():
+        launch = _launching(gpu)
+        latency = _latencies({"a": (launch, launch)}, cold=True)["a"]
+    share = (latency.cold_median_ms or math.nan) / (latency.device_median_ms or math.nan)
+    return within("share of warm", share, 0.99, 10.0)
+
+
+def uncaptured(machine: Machine) -> Seen:
+    """What no graph can hold is timed by the host, and the next network is captured as if nothing had been."""
+    with _device(machine) as gpu, torch.inference_mode():
+        runs = {name: _launching(gpu, waits=name == "waits") for name in ("waits", "other")}
+        found = _latencies({name: (run, run) for name, run in runs.items()})
+    flags, needed = found["waits"].flags, found["other"].device_median_ms
+    passed = "uncaptured" in flags and needed is not None
+    return Seen("the first uncaptured, the second not", f"{', '.join(flags)}; {needed} ms on the device", passed)
 
 
 def _networks() -> dict[str, Network]:
@@ -187,4 +211,4 @@ def workers(machine: Machine) -> Seen:
     return Seen("all complete", f"{said}{'' if complete else '; not all complete'}", complete)
 
 
-CHECKS: tuple[Check, ...] = (spinning_host, device_figure, cold, repeatability, steps, workers)
+CHECKS: tuple[Check, ...] = (spinning_host, device_figure, cold, uncaptured, repeatability, steps, workers)

@@ -17,6 +17,8 @@ BRIEF = replace(
     CUDA_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.5, window_calls=2, burst_ms=4.0, min_rounds=6, max_rounds=6
 )
 KERNELS = 10
+# No multiple of what an event tells apart.
+REFERENCE_MS = 0.0103
 # What the launches and the kernels of a network take together, from 0.03 to 4 ms.
 LAUNCH_BOUND = [(0.03, 0.01), (0.1, 0.02), (0.4, 0.1), (1.5, 0.5), (2.0, 0.5), (2.5, 0.5), (4.0, 1.0)]
 DEVICE_BOUND = [(0.03, 0.06), (0.1, 0.5), (0.4, 1.0), (1.0, 3.0), (4.0, 8.0)]
@@ -30,7 +32,7 @@ def measure(gpu, networks, *, cold=False, protocol=BRIEF):
     """Return the latencies of executables by name, in the rounds and beside the reference of a measurement."""
     with gpu.doubles():
         base = Target(DEVICE)
-        reference = executable(gpu.network(1, 0.005, 0.01))
+        reference = executable(gpu.network(1, 0.005, REFERENCE_MS))
         rounds = time_rounds(
             networks, reference, dict.fromkeys(networks, base), base, protocol, Recorder(DEVICE), cold=cold
         )
@@ -113,9 +115,9 @@ def test_all_graphs_of_a_measurement_share_one_pool():
 def test_the_reference_is_a_graph_of_a_millisecond():
     gpu = VirtualGpu()
     latency = measure(gpu, {"a": executable(gpu.network(1, 0.01, 1.0))})["a"]
-    # Of a call of 10 us an event, which tells half a microsecond apart, alone would be 5 % off.
-    assert latency.reference_rounds_ms == pytest.approx([0.01] * len(latency.reference_rounds_ms), rel=0.001)
-    assert latency.reference_ratio == pytest.approx(1.017 / 0.01, rel=0.01)
+    # An event of a single call would tell 10 or 10.5 us.
+    assert latency.reference_rounds_ms == pytest.approx([REFERENCE_MS] * len(latency.reference_rounds_ms), rel=0.001)
+    assert latency.reference_ratio == pytest.approx(1.012 / REFERENCE_MS, rel=0.001)
 
 
 def jittering(share, seed=0):

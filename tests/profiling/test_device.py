@@ -113,6 +113,14 @@ def test_what_the_driver_does_not_tell_is_unknown_field_by_field(monkeypatch, re
     assert read_gpu(torch.device("cuda", 0)) == expected
 
 
+def test_a_function_that_the_drivers_library_lacks_is_unknown_too(monkeypatch):
+    double = nvml(())
+    del double.nvmlDeviceGetApplicationsClock
+    monkeypatch.setitem(sys.modules, "pynvml", double)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="8-4-4"))
+    assert read_gpu(torch.device("cuda", 0)) == replace(WHOLE, application_clock_mhz=None)
+
+
 @pytest.mark.parametrize(("uuid", "expected"), [("8-4-4", "GPU-8-4-4"), ("GPU-8", "GPU-8"), ("MIG-8", "MIG-8")])
 def test_a_part_of_a_gpu_is_asked_for_by_its_own_name(monkeypatch, uuid, expected):
     double = nvml(())
