@@ -36,6 +36,8 @@ from srnas.search_space import InputError
 
 # Among the artifacts of a member of a front.
 SHOWN, PLACES = "shown", "places.json"
+# Folder of the artifacts of a trial that explain its attention.
+EXPLAINED = "explained"
 
 
 class StoredStudy(NamedTuple):

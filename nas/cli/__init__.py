@@ -8,11 +8,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from srnas.nas.cli import (
+    ablate,
     blocks,
     board,
     compare,
     evaluate,
+    explain,
     export,
+    maps,
     networks,
     ntire,
     pick,
@@ -69,6 +72,9 @@ app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
 profile.app.command("compare")(compare.compare)
 profile.app.command("table")(table.table)
+app.add_typer(explain.app, name="explain")
+explain.app.command("ablate")(ablate.ablate)
+explain.app.command("maps")(maps.maps)
 app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)

@@ -167,7 +167,8 @@ def test_three_counters_agree(name, options):
 
 # Their output is their input times all of their weights.
 WEIGHING = (
-    "lia", "lia_maxpool", "lia_speed", "se", "pa", "spa", "lka", "esa", "cbam", "psa_sequential", "spatial_from_channel",
+    "lia", "lia_maxpool", "lia_speed", "se", "pa", "spa", "lka", "esa", "cbam", "psa_sequential",
+    "spatial_from_channel",
 )  # fmt: skip
 
 

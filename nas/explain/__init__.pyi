@@ -1,0 +1,14 @@
+from .ablation import Ablation as Ablation
+from .ablation import AblationReport as AblationReport
+from .ablation import Finetuning as Finetuning
+from .ablation import Scopes as Scopes
+from .ablation import Timing as Timing
+from .ablation import ablate as ablate
+from .maps import MeanWeight as MeanWeight
+from .maps import PlaceMaps as PlaceMaps
+from .maps import attention_maps as attention_maps
+from .maps import mean_weights as mean_weights
+from .places import Place as Place
+from .places import attention_places as attention_places
+from .places import replaced as replaced
+from .places import watched as watched
