@@ -4,6 +4,9 @@ from .ablation import Finetuning as Finetuning
 from .ablation import Scopes as Scopes
 from .ablation import Timing as Timing
 from .ablation import ablate as ablate
+from .frequency import Response as Response
+from .frequency import frequency_response as frequency_response
+from .frequency import high_pass as high_pass
 from .maps import MeanWeight as MeanWeight
 from .maps import PlaceMaps as PlaceMaps
 from .maps import attention_maps as attention_maps
@@ -12,3 +15,6 @@ from .places import Place as Place
 from .places import attention_places as attention_places
 from .places import replaced as replaced
 from .places import watched as watched
+from .reach import Attribution as Attribution
+from .reach import Region as Region
+from .reach import attribute as attribute

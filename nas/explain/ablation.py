@@ -174,7 +174,7 @@ def ablate(
         DeviceBusyError: If another process holds the device for too long.
     """
     places = attention_places(network)
-    known = {
+    known: dict[Way, _Off] = {
         "identity": identities(network),
         "mean": mean_responses(network, pairs, device) if "mean" in scopes.ways else {},
         "branch": plain_branches(network),
@@ -192,7 +192,7 @@ def ablate(
         on_progress("ablating", number, len(jobs))
         with replaced(network, {place: known[way][place] for place in off}):
             scores = _scores(network, pairs, device)
-        found.append(Ablation(off, way, scope, _mean(scores), scores and paired_difference(scores, whole)))
+        found.append(Ablation(off, way, scope, _mean(scores), _change(scores, whole)))
     report = AblationReport(_mean(whole), tuple(pair.name for pair in pairs), tuple(found))
     if finetuning is not None:
         report = _tune(report, network, known, pairs, device, finetuning, on_progress)
@@ -205,6 +205,10 @@ def _scores(network: Network, pairs: Sequence[Pair], device: torch.device) -> li
         return evaluate(network, pairs, network.architecture.scale, device, with_ssim=False).counted_psnr_y_db
     except DivergedError:
         return None
+
+
+def _change(scores: list[float] | None, whole: list[float] | None) -> PairedDifference | None:
+    return paired_difference(scores, whole) if scores and whole else None
 
 
 def _mean(scores: list[float] | None) -> float:
@@ -261,7 +265,7 @@ def _tune(
         on_progress("training", number, len(alone) + 1)
         with replaced(network, {place: known[ablation.way][place] for place in ablation.places}):
             scores = _scores(_tuned(network, device, finetuning), pairs, device)
-        tuned[ablation] = paired_difference(scores, whole) if scores and whole else None
+        tuned[ablation] = _change(scores, whole)
     found = tuple(replace(ablation, tuned=tuned.get(ablation)) for ablation in report.ablations)
     return replace(report, ablations=found, tuned_psnr_y_db=_mean(whole))
 

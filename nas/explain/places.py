@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -54,8 +55,8 @@ def attention_places(network: Network) -> tuple[Place, ...]:
 
 def blocks_at(network: Network, place: Place) -> list[Block]:
     """Return the blocks of a place."""
-    blocks = network.body[place.position].blocks
-    return [blocks[index] for index in place.indices]  # type: ignore[index, misc]
+    blocks = _blocks(network, place)
+    return [cast(Block, blocks[index]) for index in place.indices]
 
 
 @contextlib.contextmanager
@@ -95,4 +96,8 @@ def replaced(network: Network, replacements: Mapping[Place, Sequence[nn.Module]]
 def _put(network: Network, modules: Mapping[Place, Sequence[nn.Module]]) -> None:
     for place, found in modules.items():
         for index, module in zip(place.indices, found, strict=True):
-            network.body[place.position].blocks[index] = module  # type: ignore[index, operator]
+            _blocks(network, place)[index] = module
+
+
+def _blocks(network: Network, place: Place) -> nn.Sequential:
+    return cast(nn.Sequential, network.body[place.position].blocks)
