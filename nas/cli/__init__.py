@@ -15,11 +15,13 @@ from srnas.nas.cli import (
     evaluate,
     explain,
     export,
+    frequency,
     maps,
     networks,
     ntire,
     pick,
     profile,
+    reach,
     replay,
     retime,
     search,
@@ -75,6 +77,8 @@ profile.app.command("table")(table.table)
 app.add_typer(explain.app, name="explain")
 explain.app.command("ablate")(ablate.ablate)
 explain.app.command("maps")(maps.maps)
+explain.app.command("frequency")(frequency.frequency)
+explain.app.command("reach")(reach.reach)
 app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)

@@ -15,7 +15,7 @@ shows as a picture, is the number of pixels that hold 95 % of the attribution.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from srnas.nas.images.metrics import Image
+from srnas.nas.images.metrics import Image, luma
 from srnas.nas.images.pairs import to_tensor
 from srnas.search_space import InputError
 
@@ -204,16 +204,10 @@ def holding_radius(field: Map, centre: tuple[int, int], share: float = AREA_SHAR
 
 
 def most_detailed(lr: Image, side: int) -> Region:
-    """Return the square of an image whose luma varies most, which says more than a flat one."""
-    from srnas.nas.images.metrics import luma
-
+    """Return the square of an image whose luma varies most, away from the edges where the image is large enough."""
     y = luma(lr)
-    candidates: Sequence[tuple[int, int]] = [
-        (top, left)
-        for top in range(0, max(1, y.shape[0] - side + 1), max(1, side // 2))
-        for left in range(0, max(1, y.shape[1] - side + 1), max(1, side // 2))
-    ]
-    top, left = max(
-        candidates, key=lambda corner: float(y[corner[0] : corner[0] + side, corner[1] : corner[1] + side].std())
-    )
+    edge = side if min(y.shape) >= 4 * side else 0
+    rows, columns = (range(edge, length - side - edge + 1, max(1, side // 2)) for length in y.shape)
+    corners = [(top, left) for top in rows for left in columns]
+    top, left = max(corners, key=lambda corner: float(y[corner[0] :, corner[1] :][:side, :side].std()))
     return Region(left, top, side)

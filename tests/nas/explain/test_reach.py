@@ -80,6 +80,8 @@ def test_regions():
     detailed = np.full((20, 20, 3), 90, np.uint8)
     detailed[8:12, 12:16] = np.random.default_rng(0).integers(0, 256, (4, 4, 3))
     assert most_detailed(detailed, 4) == Region(12, 8, 4)
+    detailed[:4] = np.random.default_rng(0).integers(0, 2, (4, 20, 3)) * 255  # At the edge.
+    assert most_detailed(detailed, 4) == Region(12, 8, 4)
     for region in (Region(20, 0, 4), Region(0, -1, 4), Region(0, 0, 1)):
         with pytest.raises(InputError, match="22x20 with a side of at least 2"):
             attribute(network_of(), LR, region, 2, CPU)
