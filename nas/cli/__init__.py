@@ -9,6 +9,7 @@ import typer
 
 from srnas.nas.cli import (
     ablate,
+    atlas,
     blocks,
     board,
     compare,
@@ -79,6 +80,7 @@ explain.app.command("ablate")(ablate.ablate)
 explain.app.command("maps")(maps.maps)
 explain.app.command("frequency")(frequency.frequency)
 explain.app.command("reach")(reach.reach)
+explain.app.command("studies")(atlas.atlas)
 app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)

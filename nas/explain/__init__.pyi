@@ -4,9 +4,14 @@ from .ablation import Finetuning as Finetuning
 from .ablation import Scopes as Scopes
 from .ablation import Timing as Timing
 from .ablation import ablate as ablate
+from .effects import Atlas as Atlas
+from .effects import Effect as Effect
+from .effects import block_atlas as block_atlas
+from .effects import sentences as sentences
 from .frequency import Response as Response
 from .frequency import frequency_response as frequency_response
 from .frequency import high_pass as high_pass
+from .importance import choice_importance as choice_importance
 from .maps import MeanWeight as MeanWeight
 from .maps import PlaceMaps as PlaceMaps
 from .maps import attention_maps as attention_maps
