@@ -1,5 +1,6 @@
 """``srnas explain reach``: what the output in a region is made of, for several networks on one sheet."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from srnas.nas.cli.sources import PlainWeights, Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
     from srnas.nas.explain.reach import Attribution, Region
@@ -79,10 +81,8 @@ def reach(
         for source in sources:
             task = bar.add_task(source.label, total=None)
             network = source.network.to(where)
-            one = attribute(
-                network, lr, square, source.architecture.scale, where,
-                lambda done, total, task=task: bar.update(task, completed=done, total=total),
-            )  # fmt: skip
+            advance = partial(_advance, bar, task)
+            one = attribute(network, lr, square, source.architecture.scale, where, advance)
             found.append((source, one))
     title = f"Local attribution of {square.side}x{square.side} pixels at {square.left},{square.top} of '{photo.name}'"
     folder = results_folder(out, workspace, sources[0])
@@ -95,6 +95,10 @@ def reach(
     else:
         output().print(_table(found, title))
     print_places()
+
+
+def _advance(bar: "Progress", task: "TaskID", done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
 
 
 def _load(

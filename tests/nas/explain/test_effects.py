@@ -105,7 +105,7 @@ def test_with_much_data_the_ridge_is_least_squares():
     y = effects @ [1.0, 0.5, 0.0, -1.0] + 3 * covariates[:, 0] + 7 + rng.normal(0, 0.2, 150)
     groups = [("a", "x"), ("a", "x"), ("a", "y"), ("a", "y")]
     fit = fit_hierarchical(effects, groups, covariates, y, np.zeros(150))
-    least = np.linalg.lstsq(np.column_stack([effects, covariates, np.ones(400)]), y, rcond=None)[0]
+    least = np.linalg.lstsq(np.column_stack([effects, covariates, np.ones(150)]), y, rcond=None)[0]
     assert fit.effects == pytest.approx(least[:4], abs=0.02)
     assert fit.noise == pytest.approx(0.2, rel=0.15)
     # Of an indicator of half the trials: 1.96 * 2 * 0.2 / sqrt(150).
