@@ -64,4 +64,4 @@ def _ink(effect: Range, most: float) -> str:
     is_light = effect.value > 0.1 * most
     if effect.is_sure:
         return "black" if is_light else "white"
-    return "#4a4a3a" if is_light else "#c4c8d0"
+    return "#33342a" if is_light else "#dfe2e8"

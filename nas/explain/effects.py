@@ -2,7 +2,8 @@
 
 A trial that a rung stopped has no final PSNR: it is predicted from its last rung by a line through the trials that were
 trained to the end, and counts by as much less as that line is wrong. (They were stopped for what they had reached, on
-which the line conditions.) Latency needs no training: every timed trial counts.
+which the line conditions.) Latency needs no training: every timed trial counts, with its fastest round as a multiple of
+the reference convolution's of the same rounds.
 """
 
 import math
@@ -162,7 +163,8 @@ def block_atlas(studies: Sequence[Sequence[TrialRecord]], depths: int = 3) -> At
     cells = sorted({cell for _, trial, _ in known for cell in cells_of(trial.architecture, depths)}, key=_order)
     psnr = _fit(cells, [(s, t.architecture) for s, t, _ in known], [one.psnr_db for *_, one in known],
                 [one.variance for *_, one in known], depths)  # fmt: skip
-    logs = [math.log(trial.latency.fastest_ms) for _, trial in timed if trial.latency]
+    # As a multiple of the reference of the same rounds, so that the load of the machine at that moment cancels.
+    logs = [math.log(trial.latency.reference_ratio) for _, trial in timed if trial.latency]
     latency = _fit(cells, [(s, t.architecture) for s, t in timed], logs, [0.0] * len(logs), depths)
     counts = [sum(cell in cells_of(t.architecture, depths) for _, t, _ in known) for cell in cells]
     effects = tuple(

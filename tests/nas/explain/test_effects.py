@@ -16,7 +16,7 @@ BLOCKS = ("none", "pa", "lia", "mlka", "se")
 
 
 def latency(ms):
-    return Latency(ms, ms, ms, ms, 1.0, ms, (ms,) * 6, (1.0,) * 6, ())
+    return Latency(ms, ms, ms, ms, ms, ms, (ms,) * 6, (1.0,) * 6, ())
 
 
 def record(number, architecture, *, ms=1.0, psnr=None, rung=None, state="complete"):
