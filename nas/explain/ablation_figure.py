@@ -1,5 +1,6 @@
 """Ablations as a figure over depth: what each position's attention costs in PSNR, and what it takes in latency."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ _IN_WORDS = {
     "mean": "its mean response in its place",
     "branch": "attention branch off, plain branch alone",
 }
+# Where one change dwarfs the usual one by more than this, the scale is logarithmic beyond a tenth of a dB.
+_DWARFED, _LINEAR_DB = 8.0, 0.1
 _CUMULATIVE: dict[Scope, str] = {"first": "off from the first position to here", "last": "off from here to the last"}
 
 
@@ -59,6 +62,11 @@ def _draw_alone(axes: "Axes", of_way: Sequence[Ablation], labels: list[str], num
         axes.plot(*zip(*tuned, strict=True), "D", color="black", markerfacecolor="white", label="after training")
         axes.legend(frameon=False, fontsize=8)
     _finish(axes, labels)
+    sizes = [abs(c.mean_db) for c in changes]
+    if sizes and max(sizes) > _DWARFED * max(statistics.median(sizes), 1e-3):
+        axes.set_yscale("symlog", linthresh=_LINEAR_DB)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylabel(f"PSNR-Y in dB, log beyond {_LINEAR_DB:g}", fontsize=9)
 
 
 def _draw_cumulative(axes: "Axes", of_way: Sequence[Ablation], labels: list[str]) -> None:
