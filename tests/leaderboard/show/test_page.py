@@ -354,28 +354,21 @@ def test_one_file_needs_no_server(show, served, tmp_path):
     _, store, records, _ = served
     board = rank_rows(records["alpha"], store.rows(records["alpha"]))
     record = json.loads(made(3, 33.0, 5.0, "conv", "conv", "conv").model_dump_json())
-    write_page([board], tmp_path / "board.html", {"alpha:3": {"trial": record, "places": None, "crops": []}})
-    page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:3", offline=True)
-    page.get_by_text("p02  conv").wait_for()
-    assert trials_shown(page)[0] == "alpha #0"
-    assert page.get_by_role("link", name="run", exact=True).count() == 0
-
-
-def test_attention_is_shown_or_the_command_that_draws_it(show, served, tmp_path):
-    _, store, records, _ = served
-    board = rank_rows(records["alpha"], store.rows(records["alpha"]))
-    record = json.loads(made(0, 33.0, 5.0, "pa", "conv", "conv").model_dump_json())
     record["architecture"]["positions"][0]["attention"] = "pa"
     stream = io.BytesIO()
     Image.new("L", (1, 1)).save(stream, "PNG")
-    pixel = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
-    details = {"trial": record, "places": None, "crops": [], "explained": {"ablation": pixel}}
-    write_page([board], tmp_path / "board.html", {"alpha:0": details})
-    page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:0", offline=True)
-    page.get_by_alt_text("What the attention of each position gives and takes").wait_for()
+    figures = {"ablation": f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"}
+    details = {"trial": record, "places": None, "crops": [], "explained": figures}
+    write_page([board], tmp_path / "board.html", {"alpha:3": details})
+    page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:3", offline=True)
+    page.get_by_text("p02  conv").wait_for()
+    # Of what explains its attention a figure is shown, or the command that draws it.
+    assert page.get_by_alt_text("What the attention of each position gives and takes").count() == 1
     commands = page.locator("#panel .command code").all_inner_texts()
-    assert any(command.startswith("srnas explain maps --photo PHOTO --trial 0 --study alpha") for command in commands)
+    assert any(command.startswith("srnas explain maps --photo PHOTO --trial 3 --study alpha") for command in commands)
     assert not any("explain ablate" in command for command in commands)
+    assert trials_shown(page)[0] == "alpha #0"
+    assert page.get_by_role("link", name="run", exact=True).count() == 0
 
 
 def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path):
