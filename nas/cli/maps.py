@@ -1,5 +1,6 @@
 """``srnas explain maps``: what the attention of each position weighs a photograph, or a data set, by."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -149,5 +150,5 @@ def _table(means: "Sequence[MeanWeight]", title: str) -> "Table":
         table.add_column(heading, justify="right", no_wrap=True)
     for one in means:
         numbers = (one.mean, one.low, one.high, one.least, one.greatest, one.spread)
-        table.add_row(str(one.place), one.name, *(f"{value:.3f}" for value in numbers))
+        table.add_row(str(one.place), one.name, *(f"{v:.3f}" if math.isfinite(v) else "" for v in numbers))
     return table

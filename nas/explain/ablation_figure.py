@@ -1,5 +1,6 @@
 """Ablations as a figure over depth: what each position's attention costs in PSNR, and what it takes in latency."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,9 +55,10 @@ def _draw_alone(axes: "Axes", of_way: Sequence[Ablation], labels: list[str], num
     shown = [one for one in of_way if one.scope == "alone" and one.change is not None]
     places = [labels.index(one.label) for one in shown]
     changes = [one.change for one in shown if one.change is not None]
-    errors = [[c.mean_db - c.low_db for c in changes], [c.high_db - c.mean_db for c in changes]]
     axes.bar(places, [c.mean_db for c in changes], color=COLOURS[number], hatch=HATCHES[number], edgecolor="white")
-    axes.errorbar(places, [c.mean_db for c in changes], yerr=errors, fmt="none", ecolor="black", capsize=2, linewidth=1)
+    if all(math.isfinite(c.low_db) for c in changes):  # One image has no interval.
+        reach = [c.high_db - c.mean_db for c in changes]
+        axes.errorbar(places, [c.mean_db for c in changes], reach, fmt="none", ecolor="black", capsize=2, linewidth=1)
     tuned = [(place, one.tuned.mean_db) for place, one in zip(places, shown, strict=True) if one.tuned is not None]
     if tuned:
         axes.plot(*zip(*tuned, strict=True), "D", color="black", markerfacecolor="white", label="after training")
