@@ -109,9 +109,10 @@ class AAB(Block):
         return x + refined
 
     def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
-        """Return ``attention_weight``, ``(B, 1, 1, 1)``, and the branch's ``gate``, ``(B, C, H, W)``."""
+        """Return the pair ``attention_weight`` and ``plain_weight``, ``(B, 1, 1, 1)``, and ``gate``, ``(B, C, H, W)``."""
         inner = F.leaky_relu(self.project_in(x), _SLOPE)
-        return {"attention_weight": self._weights(inner)[:, :1], "gate": self._gate(inner)}
+        attended, plain = self._weights(inner).split(1, dim=1)
+        return {"attention_weight": attended, "plain_weight": plain, "gate": self._gate(inner)}
 
     def without_attention(self) -> nn.Module:
         """Return the plain branch with all of the weight, as if that of the attention were 0."""
