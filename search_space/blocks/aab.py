@@ -109,7 +109,7 @@ class AAB(Block):
         return x + refined
 
     def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
-        """Return the pair ``attention_weight`` and ``plain_weight``, ``(B, 1, 1, 1)``, and ``gate``, ``(B, C, H, W)``."""
+        """Return ``attention_weight`` and ``plain_weight``, ``(B, 1, 1, 1)``, and ``gate``, ``(B, C, H, W)``."""
         inner = F.leaky_relu(self.project_in(x), _SLOPE)
         attended, plain = self._weights(inner).split(1, dim=1)
         return {"attention_weight": attended, "plain_weight": plain, "gate": self._gate(inner)}
