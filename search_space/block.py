@@ -159,6 +159,23 @@ class Block(nn.Module):
         """Return the closed form of the multiply-accumulates of one forward pass of the deploy form, one sample."""
         raise NotImplementedError(f"block '{cls.info.name}' states no MACs formula")
 
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return what the block weighs an input by, by name; nothing of a block that states no weights.
+
+        Args:
+            x: The input of the block, ``(B, C, H, W)``.
+            pixel: Row and column whose weights over all others are returned, by a block with weights for each pair of
+                pixels; by default the middle.
+
+        Returns:
+            Weights of channels ``(B, C, 1, 1)``, of pixels ``(B, 1, H, W)``, or of both; a block may split C.
+        """
+        return {}
+
+    def without_attention(self) -> nn.Module | None:
+        """Return the block without its attention branch, on the same parameters; ``None`` if it has no such branch."""
+        return None
+
     def tell_inner(self) -> None:
         """Let :meth:`forward` return a pair from now on: the output, and what the block tells of its inside.
 

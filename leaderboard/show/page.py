@@ -110,7 +110,7 @@ def write_page(boards: Sequence[Board], path: Path, details: Mapping[str, Mappin
         boards: What is shown.
         path: The file that is written.
         details: What a side panel shows beyond a trial's row, by ``study:number``: its record as ``trial``, its
-            ``places``, and its ``crops`` as URLs of data.
+            ``places``, and its ``crops`` and what is ``explained`` as URLs of data.
     """
     studies = [board.study for board in boards]
     found = [board.rows.assign(run_id=None) for board in boards if len(board.rows)]

@@ -36,6 +36,8 @@ from srnas.search_space import InputError
 
 # Among the artifacts of a member of a front.
 SHOWN, PLACES = "shown", "places.json"
+# Folder of the artifacts of a trial that explain its attention.
+EXPLAINED = "explained"
 
 
 class StoredStudy(NamedTuple):
@@ -150,17 +152,15 @@ class Results:
             ) from None
 
     def details(self, run_id: str) -> dict[str, Any]:
-        """Return what the page's panel shows of a trial: its record, its latency by position, a crop as URL."""
+        """Return what the page's panel shows of a trial: record, latency by position, a crop and figures as URLs."""
         with tempfile.TemporaryDirectory() as folder:
             root = download(self.client, run_id, "", folder)
             places = root / SHOWN / PLACES
             return {
                 "trial": json.loads((root / "trial.json").read_text(encoding="utf-8")),
                 "places": _read_places(places) if places.is_file() else None,
-                "crops": [
-                    f"data:image/png;base64,{base64.b64encode(crop.read_bytes()).decode()}"
-                    for crop in sorted((root / SHOWN).glob("*.png"))[:1]
-                ],
+                "crops": [_data_url(crop) for crop in sorted((root / SHOWN).glob("*.png"))[:1]],
+                "explained": {path.stem: _data_url(path) for path in sorted((root / EXPLAINED).glob("*.png"))},
             }
 
     def replicates(self, study: StudyRecord) -> list[Replicate]:
@@ -230,6 +230,10 @@ def _read_row(run: FoundRun, task: str) -> TrialRow | None:
         why = ValueError(f"no tag {error}") if isinstance(error, KeyError) else error
         say_skipped(f"a trial in MLflow (run {run.run_id})", why)
         return None
+
+
+def _data_url(png: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"
 
 
 def _read_places(path: Path) -> list[dict[str, Any]]:

@@ -240,8 +240,10 @@ class Store(Results):
             for run in self.search_runs(experiment, f"tags.`srnas.study` = '{name}'"):
                 self.client.delete_run(run.info.run_id)
 
-    def add_files(self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]]) -> int:
-        """Log files of trials, by trial number and folder among the artifacts, that are not there yet.
+    def add_files(
+        self, study: StudyRecord, files: Mapping[int, Mapping[str, Sequence[Path]]], *, replacing: bool = False
+    ) -> int:
+        """Log files of trials, by trial number and folder among the artifacts, that are not there yet, or in any case.
 
         Returns:
             How many trials lacked any.
@@ -256,7 +258,7 @@ class Store(Results):
                 for folder, paths in folders.items():
                     there = files_of(self.client, run.info.run_id, folder)
                     for path in paths:
-                        if path.name not in there:
+                        if replacing or path.name not in there:
                             self.client.log_artifact(run.info.run_id, str(path), folder)
                             added.add(number)
         return len(added)

@@ -8,15 +8,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from srnas.nas.cli import (
+    ablate,
+    atlas,
     blocks,
     board,
     compare,
     evaluate,
+    explain,
     export,
+    frequency,
+    maps,
     networks,
     ntire,
     pick,
     profile,
+    reach,
     replay,
     retime,
     search,
@@ -70,6 +76,12 @@ app.command("upscale")(upscale.upscale)
 app.add_typer(profile.app, name="profile")
 profile.app.command("compare")(compare.compare)
 profile.app.command("table")(table.table)
+app.add_typer(explain.app, name="explain")
+explain.app.command("ablate")(ablate.ablate)
+explain.app.command("maps")(maps.maps)
+explain.app.command("frequency")(frequency.frequency)
+explain.app.command("reach")(reach.reach)
+explain.app.command("studies")(atlas.atlas)
 app.command("ntire")(ntire.ntire)
 app.command("replay")(replay.replay)
 app.command("retime")(retime.retime)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.study.settings import StudySettings
+from srnas.nas.study.snapshot import Snapshot, StoredTrial
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
@@ -24,17 +25,31 @@ class BegunStudy(NamedTuple):
     records: tuple[TrialRecord, ...]
 
 
+def load_trials(workspace: Workspace, name: str, storage: str | None = None) -> tuple[StoredTrial, ...]:
+    """Return the trials of an existing study as they are stored; writes nothing.
+
+    Raises:
+        InputError: If there is no such study.
+    """
+    return _find(workspace, name, storage).trials
+
+
 def load_study(workspace: Workspace, name: str, storage: str | None = None) -> BegunStudy:
     """Return what an existing study holds; writes nothing.
 
     Raises:
         InputError: If there is no such study, or it has not started yet.
     """
+    known = _find(workspace, name, storage)
+    if known.settings is None or known.study is None:
+        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
+    return BegunStudy(known.settings, known.study, known.records)
+
+
+def _find(workspace: Workspace, name: str, storage: str | None) -> Snapshot:
     stored = StoredStudy.find(workspace.study_url(name, storage), name)
     if stored is None:
         raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
     known = stored.snapshot()
     known.check_usable()
-    if known.settings is None or known.study is None:
-        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
-    return BegunStudy(known.settings, known.study, known.records)
+    return known

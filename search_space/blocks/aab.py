@@ -30,6 +30,19 @@ _OFFICIAL_NAMES = {
 }
 
 
+class _PlainBranch(nn.Module):
+    """``x + conv1x1(lrelu(plain(lrelu(conv1x1(x)))))`` of an AAB."""
+
+    def __init__(self, block: "AAB") -> None:
+        super().__init__()
+        self.project_in, self.plain, self.project_out = block.project_in, block.plain, block.project_out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = F.leaky_relu(self.project_in(x), _SLOPE)
+        refined: torch.Tensor = self.project_out(F.leaky_relu(self.plain(inner), _SLOPE))
+        return x + refined
+
+
 def _conv(channels: int, kernel: int, bias: bool = False) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=bias)
 
@@ -89,13 +102,31 @@ class AAB(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""
         inner = F.leaky_relu(self.project_in(x), _SLOPE)
-        logits = self.weigh(F.relu(self.squeeze(inner.mean((-2, -1)))))
-        weights = (logits / self.temperature).softmax(1)[:, :, None, None]
-        gate = self.gate_point(F.leaky_relu(self.gate_spatial(inner), _SLOPE)).sigmoid()
-        attended = self.merge(self.value(inner) * gate)
+        weights = self._weights(inner)
+        attended = self.merge(self.value(inner) * self._gate(inner))
         mixed = attended * weights[:, :1] + self.plain(inner) * weights[:, 1:]
         refined: torch.Tensor = self.project_out(F.leaky_relu(mixed, _SLOPE))
         return x + refined
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return ``attention_weight`` and ``plain_weight``, ``(B, 1, 1, 1)``, and ``gate``, ``(B, C, H, W)``."""
+        inner = F.leaky_relu(self.project_in(x), _SLOPE)
+        attended, plain = self._weights(inner).split(1, dim=1)
+        return {"attention_weight": attended, "plain_weight": plain, "gate": self._gate(inner)}
+
+    def without_attention(self) -> nn.Module:
+        """Return the plain branch with all of the weight, as if that of the attention were 0."""
+        return _PlainBranch(self)
+
+    def _weights(self, inner: torch.Tensor) -> torch.Tensor:
+        """Return the weights of the two branches, ``(B, 2, 1, 1)``, the attention's first."""
+        logits = self.weigh(F.relu(self.squeeze(inner.mean((-2, -1)))))
+        weights: torch.Tensor = (logits / self.temperature).softmax(1)[:, :, None, None]
+        return weights
+
+    def _gate(self, inner: torch.Tensor) -> torch.Tensor:
+        gate: torch.Tensor = self.gate_point(F.leaky_relu(self.gate_spatial(inner), _SLOPE)).sigmoid()
+        return gate
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

@@ -41,8 +41,12 @@ class SpatialGate(ConvNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
+        return x * self.mask(x)
+
+    def mask(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, 1, H, W)`` in (0, 1)."""
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
-        return x * super().forward(pooled).sigmoid()
+        return super().forward(pooled).sigmoid()
 
 
 @REGISTRY.register(
@@ -92,9 +96,19 @@ class CBAM(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        logits = [self.expand(F.relu(self.squeeze(_pool(x, pool)))) for pool in self.pools]
-        weighed: torch.Tensor = self.spatial(x * sum(logits[1:], logits[0]).sigmoid()[:, :, None, None])
+        weighed: torch.Tensor = self.spatial(x * self._channel(x))
         return weighed
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the gates ``channel`` and, where there is one, ``spatial``."""
+        gates = {"channel": self._channel(x)}
+        spatial = self.spatial
+        return gates | {"spatial": spatial.mask(x * gates["channel"])} if isinstance(spatial, SpatialGate) else gates
+
+    def _channel(self, x: torch.Tensor) -> torch.Tensor:
+        logits = [self.expand(F.relu(self.squeeze(_pool(x, pool)))) for pool in self.pools]
+        gate: torch.Tensor = sum(logits[1:], logits[0]).sigmoid()[:, :, None, None]
+        return gate
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

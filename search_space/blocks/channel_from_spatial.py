@@ -35,9 +35,13 @@ class ChannelFromSpatial(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
+        return x * self.attention_weights(x)["channel"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the ``spatial`` map, and the weights by ``channel`` that come of it."""
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
         spatial: torch.Tensor = self.conv(pooled).sigmoid()
-        return x * (spatial * x).mean((-2, -1), keepdim=True).sigmoid()
+        return {"spatial": spatial, "channel": (spatial * x).mean((-2, -1), keepdim=True).sigmoid()}
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

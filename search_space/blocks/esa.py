@@ -66,11 +66,15 @@ class Mask(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``, H and W at least 15."""
+        return x * self.weights(x)
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mask, ``(B, C, H, W)``."""
         squeezed = self.squeeze(x)
         small = self.small(F.max_pool2d(self.reduce(squeezed), _POOL_SIZE, _POOL_STRIDE))
         large = F.interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
         mask: torch.Tensor = self.expand(large + self.point(squeezed)).sigmoid()
-        return x * mask
+        return mask
 
 
 def rfdn_sizes(channels: int) -> tuple[int, int]:
@@ -142,6 +146,10 @@ class ESA(Block):
         self.check_size(x)
         weighed: torch.Tensor = self.mask(x)
         return weighed
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the ``mask`` of every element."""
+        return {"mask": self.mask.weights(x)}
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

@@ -104,6 +104,10 @@ class HardAttention(Block):
         added: torch.Tensor = self.gamma * self.mask(x) * self.conv(x)
         return x + added
 
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the ``mask`` of zeros and ones."""
+        return {"mask": self.mask(x)}
+
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:
         """``9 C^2 + 2 C``, and ``C`` of the logit (``max``), ``C + 1`` (``threshold``) or 0 (``centre``)."""

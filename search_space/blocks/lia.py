@@ -55,9 +55,14 @@ class LIA(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
         self.check_size(x)
+        weights = self.attention_weights(x)
+        return x * weights["importance"] * weights["gate"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return ``importance``, ``(B, C, H, W)``, and ``gate``, ``(B, 1, H, W)``."""
         importance = self.expand(self.reduce(self.pool(self.squeeze(x)))).sigmoid()
         importance = F.interpolate(importance, x.shape[-2:], mode="bilinear", align_corners=False)
-        return x * importance * x[:, :1].sigmoid()
+        return {"importance": importance, "gate": x[:, :1].sigmoid()}
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

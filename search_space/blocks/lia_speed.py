@@ -21,8 +21,12 @@ class SpeedLIA(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        importance: torch.Tensor = self.importance(x).sigmoid()
-        return x * importance * x[:, :1].sigmoid()
+        weights = self.attention_weights(x)
+        return x * weights["importance"] * weights["gate"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return ``importance``, ``(B, C, H, W)``, and ``gate``, ``(B, 1, H, W)``."""
+        return {"importance": self.importance(x).sigmoid(), "gate": x[:, :1].sigmoid()}
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

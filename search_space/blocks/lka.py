@@ -31,8 +31,11 @@ class LKA(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        attention: torch.Tensor = self.point(self.dilated(self.local(x)))
-        return x * attention
+        return x * self.attention_weights(x)["weights"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return ``weights`` of every element, without bounds."""
+        return {"weights": self.point(self.dilated(self.local(x)))}
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

@@ -44,6 +44,11 @@ class LKAT(Block):
         transformed: torch.Tensor = self.project_out(inner * self.point(self.dilated(self.local(inner))))
         return transformed
 
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return ``weights`` of every element of the projected input, without bounds."""
+        inner = F.gelu(self.project_in(x))
+        return {"weights": self.point(self.dilated(self.local(inner)))}
+
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:
         """``3 C^2 + 135 C``."""

@@ -71,10 +71,16 @@ class MLKA(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""
         attention, value = self.project_in(self.norm(x)).chunk(2, dim=1)
-        parts = zip(self.branches, attention.chunk(3, dim=1), strict=True)
-        attention = torch.cat([branch(part) for branch, part in parts], dim=1)
-        refined: torch.Tensor = self.project_out(value * attention) * self.scale
+        refined: torch.Tensor = self.project_out(value * torch.cat(self._scales(attention), dim=1)) * self.scale
         return x + refined
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the three scales by the kernel of their gates, each ``(B, C / 3, H, W)`` and without bounds."""
+        scales = self._scales(self.project_in(self.norm(x)).chunk(2, dim=1)[0])
+        return {f"scale_{kernel}": weights for (kernel, _, _), weights in zip(_GROUPS, scales, strict=True)}
+
+    def _scales(self, attention: torch.Tensor) -> list[torch.Tensor]:
+        return [branch(part) for branch, part in zip(self.branches, attention.chunk(3, dim=1), strict=True)]
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

@@ -113,17 +113,27 @@ class NonLocal(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""
         self.check_size(x)
-        source = F.max_pool2d(x, _POOL) if self.sub_sample == "before" else x
-        key, value = self.key(source), self.value(source)
-        if self.sub_sample == "after":
-            key, value = F.max_pool2d(key, _POOL), F.max_pool2d(value, _POOL)
-        query = self.query(x) * self.scale if self.scale != 1.0 else self.query(x)
+        query, key, value = self._project(x)
         attended = self._attend_in_budget(
             query.flatten(2).transpose(1, 2), key.flatten(2), value.flatten(2).transpose(1, 2)
         )
         attended = attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[-2:])
         refined: torch.Tensor = self.project_out(attended)
         return x + refined
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return as ``row`` the weights of one pixel's keys, ``(B, 1, H, W)``; with sub-sampling there are fewer."""
+        query, key, _ = self._project(x)
+        row, column = pixel or (x.shape[-2] // 2, x.shape[-1] // 2)
+        weights = torch.einsum("bi,bihw->bhw", query[:, :, row, column], key)
+        return {"row": weights.flatten(1).softmax(-1).view_as(weights)[:, None]}
+
+    def _project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        source = F.max_pool2d(x, _POOL) if self.sub_sample == "before" else x
+        key, value = self.key(source), self.value(source)
+        if self.sub_sample == "after":
+            key, value = F.max_pool2d(key, _POOL), F.max_pool2d(value, _POOL)
+        return self.query(x) * self.scale if self.scale != 1.0 else self.query(x), key, value
 
     def _attend_in_budget(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         # The softmax is float32 or wider under any autocast.

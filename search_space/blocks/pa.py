@@ -27,8 +27,11 @@ class PA(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        gate: torch.Tensor = self.conv(x).sigmoid()
-        return x * gate
+        return x * self.attention_weights(x)["gate"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the ``gate`` of every element."""
+        return {"gate": self.conv(x).sigmoid()}
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

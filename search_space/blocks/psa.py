@@ -139,6 +139,10 @@ class ParallelPSA(PolarizedAttention):
         """Weigh ``x``, ``(B, C, H, W)``."""
         return self.channel_mask(x) * x + self.spatial_mask(x) * x
 
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the masks ``channel`` and ``spatial``."""
+        return {"channel": self.channel_mask(x), "spatial": self.spatial_mask(x)}
+
 
 @REGISTRY.register(
     BlockInfo(
@@ -159,3 +163,8 @@ class SequentialPSA(PolarizedAttention):
         """Weigh ``x``, ``(B, C, H, W)``."""
         weighed = self.channel_mask(x) * x
         return self.spatial_mask(weighed) * weighed
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the masks ``channel`` and ``spatial``."""
+        channel = self.channel_mask(x)
+        return {"channel": channel, "spatial": self.spatial_mask(channel * x)}

@@ -51,6 +51,10 @@ class SE(Block):
         """Weigh ``x``, ``(B, C, H, W)``."""
         return x * self.excite(x).sigmoid()
 
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the weight of every ``channel``."""
+        return {"channel": self.excite(x).sigmoid()}
+
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:
         """``2 C h + h + C``, h = max(1, C / reduction)."""

@@ -141,9 +141,16 @@ class SK(Block):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Select from the branches of ``x``, ``(B, C, H, W)``."""
         maps = [branch(x) for branch in self.branches]
-        weights = self.weights(sum(maps[1:], maps[0]).mean((-2, -1)))[..., None, None].unbind(1)
-        selected: list[torch.Tensor] = [weight * u for weight, u in zip(weights, maps, strict=True)]
+        selected: list[torch.Tensor] = [weight * u for weight, u in zip(self._selection(maps), maps, strict=True)]
         return sum(selected[1:], selected[0])
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the weights of the channels of each branch, which sum to 1 over the branches."""
+        weights = self._selection([branch(x) for branch in self.branches])
+        return {f"branch_{number}": weight for number, weight in enumerate(weights)}
+
+    def _selection(self, maps: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return self.weights(sum(maps[1:], maps[0]).mean((-2, -1)))[..., None, None].unbind(1)
 
     @classmethod
     def params(cls, channels: int, config: Config = Config()) -> int:

@@ -19,7 +19,11 @@ class SignedAttention(Block):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        return x * (x.sigmoid() - 0.5)
+        return x * self.attention_weights(x)["gate"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the signed ``gate`` of every element."""
+        return {"gate": x.sigmoid() - 0.5}
 
     @classmethod
     def params(cls, channels: int, config: BlockConfig = BlockConfig()) -> int:

@@ -31,4 +31,8 @@ class SpatialFromChannel(SE):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh ``x``, ``(B, C, H, W)``."""
-        return x * (self.excite(x) * x).mean(1, keepdim=True).sigmoid()
+        return x * self.attention_weights(x)["spatial"]
+
+    def attention_weights(self, x: torch.Tensor, pixel: tuple[int, int] | None = None) -> dict[str, torch.Tensor]:
+        """Return the ``spatial`` map."""
+        return {"spatial": (self.excite(x) * x).mean(1, keepdim=True).sigmoid()}

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import sys
 
 import pytest
@@ -162,6 +163,41 @@ def test_formulas_equal_the_counter(name, options, height, width):
 @everywhere
 def test_three_counters_agree(name, options):
     assert reconcile(folded(build_block(name, CHANNELS, **options)), (1, CHANNELS, 16, 19)).agrees
+
+
+# Their output is their input times all of their weights.
+WEIGHING = (
+    "lia", "lia_maxpool", "lia_speed", "se", "pa", "spa", "lka", "esa", "cbam", "psa_sequential",
+    "spatial_from_channel",
+)  # fmt: skip
+
+
+@everywhere
+def test_weights_are_those_that_the_block_weighs_by(name, options):
+    block, x = build_block(name, CHANNELS, **options).eval(), torch.rand(2, CHANNELS, 17, 18)
+    with torch.no_grad():
+        weights, y = block.attention_weights(x), block(x)
+    # A warp weighs nothing, nor does a trunk.
+    assert bool(weights) == (block.info.role == "attention" and name != "stn")
+    for weight in weights.values():
+        assert len(weight) == 2
+        assert CHANNELS % weight.shape[1] == 0
+        assert weight.isfinite().all()
+    if name in WEIGHING:
+        torch.testing.assert_close(y, x * math.prod(weights.values()))
+
+
+def test_the_plain_branch_is_all_that_is_left_of_aab():
+    block, x = build_block("aab", CHANNELS), torch.rand(1, CHANNELS, 9, 8)
+    plain = block.without_attention()
+    torch.nn.init.zeros_(block.merge.weight)  # The attention branch gives nothing; half of the plain one remains.
+    torch.nn.init.zeros_(block.weigh.weight)
+    block.plain.weight.data *= 2
+    with torch.no_grad():
+        whole = block(x)
+        block.plain.weight.data /= 2
+        torch.testing.assert_close(plain(x), whole)
+    assert build_block("lia", CHANNELS).without_attention() is None
 
 
 @pytest.mark.parametrize("info", REGISTRY.infos(), ids=lambda info: info.name)

@@ -206,14 +206,15 @@ function boxes(fieldset, named, chosen, change) {
   [...fieldset.querySelectorAll("input")].find((box) => box.value === focused)?.focus();
 }
 
-/** Return the record of a trial, its latency by position and its crops, as far as they are kept. */
+/** Return the record of a trial, its latency by position, its crops and what explains it, as far as they are kept. */
 async function details(trial) {
   if (EMBEDDED) return EMBEDDED.details[trial.id] ?? null;
-  const { files } = await load(`../ajax-api/2.0/mlflow/artifacts/list?run_id=${trial.run_id}&path=shown`);
-  const paths = (files ?? []).map((file) => file.path);
+  const list = async (folder) => ((await load(`../ajax-api/2.0/mlflow/artifacts/list?run_id=${trial.run_id}&path=${folder}`)).files ?? []).map((file) => file.path);
+  const [paths, explained] = await Promise.all([list("shown"), list("explained")]);
   const url = (path) => `../get-artifact?run_uuid=${trial.run_id}&path=${encodeURIComponent(path)}`;
   const [record, places] = await Promise.all([load(url("trial.json")), paths.includes("shown/places.json") ? load(url("shown/places.json")) : null]);
-  return { trial: record, places, crops: paths.filter((path) => path.endsWith(".png")).map(url) };
+  const figures = explained.filter((path) => path.endsWith(".png")).map((path) => [path.slice("explained/".length, -".png".length), url(path)]);
+  return { trial: record, places, crops: paths.filter((path) => path.endsWith(".png")).map(url), explained: Object.fromEntries(figures) };
 }
 
 function find(id) {

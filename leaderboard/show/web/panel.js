@@ -26,7 +26,7 @@ export async function showTrial(panel, trial, { details, runLink, workspace, onC
     return;
   }
   if (panel.dataset.shown !== trial.id) return;
-  const parts = found ? [diagram(found.trial), latencies(found), learning(found.trial), photographs(found)] : [make("p", {}, "This file holds no more of it.")];
+  const parts = found ? [diagram(found.trial), latencies(found), learning(found.trial), photographs(found), attention(found, trial, workspace)] : [make("p", {}, "This file holds no more of it.")];
   body.replaceChildren(...parts.filter(Boolean), commands(trial, workspace));
   const area = body.querySelector(".learning");
   if (area) drawLearning(area, found.trial.rungs);
@@ -117,12 +117,30 @@ function photographs({ trial, crops }) {
   if (!quality) return null;
   const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2) || "∞"), make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
   const heads = ["photograph", "PSNR-Y", "SSIM-Y"].map((text, i) => make("th", { scope: "col", class: i ? "figure" : "" }, text));
-  const images = (crops ?? []).map((source) => {
-    const image = make("img", { src: source, alt: "bicubic, this network, the photograph, and the error", loading: "lazy" });
-    // A browser opens no address that holds data.
-    return source.startsWith("data:") ? image : make("a", { href: source, target: "_blank" }, image);
-  });
+  const images = (crops ?? []).map((source) => picture(source, "bicubic, this network, the photograph, and the error"));
   return section("Photographs", ...images, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
+}
+
+function picture(source, alt) {
+  const image = make("img", { src: source, alt, loading: "lazy" });
+  // A browser opens no address that holds data.
+  return source.startsWith("data:") ? image : make("a", { href: source, target: "_blank" }, image);
+}
+
+/** Show what `srnas explain` has drawn of a trained network, and the command for what it has not. */
+function attention({ trial: record, explained }, trial, workspace) {
+  const name = (choice) => (typeof choice === "string" ? choice : choice?.name);
+  const attends = record.architecture.positions?.some((position) => !["none", undefined].includes(name(position.attention)));
+  if (!trial.done || !attends) return null;
+  const named = `--trial ${trial.trial} --study ${quoted(trial.study)}${flag(workspace)}`;
+  const parts = [
+    ["ablation", "What the attention of each position gives and takes", `srnas explain ablate --data PHOTOS ${named}`],
+    ["maps", "What it weighs a photograph by", `srnas explain maps --photo PHOTO ${named}`],
+    ["frequency", "Whether it follows fine detail", `srnas explain frequency --data PHOTOS ${named}`],
+    ["reach", "How far the network sees", `srnas explain reach ${quoted(trial.key)} --photo PHOTO${flag(workspace)}`],
+  ];
+  const shown = parts.flatMap(([figure, said, text]) => [make("h4", {}, said), explained?.[figure] ? picture(explained[figure], said) : command(text)]);
+  return section("Attention", ...shown);
 }
 
 function commands(trial, workspace) {

@@ -1,5 +1,7 @@
 """The leaderboard page in a real browser, against a real MLflow server."""
 
+import base64
+import io
 import json
 import math
 import shutil
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filled import HOSTILE, made
+from PIL import Image
 
 from srnas.leaderboard.rank.board import rank_rows
 from srnas.leaderboard.show.page import write_page
@@ -351,9 +354,19 @@ def test_one_file_needs_no_server(show, served, tmp_path):
     _, store, records, _ = served
     board = rank_rows(records["alpha"], store.rows(records["alpha"]))
     record = json.loads(made(3, 33.0, 5.0, "conv", "conv", "conv").model_dump_json())
-    write_page([board], tmp_path / "board.html", {"alpha:3": {"trial": record, "places": None, "crops": []}})
+    record["architecture"]["positions"][0]["attention"] = "pa"
+    stream = io.BytesIO()
+    Image.new("L", (1, 1)).save(stream, "PNG")
+    figures = {"ablation": f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"}
+    details = {"trial": record, "places": None, "crops": [], "explained": figures}
+    write_page([board], tmp_path / "board.html", {"alpha:3": details})
     page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:3", offline=True)
     page.get_by_text("p02  conv").wait_for()
+    # Of what explains its attention a figure is shown, or the command that draws it.
+    assert page.get_by_alt_text("What the attention of each position gives and takes").count() == 1
+    commands = page.locator("#panel .command code").all_inner_texts()
+    assert any(command.startswith("srnas explain maps --photo PHOTO --trial 3 --study alpha") for command in commands)
+    assert not any("explain ablate" in command for command in commands)
     assert trials_shown(page)[0] == "alpha #0"
     assert page.get_by_role("link", name="run", exact=True).count() == 0
 

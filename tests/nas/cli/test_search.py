@@ -89,6 +89,22 @@ OPTIONS = {
         "--study --year --baseline --baseline-runtime-ms --baseline-gflops --baseline-params-m --min-psnr --images "
         "--scale --size --device --threads --max-time-s --workspace --json --csv"
     ),
+    "explain ablate": (
+        "--data --scale --checkpoint --plain-weights --trial --study --images --ways --cumulative --pairs "
+        "--finetune --train --latency --size --max-time-s --raw-colours --device --threads --out --workspace --json"
+    ),
+    "explain maps": (
+        "--photo --data --crop --pixel --scale --checkpoint --plain-weights --trial --study --images --device "
+        "--threads --out --workspace --json"
+    ),
+    "explain frequency": (
+        "--data --crop --scale --checkpoint --plain-weights --trial --study --images --device --threads --out "
+        "--workspace --json"
+    ),
+    "explain reach": (
+        "--photo --region --crop --scale --checkpoint --plain-weights --device --threads --out --workspace --json"
+    ),
+    "explain studies": "--depths --out --storage --workspace --json",
     "blocks": "--channels --size --svg --workspace --json",
     "networks": "--scale --json",
     "space list": "--json",
