@@ -25,7 +25,7 @@ from srnas.nas.images.patches import PatchSampler
 from srnas.nas.training.loop import Compute, train
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import Latency, LatencyProtocol, Target, measure_latency
-from srnas.profiling.statistics import median_interval
+from srnas.profiling.order_statistics import median_interval
 from srnas.search_space import InputError, Network
 
 Scope = Literal["alone", "first", "last", "pair"]
