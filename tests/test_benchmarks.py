@@ -81,6 +81,15 @@ def search(tmp_path, held_out_folder):
     return "--seconds", 200, "--seeds", 1, "--trials", 1, "--samplers", "random", "--", *photos, *sizes
 
 
+def survival(tmp_path, held_out_folder):
+    """Three trials on loopback."""
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text('channels = [6, 8]\npositions = 1\ntrunk = ["conv"]\nattention = ["none", "pa"]\n')
+    photos = ("--space", tiny, "--train", held_out_folder, "--val", held_out_folder, "--workers", 1)
+    sizes = ("--patch", 8, "--batch", 1, "--iterations", 2, "--latency-input", "16x16")
+    return "--trials", 3, "--loopback", "--", *photos, *sizes
+
+
 def throughput(tmp_path, held_out_folder):
     """Two searches of one trial."""
     tiny = tmp_path / "tiny.toml"
@@ -166,6 +175,10 @@ SMOKE = {
         "--networks 2 --rounds 1",
         [rf"agent/here {FIGURE} \({FIGURE} to {FIGURE}\) over 2 networks of .* tau"],
     ),
+    "target_survival.py": (
+        survival,
+        ["after 1 trials the agent is killed", r"3 of 3 trials, .* 3 timed", "nothing was lost"],
+    ),
     "throughput.py": (
         throughput,
         [
@@ -197,7 +210,8 @@ def test_a_benchmark_prints_its_table(name, tmp_path, held_out_folder, workspace
     popen = subprocess.Popen
 
     def chosen(command, **options):
-        ours = command[0] == sys.executable
+        # Other programs of this Python, such as an agent, are none of ours.
+        ours = command[0] == sys.executable and command[1] in ("-c", str(FOLDER / name))
         return fresh.Forked(command, first=brief.CODE, **options) if ours else popen(command, **options)
 
     monkeypatch.setattr(subprocess, "Popen", chosen)
