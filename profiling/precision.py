@@ -11,20 +11,31 @@ _NAME, _TRUE, _TF32 = "fp32_precision", "ieee", "tf32"
 
 @contextlib.contextmanager
 def true_float32() -> Iterator[None]:
-    """Let convolutions and matrix products of float32 be of float32 on CUDA, and put back what was set."""
-    cudnn, matmul, places = torch.backends.cudnn, torch.backends.cuda.matmul, _places()
-    # The older setting, where torch lacks that by operator; else they must agree, or nobody may read the older one.
-    before = [getattr(place, _NAME) == _TF32 for place in places[1:]] or [cudnn.allow_tf32, matmul.allow_tf32]
+    """Let convolutions and matrix products of float32 be of float32, and put back what was set."""
+    cudnn, places, products = torch.backends.cudnn, _places(), _matmul_precision()
     settings = [getattr(place, _NAME) for place in places]
+    # The older settings must agree with those by operator: else nobody, such as a compiler, may read them.
+    convolutions = settings[1] == _TF32 if settings else cudnn.allow_tf32
     try:
-        cudnn.allow_tf32 = matmul.allow_tf32 = False
+        cudnn.allow_tf32 = False
+        if products:
+            torch.set_float32_matmul_precision("highest")
         for place in places:
             setattr(place, _NAME, _TRUE)
         yield
     finally:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
+        cudnn.allow_tf32 = convolutions
+        if products:
+            torch.set_float32_matmul_precision(products)
         for place, setting in zip(places, settings, strict=True):
             setattr(place, _NAME, setting)
+
+
+def _matmul_precision() -> str:
+    """Return the older setting of matrix products, where it is another than the highest and may be read."""
+    with contextlib.suppress(RuntimeError):
+        return torch.get_float32_matmul_precision().removeprefix("highest")
+    return ""
 
 
 def precision_of_float32() -> dict[str, Any]:

@@ -21,14 +21,30 @@ def test_float32_is_no_tf32_inside_and_as_before_outside():
     assert settings() == before
 
 
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 @pytest.mark.parametrize("allowed", [True, False])
-def test_what_the_user_has_set_is_put_back(allowed):
-    at_first = CUDNN.allow_tf32, MATMUL.allow_tf32
+def test_what_the_user_has_set_is_put_back(precision, allowed):
+    at_first = CUDNN.allow_tf32, torch.get_float32_matmul_precision()
     try:
-        CUDNN.allow_tf32 = MATMUL.allow_tf32 = allowed
+        CUDNN.allow_tf32 = allowed
+        torch.set_float32_matmul_precision(precision)
         before = settings()
         with true_float32():
-            pass
+            assert settings()[:2] == (False, False)
+            assert torch.get_float32_matmul_precision() == "highest"
         assert settings() == before
+        assert torch.get_float32_matmul_precision() == precision
     finally:
-        CUDNN.allow_tf32, MATMUL.allow_tf32 = at_first
+        CUDNN.allow_tf32 = at_first[0]
+        torch.set_float32_matmul_precision(at_first[1])
+
+
+def test_what_the_user_has_set_by_operator_is_put_back():
+    before = MATMUL.fp32_precision
+    try:
+        MATMUL.fp32_precision = "tf32"
+        with true_float32():
+            assert MATMUL.fp32_precision == "ieee"
+        assert MATMUL.fp32_precision == "tf32"
+    finally:
+        MATMUL.fp32_precision = before
