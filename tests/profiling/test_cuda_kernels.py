@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.profiling.runtimes import onnx_export
+from srnas.profiling import Target
+from srnas.profiling.runtimes import Supplies, onnx_export, onnxruntime_
 from srnas.profiling.runtimes.prepare import quiet
 from srnas.search_space import build_block
 
@@ -66,3 +67,24 @@ def test_every_operator_has_a_kernel_on_cuda():
     lacking = {op: since for op, since in found.items() if not any(a <= since <= b for a, b in KERNELS.get(op, ()))}
     assert not lacking
     assert found.keys() >= {"AveragePool", "GridSample", "MaxPool", "Pad", "ReduceMax", "Resize"}
+
+
+class _AskedError(Exception):
+    """Ends what has asked."""
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda:0", onnx_export.CUDA_OPSET), ("cpu", onnx_export.OPSET)])
+def test_onnxruntime_on_cuda_takes_models_of_that_opset(monkeypatch, device, expected):
+    pytest.importorskip("onnxruntime")
+    asked = []
+
+    def to_onnx(network, x, *, opset):
+        asked.append(opset)
+        raise _AskedError
+
+    monkeypatch.setattr(onnxruntime_, "to_onnx", to_onnx)
+    monkeypatch.setattr(onnxruntime_, "_provider", lambda target: ("", {}))
+    target = Target(torch.device(device), runtime="onnxruntime")
+    with pytest.raises(_AskedError):
+        onnxruntime_.RUNTIME.load(nn.Identity(), [torch.rand(1, 3, 4, 4)], target, Supplies())
+    assert asked == [expected]
