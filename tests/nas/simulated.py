@@ -42,7 +42,7 @@ class SimulatedJudge:
 
     def __init__(self, settings, seconds):
         self.settings, self.seconds, self.proxies = settings, seconds, set()
-        self.materials = SimpleNamespace(observer=Observer())
+        self.materials = SimpleNamespace(observer=Observer(), target=Target())
 
     def judge(self, architecture, number, design="", gate=None, predictions=None):
         started_ms = int(time.time() * 1000)

@@ -89,13 +89,13 @@ def known(session):
 
 def test_the_front_and_its_neighbours_are_timed_once(opened, clock):
     session, notes = opened()
-    assert is_due(known(session), session.search.settings)
+    assert is_due(known(session), session.judge.materials.target)
     clock.factors = {1: 1.1}
     time_front(session)
     assert clock.runs == [[0, 1, 2, 3, 5]]
     assert notes == ["timing the front of 3 and 2 neighbours together"]
     held = known(session)
-    assert not is_due(held, session.search.settings)
+    assert not is_due(held, session.judge.materials.target)
     timed = held.records[1]
     assert (timed.latency.fastest_ms, timed.peak_memory_mib, timed.preflight) == (2.2, 2.0, {"host": "here"})
     assert timed.timed_together_ms == held.joint.ended_ms
@@ -146,7 +146,7 @@ def test_after_three_runs_what_is_left_is_said(opened, clock):
         "the front was timed together 3 times, and still other networks get onto it: the latency of trial 7 is not of "
         "the same run"
     ]
-    assert not is_due(known(session), session.search.settings)
+    assert not is_due(known(session), session.judge.materials.target)
     time_front(session)
     assert len(clock.runs) == 3
 
@@ -159,7 +159,7 @@ def test_an_interrupted_end_goes_on(opened, clock):
         with pytest.raises(KeyboardInterrupt):
             time_front(session)
         assert len(clock.runs) == run
-        assert is_due(known(session), session.search.settings)
+        assert is_due(known(session), session.judge.materials.target)
         clock.failing = {run + 1: KeyboardInterrupt()}
         if run == 0:
             with pytest.raises(KeyboardInterrupt):
@@ -172,7 +172,7 @@ def test_an_interrupted_end_goes_on(opened, clock):
 def test_an_extended_study_is_timed_anew(opened, clock):
     time_front(opened(6)[0])
     session, _ = opened(8)
-    assert is_due(known(session), session.search.settings)
+    assert is_due(known(session), session.judge.materials.target)
     time_front(session)
     assert len(clock.runs) == 2
     assert known(session).joint.judged == 8
@@ -180,7 +180,7 @@ def test_an_extended_study_is_timed_anew(opened, clock):
 
 def test_a_study_without_a_front_has_nothing_to_time(opened, clock):
     session, notes = opened(0)
-    assert not is_due(known(session), session.search.settings)
+    assert not is_due(known(session), session.judge.materials.target)
     time_front(session)
     assert (clock.runs, notes) == ([], [])
 
@@ -188,8 +188,8 @@ def test_a_study_without_a_front_has_nothing_to_time(opened, clock):
 def test_another_machine_leaves_it(opened, clock, monkeypatch):
     session, notes = opened()
     other = replace(known(session).study.device, name="Other CPU")
-    monkeypatch.setattr(final_timing, "describe_device", lambda *_: other)
-    assert not is_due(known(session), session.search.settings)
+    monkeypatch.setattr(final_timing, "describe", lambda *_: other)
+    assert not is_due(known(session), session.judge.materials.target)
     time_front(session)
     assert clock.runs == []
     [note] = notes

@@ -337,7 +337,7 @@ def test_a_worker_joins_a_study_and_refuses_another_device(real, monkeypatch, la
     assert join(Workspace(real.workspace), "small-x2", Observer()) is Standing.DONE
     assert len(StoredStudy.find(url, "small-x2").snapshot().records) == 3
     monkeypatch.setattr(
-        "srnas.nas.run.join.describe_device", lambda *given: replace(describe_device(*given), name="another machine")
+        "srnas.nas.run.join.describe", lambda *given: replace(describe_device(*given), name="another machine")
     )
     with pytest.raises(InputError, match="must run on the device profile"):
         join(Workspace(real.workspace), "small-x2", Observer())
