@@ -18,7 +18,7 @@ _CHOICES = 12
 
 
 def atlas(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="Studies [default: newest].")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Studies \\[default: newest].")] = None,
     depths: Annotated[int, typer.Option(min=1, max=8, help="Number of equal parts of the relative depth.")] = 3,
     out: Out = None,
     storage: Storage = None,

@@ -25,7 +25,7 @@ app = typer.Typer(
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NETWORK]", help="A key of the workspace, a published network, or a file of JSON; else --trial."
+        metavar="NETWORK", help="A key of the workspace, a published network, or a file of JSON; else --trial."
     ),
 ]
 Data = Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")]
@@ -48,10 +48,16 @@ def load(
         InputError: If it does not exist.
     """
     from srnas.nas.workspace.sources import KEY, SourceRequest, load_key, load_source
+    from srnas.search_space import InputError
     from srnas.search_space.published import PUBLISHED
 
+    if (name is None) == (trial is None):
+        given = "neither" if name is None else "both"
+        raise InputError(f"a network or --trial must be given, but got {given}.")
     if name is not None and name not in PUBLISHED and KEY.fullmatch(name) and checkpoint is None:
         return load_key(workspace, name)
+    if name is not None and checkpoint is None:
+        raise InputError(f"'{name}' must come with --checkpoint, the file of its weights, or be a key.")
     return load_source(workspace, SourceRequest(name, checkpoint, scale, trial, study, plain_weights))
 
 

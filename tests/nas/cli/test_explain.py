@@ -83,8 +83,8 @@ def test_an_atlas_needs_trials(run, workspace):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("ablate", "a2n", "--scale", 2, "--data", "."), "--network must come with --checkpoint"),
-        (("ablate", "--data", "."), "must be given, but got neither"),
+        (("ablate", "a2n", "--scale", 2, "--data", "."), "'a2n' must come with --checkpoint"),
+        (("ablate", "--data", "."), "a network or --trial must be given, but got neither"),
         (("maps", "a2n"), "one of --photo and --data must be given, but got neither"),
         (("reach", "a2n", "--photo", "x.png", "--scale", 2), "every network that is no key must have its --checkpoint"),
     ],
