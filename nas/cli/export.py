@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def export(
     key: Annotated[str | None, typer.Argument(help="Key of a trained architecture, or name it by the options.")] = None,
-    form: Annotated[str, typer.Option("--format", help="onnx, torchscript, pt2 or safetensors.")] = "onnx",
+    form: Annotated[
+        str, typer.Option("--format", help="onnx, torchscript, pt2, safetensors, ncnn or executorch.")
+    ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="File to write \\[default: KEY with the format's suffix].")] = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx) int8.")] = "float32",
     size: Annotated[str | None, typer.Option(help="WxH of the only input it takes \\[default: any size].")] = None,
@@ -46,7 +48,7 @@ def export(
     with Console(stderr=True).status("exporting"):
         from srnas.nas.files import check_new, writing
         from srnas.nas.ship.export import export as run
-        from srnas.nas.ship.export import suffix_of
+        from srnas.nas.ship.export import files_of, suffix_of
         from srnas.nas.workspace.sources import SourceRequest, load_key, load_source
         from srnas.nas.workspace.workspace import Workspace
         from srnas.search_space import InputError
@@ -67,7 +69,7 @@ def export(
         path = out or Path(f"{source.architecture.key}{suffix_of(form)}")
         card = path.with_name(f"{path.name}.md")
         if not overwrite:
-            check_new([path, card])
+            check_new([*files_of(path, form), card])
         checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
         with writing(card) as aside:
             aside.write_text(_card(source, form, dtype, checks, licence, place), encoding="utf-8")
@@ -75,7 +77,7 @@ def export(
     for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
-    typer.echo(f"weights {source.checkpoint}\nfile    {path}\ncard    {card}")
+    typer.echo(f"weights {source.checkpoint}\nfile    {', '.join(map(str, files_of(path, form)))}\ncard    {card}")
     if version is not None:
         typer.echo(f"model   models:/{register}/{version}")
 

@@ -1,5 +1,6 @@
 """A trained network as a file to ship: written, and checked against eager."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from srnas.nas.images.photos import embedded_photos
 from srnas.nas.workspace.sources import Source
 from srnas.profiling import Target
 from srnas.profiling.runtimes import find_runtime
-from srnas.profiling.runtimes.files import FORMATS, read_network, write_network
+from srnas.profiling.runtimes.files import FORMATS, NCNN_WEIGHTS, read_network, write_network
 from srnas.search_space import InputError, Network, unknown_name
 
 # Height and width of the example, and of what else is tried.
 _SIZES = ((48, 64), (61, 45), (96, 80))
 _TOLERANCE = 1e-3
+# What must be installed to write and to check a format.
+_RUNTIMES = {"onnx": "onnxruntime", "ncnn": "ncnn", "executorch": "executorch"}
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,23 @@ def export(
         raise InputError(f"a file of format '{form}' must end in '{suffix}', but got '{path}'; rename it.")
     if dtype not in FORMATS[form][1]:
         raise unknown_name(f"dtype of format '{form}'", dtype, FORMATS[form][1])
-    if form == "onnx":
-        find_runtime(Target(torch.device("cpu"), "onnxruntime"))
+    if form in _RUNTIMES:
+        find_runtime(Target(torch.device("cpu"), _RUNTIMES[form]))
     least = source.architecture.min_size
     if size is not None and min(size) < least:
         raise InputError(f"--size must be at least {least}x{least} for this network, but got {size[1]}x{size[0]}.")
     sizes = [size] * 3 if size else [(max(h, least), max(w, least)) for h, w in _SIZES]
     photos = [imresize(photo.pixels, 1 / source.architecture.scale) for photo in embedded_photos("train").photos]
-    with writing(path) as aside:
+    with contextlib.ExitStack() as files:
+        aside, *_ = [files.enter_context(writing(one)) for one in files_of(path, form)]
         batches = [_crop(photo, sizes[0]) for photo in photos]
         write_network(source.network, aside, form, dtype, batches, dynamic=size is None)
         return _check(source.network, aside, form, dtype, [_crop(*given) for given in zip(photos, sizes, strict=False)])
+
+
+def files_of(path: Path, form: str) -> list[Path]:
+    """Return every file that a format has: ncnn's weights lie beside its graph."""
+    return [path, *([path.with_suffix(NCNN_WEIGHTS)] if form == "ncnn" else [])]
 
 
 def suffix_of(form: str) -> str:

@@ -1,7 +1,8 @@
 """ExecuTorch on a CPU: torch's own runtime for phones and boards, with XNNPACK's kernels where it has one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,14 @@ def convert(network: nn.Module, x: torch.Tensor, *, dynamic: tuple[dict[int, Any
     program = torch.export.export(network, (x,), dynamic_shapes=dynamic)
     # What XNNPACK has no kernel for runs in ExecuTorch's portable ones.
     return bytes(to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
+
+
+def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what runs a ``.pte`` file."""
+    from executorch.runtime import Runtime as Library
+
+    program = Library.get().load_program(path)
+    return lambda x: to_plain(program.load_method("forward").execute([x])[0])
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:

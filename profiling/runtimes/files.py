@@ -1,6 +1,7 @@
 """Networks as files that other programs load, and what such a file computes."""
 
 import copy
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from srnas.profiling.runtimes import executorch_, ncnn_
 from srnas.profiling.runtimes.base import RuntimeFailedError
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import ANY_SIZE, to_onnx
@@ -22,7 +24,11 @@ FORMATS = {
     "torchscript": (".pt", ("float32", "float16")),
     "pt2": (".pt2", ("float32", "float16")),
     "safetensors": (".safetensors", ("float32", "float16")),
+    "ncnn": (".param", ("float32",)),
+    "executorch": (".pte", ("float32",)),
 }
+# ncnn has its weights in a file beside the graph.
+NCNN_WEIGHTS = ".bin"
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 
@@ -34,7 +40,7 @@ def write_network(
 
     Args:
         network: On the CPU, in float32; it is not changed.
-        path: Written whole or with an error.
+        path: Written whole or with an error; of ncnn's two files the graph, with the weights beside it in ``.bin``.
         form: One of ``FORMATS``.
         dtype: Data type of weights, input and output; with ``int8`` input and output are float32.
         batches: ``(1, 3, H, W)`` each. The first is the example, all serve to calibrate int8.
@@ -73,6 +79,14 @@ def _write(
         torch.jit.trace(network, (x,), check_trace=False).save(str(path))
     elif form == "pt2":
         torch.export.save(torch.export.export(network, (x,), dynamic_shapes=ANY_SIZE if dynamic else None), path)
+    elif form == "ncnn":
+        with tempfile.TemporaryDirectory() as folder:
+            other = batches[0].new_zeros(1, 3, *(side + 8 for side in x.shape[-2:])) if dynamic else None
+            graph, weights = ncnn_.convert(network, x, Path(folder), other)
+            path.write_bytes(graph.read_bytes())
+            path.with_suffix(NCNN_WEIGHTS).write_bytes(weights.read_bytes())
+    elif form == "executorch":
+        path.write_bytes(executorch_.convert(network, x, dynamic=ANY_SIZE if dynamic else None))
     else:
         save_file(join_architecture(network.architecture, network.state_dict()), path)
 
@@ -93,6 +107,10 @@ def read_network(path: Path, form: str, dtype: str) -> Run:
         run = torch.jit.load(str(path))
     elif form == "pt2":
         run = torch.export.load(path).module()
+    elif form == "ncnn":
+        run = ncnn_.run_files(path, path.with_suffix(NCNN_WEIGHTS))
+    elif form == "executorch":
+        run = executorch_.run_file(path)
     else:
         return load_network(split_architecture(load_file(path))[0], path).deploy()
     half = dtype == "float16"

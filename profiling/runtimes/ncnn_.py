@@ -4,7 +4,7 @@ import math
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ def _version() -> str:
     return f"ncnn {version('ncnn')}"
 
 
-def convert(network: nn.Module, x: torch.Tensor, folder: Path) -> tuple[Path, Path]:
+def convert(network: nn.Module, x: torch.Tensor, folder: Path, other: torch.Tensor | None = None) -> tuple[Path, Path]:
     """Write a network as ncnn's two files, and return them: the graph and the weights.
 
     Args:
         network: A network in float32 and eval mode.
         x: Its input, one image.
         folder: Where files are written; pnnx leaves others there as well.
+        other: An input of another size; with it the files take any size.
 
     Raises:
         RuntimeFailedError: If an operator cannot be converted.
@@ -49,8 +50,8 @@ def convert(network: nn.Module, x: torch.Tensor, folder: Path) -> tuple[Path, Pa
 
     traced = torch.jit.trace(network, x, check_trace=False)
     traced.save(str(folder / "net.pt"))
-    shape = f"inputshape=[{','.join(map(str, x.shape))}]f32"
-    command = [pnnx.EXEC_PATH, str(folder / "net.pt"), shape, "fp16=0", "device=cpu"]
+    shapes = [f"inputshape={_shown(x)}", *([f"inputshape2={_shown(other)}"] if other is not None else [])]
+    command = [pnnx.EXEC_PATH, str(folder / "net.pt"), *shapes, "fp16=0", "device=cpu"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     graph, weights = folder / "net.ncnn.param", folder / "net.ncnn.bin"
     if done.returncode or not graph.is_file():
@@ -64,13 +65,18 @@ def convert(network: nn.Module, x: torch.Tensor, folder: Path) -> tuple[Path, Pa
     return graph, weights
 
 
-def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    x = batches[0]
-    if len(x) != 1:
-        raise RuntimeFailedError(f"ncnn takes one image at a time, but got a batch of {len(x)}.")
-    ncnn = _library()
-    net = ncnn.Net()
-    net.opt.num_threads = target.threads
+def _shown(x: torch.Tensor) -> str:
+    return f"[{','.join(map(str, x.shape))}]f32"
+
+
+def read(graph: Path, weights: Path, threads: int = 1) -> Any:
+    """Return the network of two files.
+
+    Raises:
+        RuntimeFailedError: If ncnn cannot load them.
+    """
+    net = _library().Net()
+    net.opt.num_threads = threads
     # Each would compute in fewer bits than float32.
     for option in (
         "use_fp16_packed",
@@ -80,12 +86,31 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, s
         "use_vulkan_compute",
     ):
         setattr(net.opt, option, False)
+    if net.load_param(str(graph)) or net.load_model(str(weights)):
+        raise RuntimeFailedError("ncnn must be able to load what pnnx has written, but it does not.")
+    return net
+
+
+def run_files(graph: Path, weights: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what runs two files on one image of any size that they take."""
+    net = read(graph, weights)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        extractor = net.create_extractor()
+        extractor.input(_INPUT, _library().Mat(x[0].numpy()).clone())
+        return torch.from_numpy(np.array(extractor.extract(_OUTPUT)[1]))[None]
+
+    return run
+
+
+def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
+    x = batches[0]
+    if len(x) != 1:
+        raise RuntimeFailedError(f"ncnn takes one image at a time, but got a batch of {len(x)}.")
     with tempfile.TemporaryDirectory() as folder:
-        graph, weights = convert(network, x, Path(folder))
-        if net.load_param(str(graph)) or net.load_model(str(weights)):
-            raise RuntimeFailedError("ncnn must be able to load what pnnx has written, but it does not.")
+        net = read(*convert(network, x, Path(folder)), target.threads)
     # The copy has rows that begin where vector instructions want them.
-    given = ncnn.Mat(x[0].numpy()).clone()
+    given = _library().Mat(x[0].numpy()).clone()
     expected = network(x)
 
     def run() -> Any:

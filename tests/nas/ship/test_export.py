@@ -45,17 +45,39 @@ def rebuilt(path, x):
     return load_network(Architecture.from_json((path.parent / "mine.json").read_text()), path).deploy()(x)
 
 
+def ncnn(path, x):
+    import ncnn
+
+    net = ncnn.Net()
+    # Half of the bits would be enough for a phone, and not for this comparison.
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    assert net.load_param(str(path)) == net.load_model(str(path.with_suffix(".bin"))) == 0
+    extractor = net.create_extractor()
+    extractor.input("in0", ncnn.Mat(x[0].numpy()).clone())
+    return torch.from_numpy(np.array(extractor.extract("out0")[1]))[None]
+
+
+def executorch(path, x):
+    from executorch.runtime import Runtime
+
+    return Runtime.get().load_program(path).load_method("forward").execute([x])[0].clone()
+
+
 READERS = {
     "onnx": onnx,
     "torchscript": lambda path, x: torch.jit.load(path)(x),
     "pt2": lambda path, x: torch.export.load(path).module()(x),
     "safetensors": rebuilt,
+    "ncnn": ncnn,
+    "executorch": executorch,
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", READERS)
 def test_a_file_computes_what_eager_does_at_any_size(source, tmp_path, form):
+    if form == "executorch":
+        pytest.importorskip("executorch", reason="needs srnas[executorch]")
     network = source()
     path = tmp_path / f"out{suffix_of(form)}"
     checks = export(network, path, form, "float32")
