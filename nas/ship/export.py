@@ -67,6 +67,8 @@ def export(
         raise unknown_name(f"dtype of format '{form}'", dtype, FORMATS[form][1])
     if form in _RUNTIMES:
         find_runtime(Target(torch.device("cpu"), _RUNTIMES[form]))
+    if form == "executorch" and size is None:
+        raise InputError("--size must be given for format 'executorch', which plans its memory for one size.")
     least = source.architecture.min_size
     if size is not None and min(size) < least:
         raise InputError(f"--size must be at least {least}x{least} for this network, but got {size[1]}x{size[0]}.")

@@ -1,5 +1,6 @@
 """ExecuTorch on a CPU: torch's own runtime for phones and boards, with XNNPACK's kernels where it has one."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,38 +18,43 @@ def _version() -> str:
     return f"executorch {version('executorch')}"
 
 
-def convert(network: nn.Module, x: torch.Tensor, *, dynamic: tuple[dict[int, Any], ...] | None = None) -> bytes:
-    """Return a network as the content of a ``.pte`` file.
+def _library() -> Any:
+    """Return the runtime of this process, without its warning that it may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from executorch.runtime import Runtime as Library
+
+        return Library.get()
+
+
+def convert(network: nn.Module, x: torch.Tensor) -> bytes:
+    """Return a network as the content of a ``.pte`` file, whose memory is planned for inputs of one size.
 
     Args:
         network: A network in float32 and eval mode.
         x: Its input ``(B, C, H, W)``.
-        dynamic: Dimensions of the input that may be others than the example's, as of :func:`torch.export.export`.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = torch.export.export(network, (x,), dynamic_shapes=dynamic)
+    program = torch.export.export(network, (x,))
     # What XNNPACK has no kernel for runs in ExecuTorch's portable ones.
     return bytes(to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
 
 
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what runs a ``.pte`` file."""
-    from executorch.runtime import Runtime as Library
-
-    program = Library.get().load_program(path)
+    program = _library().load_program(path)
     return lambda x: to_plain(program.load_method("forward").execute([x])[0])
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-    from executorch.runtime import Runtime as Library
 
     x = batches[0]
     # The pool is the process's: of networks side by side the last says how many threads all have.
     _unsafe_reset_threadpool(target.threads)
-    program = Library.get().load_program(convert(network, x))
+    program = _library().load_program(convert(network, x))
     bound = _Bound(program, x)
     return Executable(bound.run, bound.output, _version())
 

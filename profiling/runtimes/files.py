@@ -86,7 +86,7 @@ def _write(
             path.write_bytes(graph.read_bytes())
             path.with_suffix(NCNN_WEIGHTS).write_bytes(weights.read_bytes())
     elif form == "executorch":
-        path.write_bytes(executorch_.convert(network, x, dynamic=ANY_SIZE if dynamic else None))
+        path.write_bytes(executorch_.convert(network, x))
     else:
         save_file(join_architecture(network.architecture, network.state_dict()), path)
 
