@@ -153,7 +153,7 @@ class Maker:
             entry = TabulatedNetwork(architecture=architecture, sources=(source,))
             before = self.known().get(architecture.key, entry)
             if before.curve(steps, seed) is None:
-                entry = entry.joined(replace_curves(entry, self._curve(architecture, length, seed)))
+                entry = entry.model_copy(update={"curves": (self._curve(architecture, length, seed),)})
             elif source in before.sources:
                 return
             self.keep(entry)
@@ -184,11 +184,6 @@ class Maker:
             on_rung=judge,
         )
         return Curve(seed=seed, psnr_y_db=state.psnr_y_db, train_s=state.after_s)
-
-
-def replace_curves(entry: TabulatedNetwork, curve: Curve) -> TabulatedNetwork:
-    """Return an entry with one curve."""
-    return entry.model_copy(update={"curves": (curve,)})
 
 
 def halves(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:

@@ -23,7 +23,11 @@ _TRIES = 3
 
 
 class BoardLostError(RuntimeError):
-    """A board does not answer, or has begun anew."""
+    """A board does not answer."""
+
+
+class MeasurementLostError(BoardLostError):
+    """A board's agent was started again, and knows nothing of a measurement."""
 
 
 class Client:
@@ -32,7 +36,6 @@ class Client:
     Args:
         board: The board.
         on_note: Told when the board does not answer or is busy, and when it answers again.
-        patience_s: Seconds after which a board that does not answer is given up; ``None``: never.
         sleep: Waits so many seconds.
     """
 
@@ -40,12 +43,10 @@ class Client:
         self,
         board: Board,
         on_note: Callable[[str], None] = lambda _: None,
-        patience_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._board = board
         self._on_note = on_note
-        self._patience_s = patience_s
         self._sleep = sleep
 
     def about(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class Client:
             on_round: Told of the number of rounds that are done.
 
         Raises:
-            InputError: If the board refuses, or is given up.
+            InputError: If the board refuses.
         """
         number, pause_s, waited_s, died = "", _FIRST_PAUSE_S, 0.0, 0
         while True:
@@ -93,12 +94,8 @@ class Client:
                     return result
                 number = ""
             except BoardLostError as error:
-                if "started again" in str(error):
+                if isinstance(error, MeasurementLostError):
                     number = ""
-                if self._patience_s is not None and waited_s >= self._patience_s:
-                    raise InputError(
-                        f"target '{self._board.name}' must answer, but {error}; start its agent, or see to the network."
-                    ) from None
                 if not waited_s:
                     self._on_note(f"target '{self._board.name}' does not answer ({error}); waiting for it")
                 self._sleep(pause_s)
@@ -152,7 +149,7 @@ class Client:
         if error.code in (409, 424):
             return said
         if error.code == 404:
-            raise BoardLostError(said["error"])
+            raise MeasurementLostError(said["error"])
         hint = "; give its token by 'srnas target add --token-file'" if error.code == 401 else ""
         raise InputError(f"target '{self._board.name}' must take the request, but {said['error']}{hint}.")
 
