@@ -27,7 +27,7 @@ def judge(monkeypatch):
     def judge(*times, max_latency_ms=None):
         protocols = []
 
-        def measure(networks, shape, target, *, protocol):
+        def measure(networks, shape, target, *, protocol, on_note):
             protocols.append(protocol)
             timed = {name: latency(times[len(protocols) - 1]) for name in networks}
             return Measurement(timed, {}, {}, dict.fromkeys(timed), dict.fromkeys(timed, 0.0))
@@ -36,11 +36,10 @@ def judge(monkeypatch):
         monkeypatch.setattr(judging, "reconcile", lambda *_: None)
         settings = SimpleNamespace(
             budgets=Budgets(max_latency_ms=max_latency_ms),
-            target=Target(),
             latency_input=(8, 8),
             training=SimpleNamespace(seed=0),
         )
-        return Judge(SimpleNamespace(settings=settings, observer=Observer())), protocols
+        return Judge(SimpleNamespace(settings=settings, target=Target(), observer=Observer())), protocols
 
     return judge
 
