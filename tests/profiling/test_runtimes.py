@@ -312,7 +312,7 @@ def test_networks_that_are_timed_together_read_one_batch(dtype, memory_format, s
 
 def test_names():
     on = {kind: {name for name, runtime in RUNTIMES.items() if kind in runtime.dtypes} for kind in ("cpu", "cuda")}
-    assert on["cpu"] == {"eager", "compile", "onnxruntime", "openvino"}
+    assert on["cpu"] == {"eager", "compile", "onnxruntime", "openvino", "ncnn", "executorch"}
     assert on["cuda"] == {"eager", "cudagraph", "compile", "onnxruntime"}
     assert all(name == runtime.name for name, runtime in RUNTIMES.items())
 
