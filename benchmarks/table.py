@@ -14,7 +14,7 @@ What is trained is kept in ``--work``, and what is known when a command ends is 
 reached a shorter length in the same ``--work`` goes on from there.
 
     python benchmarks/table.py uniform --number 500 --table benchmarks/tables/tiny-x2.jsonl.xz --work WORK
-        --train FOLDER --val FOLDER [--every 6]
+        --train FOLDER --every-image --val FOLDER --every 6
 """
 
 import argparse
@@ -315,6 +315,7 @@ def main() -> None:
     parser.add_argument("--space", default="tiny")
     parser.add_argument("--train", type=Path)
     parser.add_argument("--val", type=Path)
+    parser.add_argument("--every-image", action="store_true", help="whatever its folder is called")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth held-out photograph")
     parser.add_argument("--iterations", type=int, help="the base length; by default that of the space")
     parser.add_argument("--patch", type=int)
@@ -322,7 +323,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    shared = {name: getattr(given, name) for name in ("space", "train", "patch", "batch", "iterations")}
+    shared = {name: getattr(given, name) for name in ("space", "train", "every_image", "patch", "batch", "iterations")}
     request = SearchRequest(validation=given.val, **shared)
     space = SearchSpace.load(request.space, request.scale)
     config = training_config(request, space).model_copy(update={"rungs": SHARES})
