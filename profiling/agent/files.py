@@ -12,6 +12,8 @@ from io import BufferedIOBase
 from srnas.profiling.agent.models import check_model
 
 MAX_FILE_BYTES = 256 * 2**20
+# A model is read whole to be checked.
+MAX_MODEL_BYTES = 64 * 2**20
 _MAX_BYTES = 2**30
 _MAX_FILES = 512
 _CHUNK = 2**16

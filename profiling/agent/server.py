@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from srnas.profiling.agent import machine, measuring, onnx_session
-from srnas.profiling.agent.files import MAX_FILE_BYTES, Files, RefusedFileError
+from srnas.profiling.agent.files import MAX_FILE_BYTES, MAX_MODEL_BYTES, Files, RefusedFileError
 from srnas.profiling.agent.models import RefusedModelError
 
 PORT = 7788
@@ -190,10 +190,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Take a file."""
-        size = self._body_size(MAX_FILE_BYTES)
+        kind, _, digest = self.path.strip("/").partition("/")
+        size = self._body_size(MAX_MODEL_BYTES if kind == "models" else MAX_FILE_BYTES)
         if size is None:
             return
-        kind, _, digest = self.path.strip("/").partition("/")
         if kind not in ("models", "arrays"):
             self._answer(404, {"error": "there is no such place"})
             return

@@ -76,6 +76,7 @@ def test_a_body_that_is_too_large_is_refused_unread(served):
     declared = {"Content-Length": str(5 * 2**30)}
     assert ask(served, "PUT", f"/arrays/{DIGEST}", **declared)[0] == 413
     assert ask(served, "POST", "/missing", **declared)[0] == 413
+    assert ask(served, "PUT", f"/models/{DIGEST}", **{"Content-Length": str(2**27)})[0] == 413
     assert ask(served, "PUT", f"/arrays/{DIGEST}", **{"Content-Length": "many"})[0] == 411
 
 
