@@ -13,8 +13,9 @@ from collections.abc import Mapping
 
 import torch
 
-from srnas.profiling.bench import COLD_FACTOR, HostLoad
+from srnas.profiling.bench import HostLoad
 from srnas.profiling.graphs import ColdReplay, GraphReplay, Run
+from srnas.profiling.host_clock import COLD_FACTOR
 from srnas.profiling.preflight import read_gpu
 from srnas.profiling.rounds import DeviceState, Timed, Way
 

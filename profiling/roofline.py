@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from srnas.profiling.bench import CpuBench, last_cache_bytes
+from srnas.profiling.bench import CpuBench
 from srnas.profiling.counting import Counts
 from srnas.profiling.cuda_bench import CudaBench
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.graphs import GraphReplay, Recorder
+from srnas.profiling.host_clock import last_cache_bytes
 from srnas.profiling.lease import device_lease
 from srnas.profiling.rounds import Timed
 

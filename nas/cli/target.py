@@ -94,7 +94,7 @@ def show(name: Name, as_json: Json = False) -> None:
 
 @app.command("check")
 def check(name: Name) -> None:
-    """Time a small network on a target and here, and say whether the target is fit to be measured."""
+    """Time a small network on a target and here, and say what disturbed it."""
     from rich.console import Console
 
     said = Console(stderr=True)

@@ -6,6 +6,7 @@ from importlib.resources import files
 _MODULES = (
     "order_statistics",
     "rounds",
+    "host_clock",
     "agent.machine",
     "agent.models",
     "agent.onnx_session",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import random
 import sys
@@ -14,14 +13,11 @@ from typing import Any
 import numpy as np
 
 from srnas.profiling.agent import machine, onnx_session
+from srnas.profiling.host_clock import HostClock
 from srnas.profiling.rounds import REFERENCE, DeviceState, LatencyProtocol, Rounds, Timed, Way, run_rounds
 
-# What a cold measurement writes between calls, as a multiple of the last cache.
-_COLD_FACTOR = 2
-_FALLBACK_CACHE = 64 * 2**20
 
-
-class BoardBench:
+class BoardBench(HostClock):
     """Times callables with the clock of the board.
 
     Args:
@@ -29,31 +25,9 @@ class BoardBench:
     """
 
     def __init__(self, runs: Mapping[Timed, Callable[[], None]]) -> None:
-        self._runs = runs
-        any_cold = any(subject.way is Way.COLD for subject in runs)
-        self._flush = np.empty(_COLD_FACTOR * _last_cache_bytes() if any_cold else 0, dtype=np.uint8)
+        super().__init__(runs)
         self._load = machine.Load()
         self._throttled = machine.throttle_count()
-
-    def time(self, subject: Timed, calls: int) -> list[float]:
-        """Run a subject so many times and return the duration of each call in milliseconds."""
-        run, clock, durations = self._runs[subject], time.perf_counter_ns, []
-        for _ in range(calls):
-            if subject.way is Way.COLD:
-                self._flush.fill(1)
-            start = clock()
-            run()
-            durations.append((clock() - start) / 1e6)
-        return durations
-
-    def now_s(self) -> float:
-        """Return a monotonic time in seconds."""
-        return time.monotonic()
-
-    def rest(self, seconds: float) -> None:
-        """Let the board idle."""
-        if seconds > 0:
-            time.sleep(seconds)
 
     def state(self) -> DeviceState:
         """Return whether heat held the clock down since the last call, and the load of other processes."""
@@ -129,12 +103,6 @@ def _array(content: bytes) -> np.ndarray[Any, Any]:
 def as_bytes(array: np.ndarray[Any, Any]) -> bytes:
     """Return an array of four dimensions as :func:`measure` reads it."""
     return np.array(array.shape, dtype="<i8").tobytes() + np.ascontiguousarray(array, dtype="<f4").tobytes()
-
-
-def _last_cache_bytes() -> int:
-    sizes = [machine.read(path) for path in glob.glob("/sys/devices/system/cpu/cpu0/cache/index*/size")]
-    known = [int(size[:-1]) * 1024 for size in sizes if size.endswith("K") and size[:-1].isdigit()]
-    return max(known, default=_FALLBACK_CACHE)
 
 
 def main(folder: str) -> None:
