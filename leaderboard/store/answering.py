@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import socket
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from urllib.error import HTTPError
+from http.client import HTTPException
 
 from mlflow import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -75,11 +76,10 @@ class Sounding:
     def _ask(self) -> None:
         try:
             urllib.request.urlopen(f"{self._server.rstrip('/')}/health", timeout=self._timeout_s).close()
-        except HTTPError:
-            # A server that refuses has answered.
-            self.answers = True
-        except OSError:
-            self.answers = False
+        except (OSError, HTTPException) as error:
+            # Whatever is said, a refusal or a certificate that is not known here, is an answer: MLflow says the rest.
+            reason = getattr(error, "reason", error)
+            self.answers = not isinstance(reason, TimeoutError | ConnectionError | socket.gaierror)
         else:
             self.answers = True
 

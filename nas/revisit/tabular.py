@@ -164,7 +164,7 @@ class TabularBenchmark:
         )
 
     def recording(self, runtime: str = "eager", space: str | None = None) -> Recording:
-        """Return what searches are replayed on: the networks that were trained to the base length and timed.
+        """Return what searches are replayed on: the networks that were timed, and judged at every rung of a search.
 
         Args:
             runtime: Whose latencies count.
@@ -184,18 +184,18 @@ class TabularBenchmark:
         if len(trials) < 2:
             raise InputError(
                 f"a table must hold two or more networks that are timed in '{runtime}' and trained for "
-                f"{head.iterations} steps, but holds {len(trials)}."
+                f"{head.iterations} steps with all rungs, but holds {len(trials)}."
             )
         reference = statistics.fmean(head.bicubic_psnr_y_db), max(trial.fastest_ms for trial in trials)
-        return Recording(f"table of '{head.space}'", reference, search_space, trials, len(self.networks))
+        return Recording(f"the table of '{head.space}'", reference, search_space, trials, len(self.networks))
 
     def _recorded(self, network: TabulatedNetwork, space: SearchSpace, runtime: str) -> Recorded | None:
-        curve = network.curve(self.head.iterations)
-        if curve is None or runtime not in network.fastest_ms:
-            return None
         # A search judges where its schedule says, which is less often than the table was.
         shares = TrainingConfig.model_fields["rungs"].get_default()
         rungs = [round(share * self.head.iterations) for share in shares]
+        curve = network.curve(self.head.iterations)
+        if curve is None or runtime not in network.fastest_ms or not curve.psnr_y_db.keys() >= set(rungs):
+            return None
         return Recorded(
             network.architecture,
             space.params(network.architecture),

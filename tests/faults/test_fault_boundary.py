@@ -183,6 +183,23 @@ def test_a_server_that_says_anything_answers(status):
     assert Sounding("sqlite:///x.db").answers is True
 
 
+@pytest.mark.parametrize("said", [b"SSH-2.0-x\r\n", b"\x15\x03\x01\x00\x02\x02\x28"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_speaks_otherwise_answers(said, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        assert Sounding(f"{scheme}://127.0.0.1:{server.getsockname()[1]}").wait() is True
+        thread.join()
+
+
 def test_a_silent_server_costs_seconds_once(monkeypatch):
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.setenv(name, "1")
