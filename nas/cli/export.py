@@ -22,7 +22,7 @@ def export(
         str, typer.Option("--format", help="onnx, torchscript, pt2, safetensors, ncnn or executorch.")
     ] = "onnx",
     out: Annotated[Path | None, typer.Option(help="File to write \\[default: KEY with the format's suffix].")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx) int8.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx, executorch) int8.")] = "float32",
     size: Annotated[str | None, typer.Option(help="WxH of the only input it takes \\[default: any size].")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the model card.")] = "",
     register: Annotated[

@@ -18,11 +18,15 @@ Name = Annotated[str, typer.Argument(help="Name of the target.")]
 
 
 @app.command("script")
-def script() -> None:
-    """Print the agent's program, for a machine with Python 3.9, numpy and onnxruntime: uv run agent.py starts it."""
+def script(
+    runtime: Annotated[
+        list[str], typer.Option(help="What it times in, once for each: onnxruntime, ncnn or executorch.")
+    ] = ["onnxruntime"],  # noqa: B006 (typer reads it)
+) -> None:
+    """Print the agent's program, for a machine with Python 3.9, numpy and a runtime: uv run agent.py starts it."""
     from srnas.profiling.agent.bundle import script as program
 
-    typer.echo(program(), nl=False)
+    typer.echo(program(runtime), nl=False)
 
 
 @app.command("serve", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -93,7 +97,9 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command("check")
-def check(name: Name) -> None:
+def check(
+    name: Name, runtime: Annotated[str, typer.Option(help="Runtime of the target to time in.")] = "onnxruntime"
+) -> None:
     """Time a small network on a target and here, and say what disturbed it."""
     from rich.console import Console
 
@@ -105,7 +111,7 @@ def check(name: Name) -> None:
         from srnas.profiling.targets import resolve_target
         from srnas.search_space import Network, published
 
-        there = resolve_target(name, "onnxruntime", "float32", "nchw", 1)
+        there = resolve_target(name, runtime, "float32", "nchw", 1)
     with said.status("timing") as status:
         network = {"ecbsr_m4c8": Network(published("ecbsr_m4c8", 2)).deploy()}
         found = measure_latency(network, (1, 3, 96, 96), there, on_note=status.update).of("ecbsr_m4c8")
@@ -132,7 +138,7 @@ def rm(name: Name) -> None:
 
 
 def _told(board: "Board") -> str:
-    runtimes = ", ".join(version for _, version in board.runtimes)
+    runtimes = ", ".join(runtime.version for runtime in board.runtimes)
     return f"{board.name}: {board.machine}, {board.cores} cores, {runtimes}, at {board.url}"
 
 

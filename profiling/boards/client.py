@@ -13,7 +13,7 @@ from srnas.profiling.boards.board import Board
 from srnas.search_space import InputError
 
 # The protocol of the agent's answers that this version reads.
-_PROTOCOL = 1
+_PROTOCOL = 2
 _ANSWER_S = 10.0
 # A measurement is asked for again after so long, which is within the time that the agent waits.
 _WAIT_S = 20
@@ -108,7 +108,7 @@ class Client:
 
     def _begin(self, asked: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
         """Send what is missing, begin the measurement when no other is running, and return its id."""
-        models = {files.get("model") for files in [*asked["models"].values(), asked["reference"]]}
+        models = {model["files"].get("model") for model in [*asked["models"].values(), asked["reference"]]}
         missing = self._ask("POST", "/missing", {"digests": list(contents)})["missing"]
         told = False
         while True:

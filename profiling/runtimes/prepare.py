@@ -17,6 +17,7 @@ from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.culprits import culprits
 from srnas.search_space import InputError, Network, unknown_name
 
 _MODULES = (eager, cudagraph, compiled, onnxruntime_, openvino_, ncnn_, executorch_)
@@ -93,7 +94,7 @@ def find_runtime(target: Target) -> Runtime:
         )
     _check(runtime, "dtype", target.dtype, runtime.dtypes[device], f" on {device}")
     _check(runtime, "memory_format", target.memory_format, runtime.memory_formats, ", which lays tensors out by itself")
-    if missing := _missing(runtime):
+    if missing := missing_packages(runtime):
         raise MissingExtraError(runtime.name, " and ".join(missing), runtime.extra)
     return runtime
 
@@ -111,7 +112,8 @@ def _either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _missing(runtime: Runtime) -> list[str]:
+def missing_packages(runtime: Runtime) -> list[str]:
+    """Return which packages of a runtime are not installed."""
     return [name for name in runtime.packages if importlib.util.find_spec(name) is None]
 
 
@@ -143,15 +145,22 @@ def _draw(shape: InputShape) -> torch.Tensor:
 def _load(
     runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies
 ) -> tuple[Executable, torch.Tensor]:
-    try:
-        executable = runtime.load(network, batches, target, supplies)
+    def load(part: nn.Module, given: Sequence[torch.Tensor]) -> tuple[Executable, torch.Tensor]:
+        executable = runtime.load(part, given, target, supplies)
         return executable, executable.output()
+
+    try:
+        return load(network, batches)
+    except RuntimeFailedError as error:
+        # In other data types it is kernels that are missing, of many blocks.
+        blocks = culprits(network, batches[0], load) if target.dtype == "float32" else ""
+        raise RuntimeFailedError(str(error) + blocks) from error.__cause__
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
-            f"{first_cause(error)}; use another runtime."
+            f"{first_cause(error)}; use another runtime.{culprits(network, batches[0], load)}"
         ) from error
 
 
