@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 DTYPES = ("float32", "float16", "int8")
-_CPU = ("CPUExecutionProvider", {})
+_CPU: tuple[str, Mapping[str, str]] = ("CPUExecutionProvider", {})
 _QUIET = 3
 # Operators that hold the multiply-accumulates; their integer forms are called QLinearConv, QGemm, QLinearMatMul, ...
 _FLOAT_OPERATORS = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
