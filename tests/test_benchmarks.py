@@ -84,14 +84,25 @@ def search(tmp_path, held_out_folder):
     return "--seconds", 200, "--seeds", 1, "--trials", 1, "--samplers", "random", "--", *photos, *sizes
 
 
+def study(tmp_path, held_out_folder, attention, trials):
+    """Search at random among networks of at most one position; return the study and where it lies."""
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text(f'channels = [6, 8]\npositions = 1\ntrunk = ["conv"]\nattention = {json.dumps(attention)}\n')
+    photos = {"space": str(tiny), "train": held_out_folder, "validation": held_out_folder}
+    sizes = {"trials": trials, "iterations": 2, "patch": 8, "batch": 1, "latency_input": (16, 16), "sampler": "random"}
+    launch(SearchRequest(workspace=tmp_path / "runs", workers=1, rungs="none", **photos, **sizes), Observer())
+    return "tiny-x2", "--workspace", tmp_path / "runs"
+
+
 def fronts(tmp_path, held_out_folder):
     """A study of two networks."""
-    tiny = tmp_path / "tiny.toml"
-    tiny.write_text('channels = [6, 8]\npositions = 1\ntrunk = ["conv"]\nattention = ["none"]\n')
-    photos = {"space": str(tiny), "train": held_out_folder, "validation": held_out_folder}
-    sizes = {"trials": 2, "iterations": 2, "patch": 8, "batch": 1, "latency_input": (16, 16), "sampler": "random"}
-    launch(SearchRequest(workspace=tmp_path / "runs", workers="1", **photos, **sizes), Observer())
-    return "tiny-x2", "--workspace", tmp_path / "runs", "--runtimes", "eager,onnxruntime", "--budgets", "1000,0.0001"
+    given = study(tmp_path, held_out_folder, ["none"], 2)
+    return *given, "--runtimes", "eager,onnxruntime", "--budgets", "1000,0.0001"
+
+
+def proof(tmp_path, held_out_folder):
+    """A study of human designs and others, beside itself as random search."""
+    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--random", "tiny-x2"
 
 
 def survival(tmp_path, held_out_folder):
@@ -162,6 +173,14 @@ SMOKE = {
     "networks.py": (
         "--networks plainusr_u ecbsr_m4c8 --output 64x48 --runtimes eager --rounds 3",
         [r"\| network \| params \| MACs G \| acts M \| ms eager \|", rf"`ecbsr_m4c8` \|( {FIGURE} \|){{4}}"],
+    ),
+    "proof.py": (
+        proof,
+        [
+            r"\| ESPCN-like \| \d+\.\d\d \| \d+\.\d\d \|",
+            r"\d of \d members of the front were searched, \d are ahead",
+            rf"hypervolume after \d min: {FIGURE}, random {FIGURE}",
+        ],
     ),
     "ranking.py": (
         made_up_table,
