@@ -41,31 +41,31 @@ Storage = Annotated[str | None, _SEARCH["storage"]]
 Device = Annotated[str, _SEARCH["device"]]
 Timed = Annotated[
     str,
-    typer.Option("--target", "--device", help="What is timed: auto, cpu, cuda[:N], or one of 'srnas target list'."),
+    typer.Option("--target", "--device", help="Device to time on: auto, cpu, cuda[:N], or a name from 'srnas target list'."),
 ]
 Threads = Annotated[int, _SEARCH["threads"]]
 Runtime = Annotated[str, _SEARCH["runtime"]]
 Dtype = Annotated[str, _SEARCH["dtype"]]
 MemoryFormat = Annotated[str, _SEARCH["memory_format"]]
-Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, in full precision and with units in the key names.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 NetworkScale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 NetworkSize = Annotated[
     str | None,
-    typer.Option("--size", help="WxH of the low-resolution input \\[default: that of a 1280x720 output]."),
+    typer.Option("--size", help="Low-resolution input, as WxH in pixels \\[default: that of a 1280x720 output]."),
 ]
 
 RawColours = Annotated[
     bool,
     typer.Option(
         "--raw-colours/--no-raw-colours",
-        help="Take the numbers of photographs as they are, whatever their colour profiles say.",
+        help="Use pixel values as they are and ignore colour profiles.",
     ),
 ]
 
 MaxTime = Annotated[
-    float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
+    float, typer.Option("--max-time-s", min=0.0, help="Stop after this many seconds, once there are 12 rounds.")
 ]
 
 _PIPE_WIDTH = 100

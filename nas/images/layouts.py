@@ -117,9 +117,9 @@ def find_layout(found: Listing, scale: int, part: Part, *, with_lr: bool = False
     passed = sorted({_top(image.name) for image in marked if image.path not in taken})
     count = sum(image.path not in taken for image in marked)
     where = found.folder.absolute().name
-    said = f"{where}: '{_shown(hr, found)}' is taken"
+    said = f"{where}: '{_shown(hr, found)}' is used"
     said += f" with LR images of '{_shown(lr, found)}'" if lr else ""
-    notes = [f"{said}; {count} other images are passed over ({listed(passed, most=5)})"] if count else []
+    notes = [f"{said}; {count} other images are skipped ({listed(passed, most=5)})"] if count else []
     return Layout(hr, lr, (*found.notes, *notes))
 
 

@@ -178,7 +178,7 @@ class TabularBenchmark:
         if digest(search_space) != head.space_digest:
             raise InputError(
                 f"space '{head.space}' must be as it was when the table was made (digest {head.space_digest}), but its "
-                f"digest is {digest(search_space)}; give the file of then with --space."
+                f"digest is {digest(search_space)}; give the old file with --space."
             )
         trials = [one for network in self.networks.values() if (one := self._recorded(network, search_space, runtime))]
         if len(trials) < 2:

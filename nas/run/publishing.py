@@ -197,12 +197,12 @@ class Publisher:
             return
         self._pause.end()
         if self.lost:
-            self.on_note("MLflow answers again; what it missed is written")
+            self.on_note("MLflow answers again; the missing results are written")
             self.lost = ""
 
     def _lose(self, why: str) -> None:
         if not self.lost:
-            self.on_note(f"MLflow does not answer ({why}); what it lacks is written when it does again")
+            self.on_note(f"MLflow does not answer ({why}); the missing results will be written when it does")
         self.lost = why
         self._pause.lengthen()
 

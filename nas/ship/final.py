@@ -168,7 +168,7 @@ class _FinalTraining:
         self.log.open()
         done, total = saved_iteration(plan.folder.training), plan.config.iterations
         if done:
-            self.observer.on_note(f"going on from iteration {done:,} of {total:,}")
+            self.observer.on_note(f"continuing from iteration {done:,} of {total:,}")
         self.observer.on_start(done, total)
         self.observer.on_stage("training")
 

@@ -87,7 +87,7 @@ class Snapshot:
         """Raise ``InputError`` if the study cannot be gone on with, since what it is about cannot be read."""
         if self.damaged:
             raise InputError(
-                f"what study '{self.name}' is about must be stored whole, but it cannot be read: it is damaged, or of "
+                f"the settings of study '{self.name}' must be stored whole, but it cannot be read: it is damaged, or of "
                 f"another version; 'srnas studies rm {self.name}' removes it, or give another --study."
             )
 
