@@ -6,6 +6,7 @@ shape of problem the sampler is made for: one objective cheap, the other expensi
 
 import argparse
 import math
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -28,7 +29,7 @@ NUM_PIXELS, NUM_CLASSES = 64, 10
 def num_weights(params: dict[str, Any]) -> float:
     """Return the number of weights and biases of the network."""
     sizes = [NUM_PIXELS, *[params["width"]] * params["layers"], NUM_CLASSES]
-    return float(sum((inputs + 1) * outputs for inputs, outputs in zip(sizes, sizes[1:], strict=False)))
+    return float(sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)))
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def options_of(command):
 
 
 def is_ours(words):
-    return words[:1] == ["srnas"] or "srnas" in words[1:] and words[0] == "torchrun"
+    return "srnas" in words and words[0] in ("srnas", "torchrun")
 
 
 @each_page

@@ -48,7 +48,8 @@ def ablate(
         str, typer.Option(help="What replaces the attention: identity, mean, branch, separated by commas.")
     ] = "identity,mean,branch",
     cumulative: Annotated[
-        bool, typer.Option("--cumulative/--no-cumulative", help="Also switch positions off cumulatively, from either end.")
+        bool,
+        typer.Option("--cumulative/--no-cumulative", help="Also switch positions off cumulatively, from either end."),
     ] = True,
     pairs: Annotated[bool, typer.Option("--pairs", help="Also switch off every pair of positions.")] = False,
     finetune: Annotated[

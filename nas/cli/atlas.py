@@ -18,7 +18,9 @@ _CHOICES = 12
 
 
 def atlas(
-    names: Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Names of studies \\[default: the newest].")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="STUDY", help="Names of studies \\[default: the newest].")
+    ] = None,
     depths: Annotated[int, typer.Option(min=1, max=8, help="Number of equal parts to divide the depth into.")] = 3,
     out: Out = None,
     storage: Storage = None,
@@ -59,7 +61,9 @@ def atlas(
         silent = len(made.effects) - len(said)
         for sentence in said:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"{silent} of {len(made.effects)} intervals hold 0, so they support no statement", highlight=False)
+        console.print(
+            f"{silent} of {len(made.effects)} intervals hold 0, so they support no statement", highlight=False
+        )
         console.print(_importance_table(importance))
     typer.echo(f"file    {path}", err=True)
 

@@ -31,7 +31,10 @@ app = typer.Typer(
 )
 
 Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")]
-Device = Annotated[str | None, typer.Option(help="Show the study for this device profile, retimed ones included; a part of its name is enough.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Show the study for this device profile, retimed ones included; a part of its name is enough."),
+]
 
 _MOST = 20
 
@@ -41,7 +44,9 @@ def leaderboard(
     context: typer.Context,
     study: Study = None,
     device: Device = None,
-    task: Annotated[str | None, typer.Option(help="Upscaling task: x2, x3 or x4 \\[default: that of the newest study].")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Upscaling task: x2, x3 or x4 \\[default: that of the newest study].")
+    ] = None,
     sort: Annotated[
         str, typer.Option(help="Sort by: front (the front first), psnr, latency, macs, params or probability.")
     ] = "front",
@@ -50,9 +55,13 @@ def leaderboard(
     ] = None,
     min_psnr: Annotated[float | None, typer.Option(help="Hide trials with less PSNR-Y than this, in dB.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
-    figures: Annotated[Path | None, typer.Option(help="Write figures of the front, as PNG and HTML, to this folder.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write figures of the front, as PNG and HTML, to this folder.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page with this study to one file.")] = None,
-    chart: Annotated[bool | None, typer.Option(help="Draw the front as a chart \\[default: only in a terminal].")] = None,
+    chart: Annotated[
+        bool | None, typer.Option(help="Draw the front as a chart \\[default: only in a terminal].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -98,7 +107,9 @@ def leaderboard(
 @app.command("export")
 def export(
     html: Annotated[Path, typer.Option(help="HTML file to write; it needs neither server nor network.")],
-    study: Annotated[list[str] | None, typer.Option(help="Name of a study; repeat it for several \\[default: all].")] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="Name of a study; repeat it for several \\[default: all].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Write the leaderboard page as one file, for mail or a report."""
@@ -112,7 +123,9 @@ def export(
 
 @app.command("compare")
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A trained trial: its number, or the key of its architecture.")],
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A trained trial: its number, or the key of its architecture.")
+    ],
     second: Annotated[str, typer.Argument(metavar="B", help="The trial to compare it with.")],
     study: Study = None,
     device: Device = None,

@@ -33,7 +33,9 @@ _SAID = {"faster": "is faster than", "slower": "is slower than", "tie": "ties wi
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A network, named as for 'srnas profile network'.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another network, or the same one on another target: A@compile.")],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="Another network, or the same one on another target: A@compile.")
+    ],
     scale: NetworkScale = 2,
     size: NetworkSize = None,
     processes: Annotated[int, typer.Option(min=1, help="Number of fresh processes, which must agree.")] = 3,

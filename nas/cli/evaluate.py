@@ -39,12 +39,14 @@ def evaluate(
     plain_weights: PlainWeights = False,
     trial: Trial = None,
     study: Study = None,
-    hr: Annotated[
-        Path | None, typer.Option(help="Folder of the photographs, if names in --data do not tell.")
+    hr: Annotated[Path | None, typer.Option(help="Folder of the photographs, if names in --data do not tell.")] = None,
+    lr: Annotated[
+        Path | None, typer.Option(help="Folder of the LR images \\[default: those beside HR, or reduced photographs].")
     ] = None,
-    lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: those beside HR, or reduced photographs].")] = None,
     raw_colours: RawColours = True,
-    save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets, as PNG, to this folder.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write outputs and comparison sheets, as PNG, to this folder.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     threads: Threads = 1,

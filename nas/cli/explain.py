@@ -25,12 +25,15 @@ app = typer.Typer(
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar="NETWORK", help="Key of an architecture in the workspace, published network, or JSON file; or use --trial."
+        metavar="NETWORK",
+        help="Key of an architecture in the workspace, published network, or JSON file; or use --trial.",
     ),
 ]
 Data = Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")]
 Images = Annotated[int | None, typer.Option("--images", min=1, help="Use only this many of the photographs, by name.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for figures \\[default: 'explained' in the workspace].")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder for figures \\[default: 'explained' in the workspace].")
+]
 
 
 def load(

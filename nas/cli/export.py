@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 
 def export(
-    key: Annotated[str | None, typer.Argument(help="Key of a trained architecture \\[default: the network that the options name].")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="Key of a trained architecture \\[default: the network that the options name].")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="Format: onnx, torchscript, pt2, safetensors, ncnn or executorch.")
     ] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="File to write \\[default: KEY with the suffix of the format].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write \\[default: KEY with the suffix of the format].")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Data type: float32, float16, or with onnx int8.")] = "float32",
-    size: Annotated[str | None, typer.Option(help="Fix the size of the input, as WxH in pixels \\[default: any size].")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Fix the size of the input, as WxH in pixels \\[default: any size].")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, to write into the model card.")] = "",
     register: Annotated[
         str | None, typer.Option(help="Also add a version of this name to MLflow's model registry (onnx, any size).")
@@ -40,8 +46,8 @@ def export(
     """Write a trained network as a file, with a model card beside it.
 
     The weights of a KEY are those of the last 'srnas train', unless a trial of the search scored better on the same
-    photographs. Without such a training they are those of its newest trial. The file is run on three inputs and compared
-    with eager; a file that differs by more than 1e-3 in float32 is not kept.
+    photographs. Without such a training they are those of its newest trial. The file is run on three inputs and
+    compared with eager; a file that differs by more than 1e-3 in float32 is not kept.
     """
     from rich.console import Console
 
@@ -56,7 +62,9 @@ def export(
         place = Workspace(workspace)
         if key is not None:
             if network is not None or trial is not None or study is not None:
-                raise InputError(f"a KEY already names a network, but got '{key}' and options that name one; give only one of them.")
+                raise InputError(
+                    f"a KEY already names a network, but got '{key}' and options that name one; give only one of them."
+                )
             source = load_key(place, key)
         else:
             request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)

@@ -15,7 +15,9 @@ _X3_WIDTHS = (426, 427)
 
 
 def networks(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of networks \\[default: all].")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of networks \\[default: all].")
+    ] = None,
     scale: Annotated[int | None, typer.Option(help="Upscaling factor: 2, 3 or 4 \\[default: all].")] = None,
     as_json: Json = False,
 ) -> None:

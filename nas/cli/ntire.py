@@ -34,14 +34,22 @@ def ntire(
     study: Annotated[str | None, typer.Option(help="Also rank the front of this study.")] = None,
     year: Annotated[int, typer.Option(help="Year of the challenge whose rule applies: 2024, 2025 or 2026.")] = 2026,
     baseline: Annotated[
-        str | None, typer.Option(help="Network to divide by, or a year from 2022 to 2026 for its baseline \\[default: --year].")
+        str | None,
+        typer.Option(help="Network to divide by, or a year from 2022 to 2026 for its baseline \\[default: --year]."),
     ] = None,
     baseline_runtime_ms: Annotated[
-        float | None, typer.Option(help="Runtime of the challenge's own baseline on this device, instead of timing one.")
+        float | None,
+        typer.Option(help="Runtime of the challenge's own baseline on this device, instead of timing one."),
     ] = None,
-    baseline_gflops: Annotated[float | None, typer.Option(help="FLOPs of that baseline \\[default: as published].")] = None,
-    baseline_params_m: Annotated[float | None, typer.Option(help="Parameters of that baseline \\[default: as published].")] = None,
-    min_psnr: Annotated[float | None, typer.Option(help="Do not rank networks with less PSNR-Y than this in dB, or with none known.")] = None,
+    baseline_gflops: Annotated[
+        float | None, typer.Option(help="FLOPs of that baseline \\[default: as published].")
+    ] = None,
+    baseline_params_m: Annotated[
+        float | None, typer.Option(help="Parameters of that baseline \\[default: as published].")
+    ] = None,
+    min_psnr: Annotated[
+        float | None, typer.Option(help="Do not rank networks with less PSNR-Y than this in dB, or with none known.")
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="Number of images to time in the way of the challenge.")] = 10,
     scale: Annotated[
         int | None, typer.Option(help="Upscaling factor of published networks \\[default: that of the study, else 4].")

@@ -41,7 +41,9 @@ Storage = Annotated[str | None, _SEARCH["storage"]]
 Device = Annotated[str, _SEARCH["device"]]
 Timed = Annotated[
     str,
-    typer.Option("--target", "--device", help="Device to time on: auto, cpu, cuda[:N], or a name from 'srnas target list'."),
+    typer.Option(
+        "--target", "--device", help="Device to time on: auto, cpu, cuda[:N], or a name from 'srnas target list'."
+    ),
 ]
 Threads = Annotated[int, _SEARCH["threads"]]
 Runtime = Annotated[str, _SEARCH["runtime"]]

@@ -23,7 +23,8 @@ def pick(
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")] = None,
     device: Annotated[
-        str | None, typer.Option(help="Pick for this device profile, retimed ones included; a part of its name is enough.")
+        str | None,
+        typer.Option(help="Pick for this device profile, retimed ones included; a part of its name is enough."),
     ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
@@ -31,11 +32,12 @@ def pick(
     """Pick the network with the best PSNR that meets a latency budget, or a faster one that ties with it.
 
     The fastest round of the measurement decides whether a network meets the budget, here as in 'srnas search' and
-    'srnas leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets it.
+    'srnas leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets
+    it.
 
     PSNR is compared photograph by photograph. A network ties with the best one if the 95 % interval of their difference
-    holds 0 and the mean is at most 0.05 dB. A larger difference whose interval holds 0 is undecided, and the better mean
-    goes first. The fastest of the best and its ties is picked; among those within 3 % of its latency, the one with the
+    holds 0 and the mean is at most 0.05 dB. A larger difference whose interval holds 0 is undecided, and the better
+    mean goes first. The fastest of the best and its ties is picked; among those within 3 % of its latency, the one with the
     fewest parameters, then with the fewest MACs.
     """
     from rich.console import Console

@@ -68,7 +68,9 @@ def block(
 def sweep(
     names: Blocks,
     channels: Annotated[str, typer.Option(help="Channels, separated by commas.")] = "48",
-    sizes: Annotated[str, typer.Option(help="Feature maps, as WxH in pixels, separated by commas.")] = "32x32,64x64,128x128,256x256",
+    sizes: Annotated[
+        str, typer.Option(help="Feature maps, as WxH in pixels, separated by commas.")
+    ] = "32x32,64x64,128x128,256x256",
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",

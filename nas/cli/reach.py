@@ -35,13 +35,16 @@ _SIDE = 16
 
 def reach(
     names: Annotated[
-        list[str], typer.Argument(metavar="NETWORK...", help="Keys of architectures, published networks, or JSON files.")
+        list[str],
+        typer.Argument(metavar="NETWORK...", help="Keys of architectures, published networks, or JSON files."),
     ],
     photo: Annotated[Path, typer.Option(help="Low-resolution photograph.")],
     region: Annotated[
         str | None, typer.Option(help="Region X,Y,SIDE in pixels \\[default: the 16x16 with most contrast].")
     ] = None,
-    crop: Annotated[int | None, typer.Option(min=16, help="Crop the photograph to this many pixels around its centre.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=16, help="Crop the photograph to this many pixels around its centre.")
+    ] = None,
     scale: Scale = None,
     checkpoints: Annotated[
         list[Path] | None,
@@ -56,8 +59,8 @@ def reach(
 ) -> None:
     """Draw local attribution maps (Gu and Dong, CVPR 2021): which pixels does the output in a region depend on?
 
-    The gradients of a gradient detector are integrated along a path of decreasing blur, until their sum is within 1 % of
-    its difference. DI is the diffusion index. The area is the smallest number of pixels that hold 95 % of the
+    The gradients of a gradient detector are integrated along a path of decreasing blur, until their sum is within 1 %
+    of its difference. DI is the diffusion index. The area is the smallest number of pixels that hold 95 % of the
     attribution. The field is the radius that holds 95 % of the gradient of the region's central output pixel.
     """
     from rich.console import Console

@@ -23,7 +23,9 @@ def replay(
     ] = None,
     runtime: Annotated[str, typer.Option(help="Runtime whose latencies are taken from the table.")] = "eager",
     sampler: Annotated[str, typer.Option(help="Samplers to compare, separated by commas.")] = "front,tpe,nsga2,random",
-    rungs: Annotated[str, typer.Option(help="Rules of early stopping to compare, separated by commas.")] = "halving,none",
+    rungs: Annotated[
+        str, typer.Option(help="Rules of early stopping to compare, separated by commas.")
+    ] = "halving,none",
     seeds: Annotated[int, typer.Option(help="Number of searches with each strategy.")] = 20,
     trials: Annotated[
         int | None, typer.Option(help="Number of trials in each search.", show_default="all that are recorded")

@@ -12,12 +12,15 @@ NetworkName = Annotated[
     str | None, typer.Option("--network", help="Published network, or the path of an architecture as JSON.")
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Weights of the network: a .safetensors file, or a file of torch.save.")
+    Path | None,
+    typer.Option("--checkpoint", help="Weights of the network: a .safetensors file, or a file of torch.save."),
 ]
 PlainWeights = Annotated[
     bool, typer.Option("--plain-weights", help="Use the plain weights even if the file holds a moving average.")
 ]
-Trial = Annotated[int | None, typer.Option("--trial", help="Number of a trained trial, instead of --network and --checkpoint.")]
+Trial = Annotated[
+    int | None, typer.Option("--trial", help="Number of a trained trial, instead of --network and --checkpoint.")
+]
 Study = Annotated[str | None, typer.Option("--study", help="Study of the trial \\[default: the newest].")]
 Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]
 

@@ -21,13 +21,18 @@ from srnas.nas.cli.options import (
 
 
 def table(
-    space: Annotated[str, typer.Option(help="Search space: a name from 'srnas space list', or the path of a TOML file.")] = "tiny",
+    space: Annotated[
+        str, typer.Option(help="Search space: a name from 'srnas space list', or the path of a TOML file.")
+    ] = "tiny",
     scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
     size: Annotated[
-        str | None, typer.Option(help="Low-resolution input, as WxH in pixels \\[default: that of studies of the space].")
+        str | None,
+        typer.Option(help="Low-resolution input, as WxH in pixels \\[default: that of studies of the space]."),
     ] = None,
     calibrate: Annotated[int, typer.Option(min=2, help="Number of random networks to calibrate the sum on.")] = 16,
-    validate: Annotated[int, typer.Option(min=2, help="Number of other random networks whose errors are reported.")] = 40,
+    validate: Annotated[
+        int, typer.Option(min=2, help="Number of other random networks whose errors are reported.")
+    ] = 40,
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",

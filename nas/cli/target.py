@@ -19,7 +19,10 @@ Name = Annotated[str, typer.Argument(help="Name of the target.")]
 
 @app.command("script")
 def script() -> None:
-    """Print the program of the agent, for a machine with Python 3.9, numpy and onnxruntime. Start it: uv run agent.py."""
+    """Print the program of the agent, for a machine with Python 3.9, numpy and onnxruntime.
+
+    Start it there with: uv run agent.py
+    """
     from srnas.profiling.agent.bundle import script as program
 
     typer.echo(program(), nl=False)

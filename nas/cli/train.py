@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 
 def train(
     network: Annotated[
-        str, typer.Argument(metavar="KEY|NAME|FILE", help="Key of an architecture in the workspace, published network, or JSON file.")
+        str,
+        typer.Argument(
+            metavar="KEY|NAME|FILE", help="Key of an architecture in the workspace, published network, or JSON file."
+        ),
     ],
     iterations: Annotated[int, typer.Option(help="Number of training steps.")],
     data: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
     every_image: Annotated[
         bool,
-        typer.Option(
-            "--every-image", help="Use every image in --data as a photograph, whatever its folder is called."
-        ),
+        typer.Option("--every-image", help="Use every image in --data as a photograph, whatever its folder is called."),
     ] = False,
     raw_colours: RawColours = False,
     val: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]FOLDER", help="Photographs to validate on; repeat it for several sets \\[default: embedded]."),
+        typer.Option(
+            metavar="[NAME=]FOLDER",
+            help="Photographs to validate on; repeat it for several sets \\[default: embedded].",
+        ),
     ] = None,
     scale: Scale = None,
     batch: Annotated[int, typer.Option(help="Patches per training step, in all processes together.")] = 32,
@@ -62,8 +66,8 @@ def train(
 ) -> None:
     """Train a chosen architecture on the long schedule, to ship it.
 
-    If it is stopped or killed, the same command continues. For several GPUs, run torchrun --nproc-per-node N --no-python
-    srnas train KEY with the same options.
+    If it is stopped or killed, the same command continues. For several GPUs, run torchrun --nproc-per-node N
+    --no-python srnas train KEY with the same options.
     """
     from rich.console import Console
 

@@ -25,10 +25,12 @@ _LEAST_PASSWORD = 12
 
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on; the default can be reached from this machine only.")] = (
-        "127.0.0.1"
-    ),
-    auth: Annotated[bool, typer.Option("--auth", help="Ask for user and password, with the accounts of MLflow.")] = False,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default can be reached from this machine only.")
+    ] = ("127.0.0.1"),
+    auth: Annotated[
+        bool, typer.Option("--auth", help="Ask for user and password, with the accounts of MLflow.")
+    ] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Serve the leaderboard page and MLflow's own pages until Ctrl-C."""

@@ -28,7 +28,10 @@ def upscale(
     trial: Trial = None,
     study: Study = None,
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Side of the tiles in low-resolution pixels \\[default: tiles only where they are exact].")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the tiles in low-resolution pixels \\[default: tiles only where they are exact]."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     raw_colours: RawColours = False,

@@ -12,12 +12,16 @@ def worker(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     storage: Storage = None,
     train: Annotated[
-        Path | None, typer.Option(help="Folder of training photographs on this machine \\[default: that of the search].")
+        Path | None,
+        typer.Option(help="Folder of training photographs on this machine \\[default: that of the search]."),
     ] = None,
     val: Annotated[
-        Path | None, typer.Option(help="Folder of held-out photographs on this machine \\[default: that of the search].")
+        Path | None,
+        typer.Option(help="Folder of held-out photographs on this machine \\[default: that of the search]."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device to train on: cpu or cuda:N \\[default: that of the search].")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device to train on: cpu or cuda:N \\[default: that of the search].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Help with a study, together with other workers on this or other machines, until nothing is left to do.

@@ -105,7 +105,8 @@ class PhotoSet:
         dropped = len(self.photos) - len(kept)
         if not dropped:
             return self
-        note = f"{self.name}: skipped {dropped} of {len(self.photos)} photographs smaller than {side}x{side} pixels ({what})"
+        few = f"skipped {dropped} of {len(self.photos)} photographs smaller than {side}x{side} pixels"
+        note = f"{self.name}: {few} ({what})"
         return PhotoSet(self.name, kept, (*self.notes, note))
 
 
@@ -295,5 +296,6 @@ def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
     shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
     notes = [*train.notes, *held_out.notes]
     if shared:
-        notes.append(f"{len(shared)} held-out photographs are in the training set too ({listed(shared)}), so their PSNR is too high")
+        twice = f"{len(shared)} held-out photographs are in the training set too ({listed(shared)})"
+        notes.append(f"{twice}, so their PSNR is too high")
     return notes

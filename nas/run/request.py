@@ -74,9 +74,7 @@ class SearchRequest(StudyOptions):
     every_image: bool = option(
         False, "Use every image in --train and --val as a photograph, whatever its folder is called.", "Study"
     )
-    raw_colours: bool = option(
-        False, "Use pixel values as they are and ignore colour profiles.", "Study"
-    )
+    raw_colours: bool = option(False, "Use pixel values as they are and ignore colour profiles.", "Study")
     workspace: Path = option(
         DEFAULT_WORKSPACE, "Folder for studies, results and figures.", "Study", variable="SRNAS_WORKSPACE"
     )
@@ -102,7 +100,9 @@ class SearchRequest(StudyOptions):
     learning_rate: float | None = option(
         None, "Peak learning rate of AdamW; that of Muon follows from it [default: by space and length].", "Training"
     )
-    device: str = option("auto", "Device to train on, and to time on without --target: auto, cpu or cuda[:N].", "Timing")
+    device: str = option(
+        "auto", "Device to train on, and to time on without --target: auto, cpu or cuda[:N].", "Timing"
+    )
     latency_input: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = option(
         None, "Low-resolution input to time, as WxH in pixels [default: by space].", "Timing"
     )

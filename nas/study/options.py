@@ -39,7 +39,9 @@ class Budgets(BaseModel):
     max_latency_ms: float | None = option(
         None, "Skip candidates whose fastest round takes more milliseconds than this.", "Budgets", gt=0
     )
-    max_params_k: float | None = option(None, "Skip candidates with more parameters than this, in thousands.", "Budgets", gt=0)
+    max_params_k: float | None = option(
+        None, "Skip candidates with more parameters than this, in thousands.", "Budgets", gt=0
+    )
     max_macs_g: float | None = option(None, "Skip candidates with more MACs than this, in billions.", "Budgets", gt=0)
 
     def exceeded(

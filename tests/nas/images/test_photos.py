@@ -390,4 +390,6 @@ def test_shared_photographs_are_said(embedded):
     train, held_out = embedded["train"], embedded["held-out"]
     assert all_notes(train, held_out) == []
     leaked = PhotoSet("leaked", (*held_out.photos, train.photos[0]))
-    assert all_notes(train, leaked) == ["1 held-out photographs are in the training set too (coffee), so their PSNR is too high"]
+    assert all_notes(train, leaked) == [
+        "1 held-out photographs are in the training set too (coffee), so their PSNR is too high"
+    ]
