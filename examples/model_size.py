@@ -6,12 +6,14 @@ shape of problem the sampler is made for: one objective cheap, the other expensi
 
 import argparse
 import math
+import warnings
 from itertools import pairwise
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
@@ -38,6 +40,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40, help="Number of models.")
     parser.add_argument("--epochs", type=int, default=30, help="Passes over the training images.")
     given = parser.parse_args()
+    # Every model trains for the same number of epochs, whether or not it would improve further.
+    warnings.simplefilter("ignore", ConvergenceWarning)
     images, labels = load_digits(return_X_y=True)
     train_x, test_x, train_y, test_y = train_test_split(images / 16, labels, random_state=0)
 

@@ -37,8 +37,8 @@ def pick(
 
     PSNR is compared photograph by photograph. A network ties with the best one if the 95 % interval of their difference
     holds 0 and the mean is at most 0.05 dB. A larger difference whose interval holds 0 is undecided, and the better
-    mean goes first. The fastest of the best and its ties is picked; among those within 3 % of its latency, the one with the
-    fewest parameters, then with the fewest MACs.
+    mean goes first. The fastest of the best and its ties is picked; among those within 3 % of its latency, the one with
+    the fewest parameters, then with the fewest MACs.
     """
     from rich.console import Console
     from rich.markup import escape

@@ -153,7 +153,7 @@ def test_a_study_that_cannot_be_read_is_named_and_can_be_removed(run, ws, edit, 
         assert "study 'small-x2' in MLflow (run " in err
         search = ("search", "--space", "small.toml", "--train", "photos", "--val", "held", "--device", "cpu")
         code, _, err = run(*search, "--iterations", 12, "--trials", 9, "--workspace", "ws")
-        assert (code, "must be stored whole, but it cannot be read" in err) == (2, True)
+        assert (code, "must be readable, but they are damaged" in err) == (2, True)
     for name in ("small-x2", "rest"):
         assert run("studies", "rm", name, "--yes", "--workspace", "ws")[0] == 0
     assert [row["study"] for row in json.loads(run("studies", "--workspace", "ws", "--json")[1])] == ["other"]
