@@ -1,10 +1,13 @@
 """The pages: every link leads somewhere, every command and option exists, and what they show of Python runs."""
 
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 from srnas.nas.cli import app
@@ -140,6 +143,48 @@ def _all(command):
 def test_the_readme_is_one_screen_of_80_columns():
     assert len(text_of(README).splitlines()) <= 150
     assert not [line for block in blocks(README, "console") for line in block.splitlines() if len(line) > 80]
+
+
+def ours(page):
+    return [words for words in command_lines(page) if words[:1] == ["srnas"]]
+
+
+def test_the_readme_shows_commands_of_the_tutorial():
+    assert [words for words in ours(README) if words not in ours(TUTORIAL)] == []
+
+
+# What makes a command of the tutorial short.
+SHORTER = {
+    "search": "--trials 2 --iterations 1 --latency-input 32x32",
+    "train": "--iterations 1 --batch 1 --patch 8",
+}
+
+
+@pytest.mark.usefixtures("brief_latency", "coarse_figures", "few_draws", "copied_stores")
+def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_folder):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photo_folder, "photos/train")
+    shutil.copytree(held_out_folder, "photos/held-out")
+    shutil.copy(photo_folder / "crop0.png", "photo.png")
+    key = ""
+    for words in ours(TUTORIAL):
+        here = [_as_here(word, key) for word in words[1:]]
+        code, out, err = run(*here, *SHORTER.get(words[1], "").split())
+        assert code == 0, err
+        if words[1] == "pick":
+            key = json.loads(run(*here, "--json")[1])["pick"]["key"]
+            assert key in out
+    exec(compile(blocks(TUTORIAL, "python")[0], "tutorial.md", "exec"), {})
+    photo, larger = (Image.open(name) for name in ("photo.png", "photo_x2.png"))
+    assert larger.size == (2 * photo.width, 2 * photo.height)
+
+
+def _as_here(word, key):
+    """Return a word of the tutorial with the key, and the place of the training, that were found here."""
+    word = re.sub(r"\b[0-9a-f]{12}\b", key, word)
+    found = [path for path in Path().glob(re.sub(rf"(finals/{key})-\w+", r"\1-*", word)) if "finals" in word]
+    return str(found[0]) if found else word
 
 
 @pytest.mark.usefixtures("brief_latency")
