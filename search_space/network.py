@@ -1,4 +1,4 @@
-"""The phenotype: builds the module that an architecture describes, and folds it for inference."""
+"""The network module that an architecture describes, and its folded form for inference."""
 
 import copy
 from typing import Self

@@ -1,4 +1,4 @@
-"""What every record is: frozen, complete, JSON both ways."""
+"""The base of every record: frozen, complete, read from and written to JSON."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""``srnas explain studies``: the block atlas, what each block at each depth gives and takes over finished trials."""
+"""``srnas explain studies``: the block atlas, the effect of each block at each depth over finished trials."""
 
 from typing import TYPE_CHECKING, Annotated
 

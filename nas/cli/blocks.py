@@ -1,4 +1,4 @@
-"""``srnas blocks``: what can be placed, and one block in full."""
+"""``srnas blocks``: the list of blocks and tails, and one block in full."""
 
 import json
 from pathlib import Path

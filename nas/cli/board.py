@@ -1,4 +1,4 @@
-"""``srnas leaderboard``: the ranked trials of a study, two of them beside each other, and MLflow put in order."""
+"""``srnas leaderboard``: the ranked trials of a study, a comparison of two, and the repair of MLflow."""
 
 import json
 from dataclasses import asdict

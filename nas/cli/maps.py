@@ -1,4 +1,4 @@
-"""``srnas explain maps``: what the attention of each position weighs a photograph, or a data set, by."""
+"""``srnas explain maps``: by what the attention of each position weighs a photograph, or a data set."""
 
 import math
 from pathlib import Path

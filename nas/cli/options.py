@@ -1,4 +1,4 @@
-"""Options that several commands share; those of a search are made from their one definition."""
+"""Options that several commands share; those of a search are made from their single definition."""
 
 import csv
 import json

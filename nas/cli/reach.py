@@ -1,4 +1,4 @@
-"""``srnas explain reach``: what the output in a region is made of, for several networks on one sheet."""
+"""``srnas explain reach``: on which pixels the output in a region depends, for several networks on one sheet."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``srnas search``: run or go on with a study. Its options are those of :class:`SearchRequest`, one by one."""
+"""``srnas search``: start or continue a study. Its options are those of :class:`SearchRequest`, one by one."""
 
 import inspect
 from pathlib import Path

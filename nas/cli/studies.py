@@ -1,4 +1,4 @@
-"""``srnas studies``: what there is, and how studies are removed, moved and taken in."""
+"""``srnas studies``: list, remove, export and import studies."""
 
 from dataclasses import asdict
 from pathlib import Path

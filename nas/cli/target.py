@@ -1,4 +1,4 @@
-"""``srnas target``: other machines whose latency counts."""
+"""``srnas target``: other machines to time networks on."""
 
 import os
 import sys

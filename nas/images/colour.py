@@ -1,4 +1,4 @@
-"""Pixels as photographs mean them: profiles to sRGB, in which networks are trained and judged; depth and alpha."""
+"""Pixels in the colours that photographs mean: profiles converted to sRGB, bit depth and alpha."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""The layouts in which the sets of the field lie: which images are photographs (HR), and which were made of them (LR).
+"""The folder layouts of the field: which images are photographs (HR), and which were made from them (LR).
 
 DIV2K, Flickr2K and DF2K as they are unpacked, benchmarks as BasicSR, EDSR, RCAN, SelfExSR and MATLAB scripts leave
 them, and crops of them. A folder without any such name is one of photographs. docs/data.md has the table.

@@ -1,4 +1,4 @@
-"""Which images lie below a folder: links are followed, and whatever is left out is said."""
+"""The images below a folder: links are followed, and whatever is skipped is reported."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Trains one candidate from rung to rung; it can be killed at any moment and goes on in another process."""
+"""Trains one candidate from rung to rung; if it is killed, another process can continue."""
 
 import math
 from pathlib import Path

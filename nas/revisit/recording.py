@@ -1,4 +1,4 @@
-"""Finished trials as a small world that search strategies can be tried in again."""
+"""Finished trials as a small world in which search strategies can be tried again."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A tabular benchmark: networks of a space with the learning curve of each, in one file that searches are replayed on.
+"""A tabular benchmark: networks of a space with their learning curves, in one file, to replay searches on.
 
 The idea is NAS-Bench-101's (Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019):
 what was trained once need not be trained again to compare samplers, rules that stop trials, and lengths of training.

@@ -1,4 +1,4 @@
-"""A ladder of lengths: what is near the front of one length goes on to the next, in a study of its own.
+"""A ladder of lengths: networks near the front of one length continue to the next, in a study of their own.
 
 A study holds results of one length only, so that a front compares like with like. What its best reach in longer
 trainings is kept with the first study too, for its sampler.

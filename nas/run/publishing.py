@@ -1,4 +1,4 @@
-"""Keeps MLflow what the study is: what a lost write left out is written as soon as MLflow answers again."""
+"""Keeps MLflow in step with the study: what a lost write missed is written as soon as MLflow answers again."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a user asks of a search. Nothing heavy is imported here, so that ``srnas --help`` answers at once."""
+"""The options of a search. Nothing heavy is imported here, so that ``srnas --help`` answers at once."""
 
 import re
 from collections.abc import Mapping

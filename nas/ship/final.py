@@ -1,4 +1,4 @@
-"""Trains a chosen architecture on the long schedule, to ship it; killed at any moment, it goes on as it was saved."""
+"""Trains a chosen architecture on the long schedule, to ship it; a killed training continues where it was saved."""
 
 import contextlib
 import statistics

@@ -1,4 +1,4 @@
-"""Keeps MLflow what a long training is: what it does not take waits, also while the training is interrupted."""
+"""Keeps MLflow in step with a long training: what MLflow misses waits, also while the training is interrupted."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A problem with one cheap objective as :class:`~srnas.nas.strategy.front_sampler.FrontSampler` sees it."""
+"""Problems with one cheap objective, as :class:`~srnas.nas.strategy.front_sampler.FrontSampler` sees them."""
 
 import math
 import random

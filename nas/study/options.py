@@ -1,4 +1,4 @@
-"""The options that a study is fixed by, each defined once: name, type, default, help and what must hold.
+"""The options that define a study, each with its name, type, default, help and validity.
 
 The stored settings and the request of a search extend them; the command line and the Python call are made from them.
 Nothing heavy is imported here, so that ``srnas --help`` answers at once.

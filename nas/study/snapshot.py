@@ -1,4 +1,4 @@
-"""What a study held at one moment: reading it asks the storage nothing."""
+"""The content of a study at one moment; reading it does not touch the storage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Blocks of a user's own may have changed since a network of them was trained: its weights are of other code then."""
+"""Checks whether blocks of a user's own have changed since a network with them was trained."""
 
 import logging
 from collections.abc import Mapping

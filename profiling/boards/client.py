@@ -1,4 +1,4 @@
-"""The workstation's side of an agent: sends models, waits for measurements, and goes on where the network breaks."""
+"""The workstation's side of an agent: sends models, waits for measurements, and continues after lost connections."""
 
 import contextlib
 import hashlib
