@@ -1,6 +1,7 @@
 # make search        finds a PSNR-latency front on the embedded photographs (arguments: ARGS="--scale 4")
 # make test          checks and tests the installed package
 # make test-minimum  tests with the lower bounds of pyproject.toml
+# make check         is what "make test" runs before the tests: ruff, mypy, import-linter
 # make docs          builds the pages into build/site; a warning is an error
 # All of them create a virtual environment and install the tested versions first.
 
@@ -10,24 +11,31 @@ BIN := $(VENV)/bin
 ROOMS := search_space nas profiling leaderboard
 SOURCES := $(shell find $(ROOMS) -name '*.py' -o -name '*.pyi' -o -name '*.toml') pyproject.toml constraints.txt
 ARGS ?=
+LINKS := build/package
 MINIMUM := tests/search_space tests/profiling tests/leaderboard tests/nas/images tests/nas/strategy tests/nas/study \
   tests/nas/test_optuna_private.py tests/nas/run/test_launch.py tests/nas/run/test_workers.py
 
 # The folder 'profiling' must not shadow the standard library's.
 export PYTHONSAFEPATH = 1
 
-.PHONY: search test test-minimum docs clean
+.PHONY: search test check test-minimum docs clean
 
 search: $(VENV)/installed
 	$(BIN)/srnas search --ladder 1,3 $(ARGS)
 
 test: $(VENV)/installed-test
 	@$(BIN)/python -c 'import sys, srnas.nas as s; sys.exit("site-packages" not in s.__file__ and "make test needs the built package, but an editable one is installed; run make clean first")'
+	$(MAKE) --no-print-directory check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov
+
+# The rooms of this clone stand as the package srnas in build/package, whatever is installed.
+check:
+	@mkdir -p $(LINKS)/srnas
+	@for room in $(ROOMS); do ln -sfn "$(CURDIR)/$$room" $(LINKS)/srnas/$$room; done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(ROOMS:%=-p srnas.%)
-	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov
+	MYPYPATH=$(LINKS) $(BIN)/mypy --namespace-packages --explicit-package-bases $(ROOMS:%=-p srnas.%)
+	PYTHONPATH=$(LINKS) $(BIN)/lint-imports
 
 test-minimum:
 	$(PYTHON) -m venv $(VENV)-minimum
@@ -36,7 +44,7 @@ test-minimum:
 	OMP_NUM_THREADS=1 $(VENV)-minimum/bin/pytest -n 2 --dist worksteal $(MINIMUM)
 
 docs: $(VENV)/installed-docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(VENV)/installed: $(SOURCES) | $(VENV)/bin/pip
 	rm -rf build

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,9 +75,14 @@ def command_lines(page):
             yield words
 
 
+@cache
+def root():
+    return get_command(app)
+
+
 def found(words):
     """Return the command that words name, and those that are left for it."""
-    command, rest = get_command(app), words[1:]
+    command, rest = root(), words[1:]
     while rest and rest[0] in getattr(command, "commands", {}):
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
@@ -123,7 +129,7 @@ def sources():
 
 @each_page
 def test_options_variables_and_files_exist(page, sources):
-    every = {name for command in _all(get_command(app)) for name in options_of(command)}
+    every = {name for command in _all(root()) for name in options_of(command)}
     spans = re.findall(r"`([^`\n]+)`", prose(page))
     for option in {word for span in spans if span.startswith("--") for word in re.findall(r"--[a-z][\w-]*", span)}:
         assert option in every or f'"{option}"' in sources, option

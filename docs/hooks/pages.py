@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -14,9 +15,10 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("search_space", "profiling", "leaderboard", "nas")
 
 
+@event_priority(100)
 def on_config(config: MkDocsConfig) -> None:
     """Let mkdocstrings read the rooms of this clone as the package ``srnas``, whatever is installed."""
-    package = ROOT / "build" / "docs-package" / "srnas"
+    package = ROOT / "build" / "package" / "srnas"
     package.mkdir(parents=True, exist_ok=True)
     for room in ROOMS:
         link = package / room

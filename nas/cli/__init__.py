@@ -1,5 +1,6 @@
 """The ``srnas`` command. Heavy imports happen inside the commands."""
 
+import inspect
 import signal
 import sys
 from types import FrameType
@@ -97,6 +98,19 @@ explain.app.command("studies")(atlas.atlas)
 app.command("blocks", rich_help_panel=_LOOK_UP)(blocks.blocks)
 app.command("networks", rich_help_panel=_LOOK_UP)(networks.networks)
 app.add_typer(space.app, name="space", rich_help_panel=_LOOK_UP)
+
+
+def _fill_paragraphs(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of every help text: a terminal breaks them where it ends."""
+    for command in group.registered_commands:
+        text = inspect.cleandoc(command.help or (command.callback and command.callback.__doc__) or "")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _fill_paragraphs(inner.typer_instance)
+
+
+_fill_paragraphs(app)
 
 
 def main() -> None:

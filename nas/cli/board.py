@@ -33,7 +33,7 @@ app = typer.Typer(
 Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")]
 Device = Annotated[
     str | None,
-    typer.Option(help="Show the study for this device profile, retimed ones included; a part of its name is enough."),
+    typer.Option(help="Use the study of this device profile, retimed ones included; a part of its name is enough."),
 ]
 
 _MOST = 20

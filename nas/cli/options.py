@@ -38,14 +38,14 @@ _SEARCH = {option.name: option_of(option) for option in search_options()}
 
 WorkspacePath = Annotated[Path, _SEARCH["workspace"]]
 Storage = Annotated[str | None, _SEARCH["storage"]]
-Device = Annotated[str, _SEARCH["device"]]
+Device = Annotated[str, typer.Option("--device", help="Device to use: auto, cpu or cuda[:N].")]
 Timed = Annotated[
     str,
     typer.Option(
         "--target", "--device", help="Device to time on: auto, cpu, cuda[:N], or a name from 'srnas target list'."
     ),
 ]
-Threads = Annotated[int, _SEARCH["threads"]]
+Threads = Annotated[int, typer.Option("--threads", help="Number of CPU threads to use.")]
 Runtime = Annotated[str, _SEARCH["runtime"]]
 Dtype = Annotated[str, _SEARCH["dtype"]]
 MemoryFormat = Annotated[str, _SEARCH["memory_format"]]

@@ -24,7 +24,7 @@ def pick(
     study: Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Pick for this device profile, retimed ones included; a part of its name is enough."),
+        typer.Option(help="Use the study of this device profile, retimed ones included; a part of its name is enough."),
     ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,

@@ -54,7 +54,7 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights to start from: a .safetensors file, or a file of torch.save.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of weights and patches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of weights and patches.")] = 0,
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Precision of training: float32, bfloat16, or auto (bfloat16 on CUDA).")

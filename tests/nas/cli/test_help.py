@@ -3,8 +3,9 @@
 import re
 
 import pytest
+from typer import Context
 from typer.main import get_command
-from typer.testing import CliRunner
+from typer.rich_utils import rich_format_help
 
 from srnas.nas.cli import app
 
@@ -18,15 +19,20 @@ PANELS = {
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown(monkeypatch, capsys):
     """Return a function that returns the help of a command in a terminal of 80 columns."""
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
-    return lambda *names: CliRunner().invoke(app, [*names, "--help"], catch_exceptions=False).stdout
+
+    def shown(command, name):
+        rich_format_help(obj=command, ctx=Context(command, info_name=name), markup_mode="rich")
+        return capsys.readouterr().out
+
+    return shown
 
 
 def test_commands_stand_in_groups(shown):
     found = {}
-    for line in shown().splitlines():
+    for line in shown(get_command(app), "srnas").splitlines():
         if title := re.match(r"╭─ (.+?) ─+╮", line):
             panel = found.setdefault(title[1], set())
         elif command := re.match(r"│ ([a-z]+) ", line):
@@ -53,7 +59,7 @@ def words_of(command):
 def test_no_word_is_broken_at_80_columns(shown):
     broken = []
     for names, command in every(get_command(app)):
-        text = shown(*names)
+        text = shown(command, " ".join(("srnas", *names)))
         assert max(map(len, text.splitlines())) <= 80
         printed = set(re.findall(r"[^\s│╭╮╰╯─]+", text))
         broken += [(" ".join(names), word) for word in words_of(command) if word not in printed]
