@@ -1,4 +1,4 @@
-"""Brings the latencies of trials in MLflow up to date: the end of a study times its front again, together."""
+"""Updates the latencies of trials in MLflow after the end of a study has timed its front together."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""``srnas blocks``: what can be placed, and one block in full."""
+"""``srnas blocks``: the list of blocks and tails, and one block in full."""
 
 import json
 from pathlib import Path
@@ -18,16 +18,16 @@ _TILED = "changes its result"
 
 
 def blocks(
-    name: Annotated[str | None, typer.Argument(help="Explain this block, and draw it.")] = None,
-    channels: Annotated[int, typer.Option(min=1, help="Channels at which the block is explained.")] = 48,
-    size: Annotated[str, typer.Option(help="WxH at which it is explained, in pixels.")] = "64x64",
+    name: Annotated[str | None, typer.Argument(help="Block to explain and draw \\[default: list all].")] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels to explain the block for.")] = 48,
+    size: Annotated[str, typer.Option(help="Feature map to explain the block for, as WxH in pixels.")] = "64x64",
     svg: Annotated[
-        Path | None, typer.Option(help="Where to draw it \\[default: figures/block-NAME.svg in the workspace].")
+        Path | None, typer.Option(help="SVG file to write \\[default: figures/block-NAME.svg in the workspace].")
     ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """List the blocks and tails with their options, constraints and papers; or explain one."""
+    """List the blocks and tails with their options, constraints and papers, or explain one."""
     if name is not None:
         _explain(
             name, channels, parse_size(size, "--size"), svg or workspace / "figures" / f"block-{name}.svg", as_json

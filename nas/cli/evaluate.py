@@ -39,12 +39,14 @@ def evaluate(
     plain_weights: PlainWeights = False,
     trial: Trial = None,
     study: Study = None,
-    hr: Annotated[
-        Path | None, typer.Option(help="Folder of the photographs, where names in --data do not tell.")
+    hr: Annotated[Path | None, typer.Option(help="Folder of the photographs, if names in --data do not tell.")] = None,
+    lr: Annotated[
+        Path | None, typer.Option(help="Folder of the LR images \\[default: those beside HR, or reduced photographs].")
     ] = None,
-    lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: beside HR, or reduced].")] = None,
     raw_colours: RawColours = True,
-    save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets as PNG here.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write outputs and comparison sheets, as PNG, to this folder.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     threads: Threads = 1,
@@ -53,9 +55,10 @@ def evaluate(
 ) -> None:
     """Score a trained network on photographs, beside bicubic upscaling.
 
-    The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Without LR images photographs are
-    reduced with bicubic imresize.
-    Gray photographs are judged as RGB, as publications do, but for a trial in gray values, as its study does.
+    The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Where there are no LR images, the
+    photographs are reduced with bicubic imresize.
+
+    Gray photographs are judged as RGB, as publications do; those of a --trial are judged as gray, as its study does.
     """
     from rich.console import Console
 

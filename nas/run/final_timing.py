@@ -42,7 +42,7 @@ def time_front(session: Session) -> None:
         return
     if not is_due(known, target):
         on_note(
-            f"the front is not timed together: the study is about '{session.publisher.study.device}', and this is "
+            f"the front is not timed together: the study was timed on '{session.publisher.study.device}', and this is "
             f"'{describe(target)}'"
         )
         return
@@ -95,7 +95,7 @@ def _tell(session: Session, known: Snapshot) -> None:
     front = front_numbers(known.records)
     if apart := sorted(front - known.joint.networks.keys()):
         on_note(
-            f"the front was timed together {known.joint.runs} times, and still other networks get onto it: the latency "
+            f"the front was timed together {known.joint.runs} times, and other networks still join it: the latency "
             f"of {_named(apart)} is not of the same run"
         )
     late = [

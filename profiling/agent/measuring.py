@@ -1,4 +1,4 @@
-"""One measurement on the board, in a process of its own: what a model does to it ends with it."""
+"""One measurement on the board, in a process of its own, so that nothing of a model outlives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workstation's side of an agent: sends models, waits for measurements, and goes on where the network breaks."""
+"""The workstation's side of an agent: sends models, waits for measurements, and continues after lost connections."""
 
 import contextlib
 import hashlib
@@ -60,7 +60,7 @@ class Client:
         if told.get("protocol") != _PROTOCOL:
             raise InputError(
                 f"the agent on target '{self._board.name}' must be that of this version, but it answers by protocol "
-                f"{told.get('protocol')} and not {_PROTOCOL}; write it anew by 'srnas target script'."
+                f"{told.get('protocol')} and not {_PROTOCOL}; write it again with 'srnas target script'."
             )
         return told
 

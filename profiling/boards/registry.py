@@ -1,4 +1,4 @@
-"""The targets that a user has given names, in a file that only they can read: it holds tokens."""
+"""The targets that a user has named, in a file that only the user can read, since it holds tokens."""
 
 import json
 import os

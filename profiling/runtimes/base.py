@@ -1,4 +1,4 @@
-"""What a runtime states about itself, what it gives back, and how it refuses."""
+"""What a runtime declares about itself, what it returns, and how it refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
