@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import CUDA_OPSET, INPUT, OPSET, OUTPUT, to_onnx
@@ -37,13 +37,33 @@ def _version() -> str:
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     version, provider = _version(), _provider(target)
-    half = target.dtype == "float16"
-    x = batches[0].half() if half else batches[0]
-    opset = CUDA_OPSET if target.device.type == "cuda" else OPSET
-    model = to_onnx(network.half() if half else network, x, opset=opset)
-    serialised = quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
-    bound = _Bound(_session(serialised, provider, target), x)
+    bound = _Bound(_session(_export(network, batches[0], batches, target), provider, target), _given(batches[0], target))
     return Executable(bound.run, bound.output, version)
+
+
+def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    exported = _export(network, x, batches, target, dynamic=True)
+    session = _session(exported, _provider(target), target, dynamic=True)
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        given = _given(image.cpu().contiguous(), target).numpy()
+        return to_plain(torch.from_numpy(session.run(None, {INPUT: given})[0]))
+
+    return run
+
+
+def _given(x: torch.Tensor, target: Target) -> torch.Tensor:
+    return x.half() if target.dtype == "float16" else x
+
+
+def _export(
+    network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target, *, dynamic: bool = False
+) -> bytes:
+    """Return a network in the target's data type as ONNX; with ``dynamic`` of any size."""
+    own = network.half() if target.dtype == "float16" else network
+    opset = CUDA_OPSET if target.device.type == "cuda" else OPSET
+    model = to_onnx(own, _given(x, target), dynamic=dynamic, opset=opset)
+    return quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
 
 
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -92,8 +112,8 @@ def _provider(target: Target) -> tuple[str, dict[str, str]]:
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 
 
-def _session_options(target: Target) -> Any:
-    """Return the options of a session with the target's threads.
+def _session_options(target: Target, *, dynamic: bool) -> Any:
+    """Return the options of a session with the target's threads, for one size or any.
 
     Threads of a pool spin within a call, as they do by default, but not after it: they would take the core from the
     network that is timed next.
@@ -103,17 +123,19 @@ def _session_options(target: Target) -> Any:
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if target.device.type == "cuda":
-        # An operator without a CUDA kernel is an error, not a visit to the CPU.
+    if target.device.type == "cuda" and not dynamic:
+        # An operator without a CUDA kernel is an error, not a visit to the CPU; where sizes are open, the CPU has them.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
 
-def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Target) -> Any:
+def _session(
+    serialised: bytes, provider: tuple[str, dict[str, str]], target: Target, *, dynamic: bool = False
+) -> Any:
     """Return a session whose optimised graph really executes in the target's data type."""
     import onnx
 
-    options = _session_options(target)
+    options = _session_options(target, dynamic=dynamic)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optimised.onnx")
         if target.dtype != "float32":
@@ -150,6 +172,7 @@ RUNTIME = Runtime(
     "onnxruntime",
     {"cpu": ("float32", "float16", "int8"), "cuda": ("float32", "float16")},
     _load,
+    _load_any,
     memory_formats=("nchw",),
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.onnx_export import to_onnx
 
@@ -57,13 +57,26 @@ def _options(target: Target) -> dict[str, Any]:
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
+    bound = _Bound(_compile(to_onnx(network, batches[0]).SerializeToString(), target), batches[0])
+    return Executable(bound.run, bound.output, _version())
+
+
+def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    request = _compile(to_onnx(network, x, dynamic=True).SerializeToString(), target).create_infer_request()
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        request.infer([image.contiguous().numpy()])
+        return to_plain(torch.from_numpy(request.get_output_tensor().data))
+
+    return run
+
+
+def _compile(serialised: bytes, target: Target) -> Any:
     core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
-    model = core.read_model(to_onnx(network, batches[0]).SerializeToString())
-    compiled = core.compile_model(model, "CPU", _options(target))
+    compiled = core.compile_model(core.read_model(serialised), "CPU", _options(target))
     _check_executed(compiled, target)
-    bound = _Bound(compiled, batches[0])
-    return Executable(bound.run, bound.output, _version())
+    return compiled
 
 
 class _Bound:
@@ -98,6 +111,7 @@ RUNTIME = Runtime(
     "openvino",
     {"cpu": tuple(_PRECISIONS)},
     _load,
+    _load_any,
     memory_formats=("nchw",),
     packages=("onnx", "onnxscript", "openvino"),
     extra="openvino",

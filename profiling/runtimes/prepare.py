@@ -16,7 +16,7 @@ from torch import nn
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.search_space import InputError, Network, unknown_name
 
 _MODULES = (eager, cudagraph, compiled, onnxruntime_, openvino_, ncnn_, executorch_)
@@ -25,6 +25,8 @@ RUNTIMES: dict[str, Runtime] = {module.RUNTIME.name: module.RUNTIME for module i
 # Drawn where no inputs are given, to calibrate int8.
 _NUM_BATCHES = 4
 _SEED = 0
+# By how many pixels an example of any size is wider than it is high.
+_BESIDE = 16
 
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
@@ -69,6 +71,46 @@ def prepare(
         load_s = time.perf_counter() - start
         expected = _own(network, target)(batches[0]).float().cpu()
         return replace(executable, max_abs_difference=_difference(output, expected), load_s=load_s)
+
+
+def prepare_any(network: nn.Module, calibration: torch.Tensor, target: Target) -> Run:
+    """Make ``network`` ready to run on images of any size, one at a time, to judge what it gives.
+
+    A runtime that prepares a network for one size does so for every image.
+
+    Args:
+        network: A network in deploy form, in float32; it is not changed.
+        calibration: Images ``(N, 3, H, W)`` like those that it will get, which calibrate int8.
+        target: Device, runtime, data type, memory format and threads.
+
+    Raises:
+        InputError: As :func:`prepare`.
+        MissingExtraError: If the runtime is not installed.
+        RuntimeFailedError: If the runtime cannot take this network in; what is returned raises it too.
+    """
+    runtime = find_runtime(target)
+    if runtime.load_any is None:
+        return lambda x: prepare(network, (1, 3, x.shape[-2], x.shape[-1]), target, inputs=_plain(x)).output()
+    height, width = calibration.shape[-2:]
+    # Sides that differ: equal ones would be taken for one.
+    example = _draw((1, 3, height, width + _BESIDE)).to(target.device)
+    batches = calibration.detach().to(target.device, torch.float32).split(1)
+    own = _own(network, target)
+    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet():
+        with _refusing(runtime, network, target):
+            run = runtime.load_any(own, example, batches, target)
+
+    def run_quietly(x: torch.Tensor) -> torch.Tensor:
+        with measuring_context(target), quiet(), _refusing(runtime, network, target):
+            return run(x)
+
+    return run_quietly
+
+
+@torch.inference_mode(False)
+def _plain(x: torch.Tensor) -> torch.Tensor:
+    """Return a copy that runtimes may trace, which an inference tensor is not."""
+    return x.clone()
 
 
 def _own(network: nn.Module, target: Target) -> nn.Module:
@@ -143,9 +185,16 @@ def _draw(shape: InputShape) -> torch.Tensor:
 def _load(
     runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies
 ) -> tuple[Executable, torch.Tensor]:
-    try:
+    with _refusing(runtime, network, target):
         executable = runtime.load(network, batches, target, supplies)
         return executable, executable.output()
+
+
+@contextlib.contextmanager
+def _refusing(runtime: Runtime, network: nn.Module, target: Target) -> Iterator[None]:
+    """Name the runtime and the network in whatever the runtime raises."""
+    try:
+        yield
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
