@@ -17,7 +17,7 @@ from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_rank
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.search_space import unknown_name
 
-# By name the column that a board is sorted by, and whether its least value comes first; of the first two the study tells.
+# By name the column that a board is sorted by, unless the study tells, and whether its least value comes first.
 SORTS = {
     "front": ("", True),
     "psnr": ("", False),

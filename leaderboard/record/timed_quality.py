@@ -51,7 +51,9 @@ def as_hoped(study: StudyRecord, trials: Iterable[TrialRecord]) -> list[TrialRec
     if not study.ranks_timed:
         return list(trials)
     return [
-        trial.model_copy(update={"quality": trial.timed_quality}) if trial.timed_quality or trial.timed_reason else trial
+        trial.model_copy(update={"quality": trial.timed_quality})
+        if trial.timed_quality or trial.timed_reason
+        else trial
         for trial in trials
     ]
 

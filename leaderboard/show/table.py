@@ -1,6 +1,7 @@
 """The board as a rich table."""
 
 import math
+
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
@@ -62,8 +63,8 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         caption=(
             f"* front. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} steps, and its gain "
             f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f})."
-            f"{said_of_dtype(study)}{_said_of_unranked(study)} ms: latency, fastest round; median, low, high: its median over rounds with the "
-            f"95 % interval.{_said_of_confidence(board)}{more}"
+            f"{said_of_dtype(study)}{_said_of_unranked(study)} ms: latency, fastest round; median, low, high: its "
+            f"median over rounds with the 95 % interval.{_said_of_confidence(board)}{more}"
         ),
         title_justify="left",
         caption_justify="left",

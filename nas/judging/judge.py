@@ -205,7 +205,6 @@ class Judge:
         # Nobody reads this draft: a replicate is no trial and passes no gate.
         return known or CandidateTraining(materials, architecture, Draft()).run()
 
-
     @cached_property
     def timed_scorer(self) -> TimedScorer:
         """What scores trained networks in the data type that is timed."""

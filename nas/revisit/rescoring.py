@@ -36,8 +36,8 @@ def load_scorer(workspace: Workspace, settings: StudySettings, asked: str, targe
     for kind, found, wanted in zip(("train", "val"), photos, (settings.train, settings.validation), strict=True):
         if found.described != wanted:
             raise InputError(
-                f"the photographs of study '{settings.name}' must be those that it began with, {wanted}, to score it in "
-                f"{target.dtype}, but --{kind} holds {found.described}; put them back, or retime in float32."
+                f"the photographs of study '{settings.name}' must be those that it began with, {wanted}, to score it "
+                f"in {target.dtype}, but --{kind} holds {found.described}; put them back, or retime in float32."
             )
     train, validation = photos
     pairs = make_pairs(validation, settings.scale, folder=workspace.reduced)
@@ -64,7 +64,9 @@ def rescore(
     """
     known = {trial.number: trial for trial in trials}
     scored: set[int] = set()
-    while due := [t for t in near_front(as_hoped(study, known.values()), NEAR_DB, NEAR_SHARE) if t.number not in scored]:
+    while due := [
+        t for t in near_front(as_hoped(study, known.values()), NEAR_DB, NEAR_SHARE) if t.number not in scored
+    ]:
         on_note(f"scoring {len(due)} network{'s' * (len(due) > 1)} near the front in {scorer}")
         for trial in due:
             scores = scorer.score(trial.number, seed, trial.architecture, workspace.weights(trial))

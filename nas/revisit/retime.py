@@ -106,7 +106,13 @@ def retime(
             "retimed_from": study,
         }
     )
-    changes = {"study": after.name, "reused": True, "timed_together_ms": None, "timed_quality": None, "timed_reason": ""}
+    changes = {
+        "study": after.name,
+        "reused": True,
+        "timed_together_ms": None,
+        "timed_quality": None,
+        "timed_reason": "",
+    }
     moved = [t.model_copy(update=changes | vars(timed[t.number])) for t in kept]
     if scorer:
         moved = rescore(workspace, after, moved, settings.training.seed, scorer, on_note)

@@ -26,8 +26,8 @@ R = TypeVar("R", bound=Record)
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
-# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, as that of scores in
-# the data type that is timed does, that of longer trainings with their length.
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, that of scores in
+# the data type that is timed too, that of longer trainings with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
 _REPLICATE, _LONGER, _TIMED = "replicate ", "longer ", "timed "
 _JOINT = "joint"

@@ -11,7 +11,6 @@ from srnas.profiling.device import MEMORY_FORMATS, Target
 from srnas.profiling.graphs import Recorder
 from srnas.search_space import InputError
 
-
 # One forward pass, (1, 3, H, W) to (1, 3, sH, sW), in float32 on the CPU.
 Run = Callable[[torch.Tensor], torch.Tensor]
 

@@ -37,7 +37,9 @@ def _version() -> str:
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     version, provider = _version(), _provider(target)
-    bound = _Bound(_session(_export(network, batches[0], batches, target), provider, target), _given(batches[0], target))
+    bound = _Bound(
+        _session(_export(network, batches[0], batches, target), provider, target), _given(batches[0], target)
+    )
     return Executable(bound.run, bound.output, version)
 
 
@@ -129,9 +131,7 @@ def _session_options(target: Target, *, dynamic: bool) -> Any:
     return options
 
 
-def _session(
-    serialised: bytes, provider: tuple[str, dict[str, str]], target: Target, *, dynamic: bool = False
-) -> Any:
+def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Target, *, dynamic: bool = False) -> Any:
     """Return a session whose optimised graph really executes in the target's data type."""
     import onnx
 

@@ -96,9 +96,9 @@ def prepare_any(network: nn.Module, calibration: torch.Tensor, target: Target) -
     example = _draw((1, 3, height, width + _BESIDE)).to(target.device)
     batches = calibration.detach().to(target.device, torch.float32).split(1)
     own = _own(network, target)
-    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet():
-        with _refusing(runtime, network, target):
-            run = runtime.load_any(own, example, batches, target)
+    refusing = _refusing(runtime, network, target)
+    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet(), refusing:
+        run = runtime.load_any(own, example, batches, target)
 
     def run_quietly(x: torch.Tensor) -> torch.Tensor:
         with measuring_context(target), quiet(), _refusing(runtime, network, target):

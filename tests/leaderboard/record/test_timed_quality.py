@@ -40,6 +40,8 @@ def test_a_row_has_both_and_says_why_one_is_missing():
 
 
 def test_it_is_kept_as_json():
-    scores = TimedQuality(number=1, seed=3, dtype="int8", runtime="onnxruntime 1.2", quality=quality((30.0, 31.0), "ab"))
+    scores = TimedQuality(
+        number=1, seed=3, dtype="int8", runtime="onnxruntime 1.2", quality=quality((30.0, 31.0), "ab")
+    )
     assert TimedQuality.model_validate_json(scores.model_dump_json()) == scores
     assert scores.of(trial(1, 31.0)).timed_quality == scores.quality
