@@ -4,7 +4,7 @@ The agent runs in an environment of its own Python (``--python``), as it would o
 all networks are timed by the agent and then here, in the same runtime, so that what else the machine does befalls both.
 Printed is the mean ratio of the fastest rounds, with its range over networks, and Kendall's tau between both.
 
-    python benchmarks/target.py [--python PYTHON] [--networks 10] [--rounds 3]
+    python benchmarks/target.py [--python PYTHON] [--runtime onnxruntime] [--networks 10] [--rounds 3]
 """
 
 import argparse
@@ -47,7 +47,8 @@ def agent(python: str) -> Iterator[Board]:
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default=sys.executable, help="the agent's Python, with numpy and onnxruntime")
+    parser.add_argument("--python", default=sys.executable, help="the agent's Python, with numpy and the runtime")
+    parser.add_argument("--runtime", default="onnxruntime", help="onnxruntime, ncnn or executorch")
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
@@ -55,8 +56,8 @@ def main() -> None:
     networks = {f"{number}": Network(space.sample(rng)).deploy().eval() for number in range(given.networks)}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in networks}
     with agent(given.python) as board:
-        print(f"{board.machine}, {board.version('onnxruntime')} in {given.python}")
-        there, here = Target(runtime="onnxruntime", board=board), Target(runtime="onnxruntime")
+        print(f"{board.machine}, {board.version(given.runtime)} in {given.python}")
+        there, here = Target(runtime=given.runtime, board=board), Target(runtime=given.runtime)
         for number in range(given.rounds):
             both = [measure_latency(networks, SHAPE, target, seed=number) for target in (there, here)]
             for name in networks:

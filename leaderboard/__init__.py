@@ -1,4 +1,4 @@
-"""Results: records, the MLflow store, the front, tables and figures; each is loaded when it is asked for."""
+"""Results: records, the MLflow store, the front, tables and figures; each is loaded when it is first used."""
 
 import lazy_loader
 

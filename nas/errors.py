@@ -1,4 +1,4 @@
-"""What can go wrong in a search or a training, and how names are listed in messages."""
+"""Errors of searches and trainings, and how names are listed in messages."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Images that a command writes: their names, and that they appear whole or not at all."""
+"""Files that a command writes: their names, and that they appear whole or not at all."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What Optuna keeps to itself and this package needs; tests/nas/test_optuna_private.py holds each name to its contract.
+"""Private names of Optuna that this package needs; tests/nas/test_optuna_private.py holds each to its contract.
 
 Optuna's public interface writes a trial's parameters one by one and takes no heartbeat of a trial that was asked for.
 """

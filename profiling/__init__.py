@@ -1,4 +1,4 @@
-"""Sizes and latencies of networks, with the device that they belong to."""
+"""Sizes and latencies of networks, with the device they belong to."""
 
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count

@@ -4,6 +4,7 @@ import random
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -45,6 +46,14 @@ _THROTTLING = ("throttled", "clock")
 _DISTURBING = ("process", "reference")
 
 
+class _Telling(NamedTuple):
+    """Who is told of each network that is prepared, of each round, and of what a board makes wait."""
+
+    prepared: Callable[[str], None]
+    round: Callable[[int], None]
+    note: Callable[[str], None]
+
+
 def measure_latency(
     networks: Mapping[str, nn.Module],
     input_shape: InputShape | Mapping[str, InputShape],
@@ -80,24 +89,52 @@ def measure_latency(
     for shape in shapes.values():
         check_input_shape(shape)
     base = _reference_target(targets)
-    device = base.device
     protocol = protocol or default_protocol(base)
-    if base.board:
-        order = Order(base, protocol, cold=cold, seed=seed)
-        # Exporting would disturb another process's measurement.
-        with device_share(device):
-            order.set_reference(_reference(), REFERENCE_SHAPE)
-            for name, network in networks.items():
-                order.add(name, network, shapes[name], targets[name])
-                on_prepared(name)
-        found = order.take(on_round, on_note)
-        return Measurement(
-            latencies={name: summarise(found.rounds, name, protocol, found.first_call_ms[name]) for name in networks},
-            devices={name: describe_device(targets[name]) for name in networks},
-            preflight=found.states,
-            peak_memory_mib=dict.fromkeys(networks),
-            max_abs_difference=found.max_abs_difference,
-        )
+    measure = _measure_on_board if base.board else _measure_here
+    telling = _Telling(on_prepared, on_round, on_note)
+    return measure(networks, shapes, targets, base, protocol, telling, cold=cold, seed=seed)
+
+
+def _measure_on_board(
+    networks: Mapping[str, nn.Module],
+    shapes: Mapping[str, InputShape],
+    targets: Mapping[str, Target],
+    base: Target,
+    protocol: LatencyProtocol,
+    telling: _Telling,
+    *,
+    cold: bool,
+    seed: int,
+) -> Measurement:
+    order = Order(base, protocol, cold=cold, seed=seed)
+    # Exporting would disturb another process's measurement.
+    with device_share(base.device):
+        order.set_reference(_reference(), REFERENCE_SHAPE)
+        for name, network in networks.items():
+            order.add(name, network, shapes[name], targets[name])
+            telling.prepared(name)
+    found = order.take(telling.round, telling.note)
+    return Measurement(
+        latencies={name: summarise(found.rounds, name, protocol, found.first_call_ms[name]) for name in networks},
+        devices={name: describe_device(targets[name]) for name in networks},
+        preflight=found.states,
+        peak_memory_mib=dict.fromkeys(networks),
+        max_abs_difference=found.max_abs_difference,
+    )
+
+
+def _measure_here(
+    networks: Mapping[str, nn.Module],
+    shapes: Mapping[str, InputShape],
+    targets: Mapping[str, Target],
+    base: Target,
+    protocol: LatencyProtocol,
+    telling: _Telling,
+    *,
+    cold: bool,
+    seed: int,
+) -> Measurement:
+    device = base.device
     with measuring_context(base):
         supplies = Supplies(Recorder(device) if device.type == "cuda" else None)
         # Exporting and compiling would disturb another process's measurement.
@@ -105,7 +142,7 @@ def measure_latency(
             prepared: dict[str, Executable] = {}
             for name, network in networks.items():
                 prepared[name] = prepare(network, shapes[name], targets[name], supplies=supplies)
-                on_prepared(name)
+                telling.prepared(name)
             reference = prepare(_reference(), REFERENCE_SHAPE, base, supplies=supplies)
         first_calls_ms = {name: executable.load_s * 1e3 for name, executable in prepared.items()}
         differences = {name: executable.max_abs_difference for name, executable in prepared.items()}
@@ -113,8 +150,9 @@ def measure_latency(
         with device_lease(device):
             state = preflight(device)
             rounds = time_rounds(
-                prepared, reference, targets, base, protocol, supplies.recorder, cold=cold, seed=seed, on_round=on_round
-            )
+                prepared, reference, targets, base, protocol, supplies.recorder, cold=cold, seed=seed,
+                on_round=telling.round,
+            )  # fmt: skip
             # One by one, and each let go: nothing of the others is resident beside the last.
             memory = {
                 name: peak_memory_mib(prepared.pop(name).run, targets[name].runtime, device) for name in list(prepared)

@@ -1,4 +1,4 @@
-"""Runtime as the NTIRE challenge takes it: without warm-up, each image once, the mean with the first image in it.
+"""Runtime as the NTIRE challenge measures it: without warm-up, each image once, and the first image in the mean.
 
 This reproduces a way to measure that this package does not recommend, to be shown beside another one. What the first
 call costs (kernels that are chosen, memory that is asked for) is in the mean, divided by the number of images.

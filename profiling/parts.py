@@ -1,4 +1,4 @@
-"""A network as the parts that its latency is made of, each a module that can be timed by itself."""
+"""The parts that a network's latency is made of, each as a module that can be timed by itself."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The sizes of a network by where they arise: by position of its body, or by block."""
+"""The sizes of a network by position of its body, or by block."""
 
 import re
 from collections.abc import Mapping

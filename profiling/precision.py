@@ -1,4 +1,4 @@
-"""What float32 means on CUDA: by torch's default convolutions round their inputs to TF32, of ten bits."""
+"""What float32 means on CUDA: by default torch's convolutions round their inputs to TF32, with ten bits."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is recorded of device and machine before a measurement; what they do not tell is ``None``."""
+"""The state of device and machine before a measurement; what they do not report is ``None``."""
 
 import contextlib
 import os

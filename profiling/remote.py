@@ -14,14 +14,13 @@ from srnas.profiling.boards.client import Client, digest_of
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import Target
 from srnas.profiling.rounds import LatencyProtocol, Rounds
-from srnas.profiling.runtimes import RuntimeFailedError, Supplies
-from srnas.profiling.runtimes.int8 import quantise
-from srnas.profiling.runtimes.onnx_export import to_onnx
-from srnas.profiling.runtimes.prepare import draw_batches, first_cause, quiet
+from srnas.profiling.runtimes import RUNTIMES, MissingExtraError, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.culprits import culprits
+from srnas.profiling.runtimes.prepare import draw_batches, first_cause, missing_packages, quiet
 from srnas.search_space import InputError
 
-_RUNTIME = "onnxruntime"
-_DTYPES = ("float32", "int8")
+# What the reference network runs in, where a board has it.
+_USUAL = "onnxruntime"
 
 
 def check_board(target: Target) -> None:
@@ -32,15 +31,19 @@ def check_board(target: Target) -> None:
     """
     board = target.board
     assert board
-    if not board.version(target.runtime):
+    known = {runtime.name: runtime for runtime in board.runtimes}
+    if target.runtime not in known:
         raise InputError(
-            f"runtime must be one of target '{board.name}' ({', '.join(dict(board.runtimes))}), but got "
+            f"runtime must be one of target '{board.name}' ({', '.join(known) or 'it has none'}), but got "
             f"runtime={target.runtime}."
         )
-    if target.dtype not in _DTYPES or target.memory_format != "nchw":
+    if missing := missing_packages(RUNTIMES[target.runtime]):
+        raise MissingExtraError(target.runtime, " and ".join(missing), RUNTIMES[target.runtime].extra)
+    dtypes = known[target.runtime].dtypes
+    if target.dtype not in dtypes or target.memory_format != "nchw":
         raise InputError(
-            f"dtype must be {' or '.join(_DTYPES)} and memory_format nchw on target '{board.name}', but got "
-            f"dtype={target.dtype}, memory_format={target.memory_format}."
+            f"dtype must be {' or '.join(dtypes)} and memory_format nchw in {target.runtime} on target '{board.name}', "
+            f"but got dtype={target.dtype}, memory_format={target.memory_format}."
         )
     if not 1 <= target.threads <= board.cores:
         raise InputError(
@@ -86,7 +89,9 @@ class Order:
 
     def set_reference(self, network: nn.Module, shape: InputShape) -> None:
         """Export what every round times beside the networks."""
-        self._asked["reference"] = self._export(network, shape, "float32")
+        runtimes = [runtime.name for runtime in self._board.runtimes]
+        usual = _USUAL if _USUAL in runtimes else runtimes[0]
+        self._asked["reference"] = self._export(network, shape, usual, "float32")
 
     def add(self, name: str, network: nn.Module, shape: InputShape, target: Target) -> None:
         """Export a network with its input and what it gives eagerly.
@@ -96,7 +101,7 @@ class Order:
             RuntimeFailedError: If the network cannot be exported.
         """
         check_board(target)
-        self._models[name] = self._export(network, shape, target.dtype)
+        self._models[name] = self._export(network, shape, target.runtime, target.dtype)
 
     def take(self, on_round: Callable[[int], None], on_note: Callable[[str], None]) -> OnBoard:
         """Let the board measure.
@@ -111,28 +116,30 @@ class Order:
             raise RuntimeFailedError(
                 f"target '{board.name}' must be able to run the networks, but got {found['error']}."
             )
-        if found["runtime_version"] != board.version(_RUNTIME):
-            raise InputError(
-                f"target '{board.name}' must have the runtime that it had ({board.version(_RUNTIME)}), but it has "
-                f"{found['runtime_version']}; begin anew."
-            )
+        for runtime, version in found["versions"].items():
+            if version != board.version(runtime):
+                raise InputError(
+                    f"target '{board.name}' must have the runtime that it had ({board.version(runtime)}), but it has "
+                    f"{version}; begin anew."
+                )
         gaps = {name: math.inf if gap is None else float(gap) for name, gap in found["max_abs_difference"].items()}
         return OnBoard(rounds_of(found), found["first_call_ms"], gaps, {key: found[key] for key in ("before", "after")})
 
-    def _export(self, network: nn.Module, shape: InputShape, dtype: str) -> dict[str, str]:
+    def _export(self, network: nn.Module, shape: InputShape, runtime: str, dtype: str) -> dict[str, Any]:
         own = copy.deepcopy(network).eval().float().requires_grad_(False)
         with torch.inference_mode(False), torch.no_grad(), quiet():
             batches = draw_batches(shape, None, Target(dtype=dtype), Supplies())
             expected = own(batches[0])
+            export = RUNTIMES[runtime].export
             try:
-                model = to_onnx(own, batches[0])
-                exported = quantise(model, batches) if dtype == "int8" else model.SerializeToString()
+                exported = export(own, batches, dtype)
             except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
+                blocks = culprits(own, batches[0], lambda part, given: export(part, given, dtype))
                 raise RuntimeFailedError(
-                    f"a network must be exportable to ONNX to be timed on target '{self._board.name}', but got "
-                    f"{first_cause(error)}."
+                    f"a network must be exportable to {runtime} to be timed on target '{self._board.name}', but got "
+                    f"{first_cause(error).rstrip('.')}.{blocks}"
                 ) from error
-        files = {"model": exported, "input": as_bytes(batches[0].numpy()), "expected": as_bytes(expected.numpy())}
-        for content in files.values():
-            self._contents[digest_of(content)] = content
-        return {kind: digest_of(content) for kind, content in files.items()}
+        files = {**exported, "input": as_bytes(batches[0].numpy()), "expected": as_bytes(expected.numpy())}
+        self._contents |= {digest_of(content): content for content in files.values()}
+        digests = {kind: digest_of(content) for kind, content in files.items()}
+        return {"runtime": runtime, "dtype": dtype, "files": digests}

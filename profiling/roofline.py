@@ -1,4 +1,4 @@
-"""The roofline of a device: what its arithmetic and its memory allow, measured, and what share of it a network reaches.
+"""The measured roofline of a device, its limits of arithmetic and memory, and which share of it a network reaches.
 
 Reference: Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", CACM 52(4), 2009.
 """

@@ -1,4 +1,4 @@
-"""What is said of samples and of predictions: quantiles, rank agreement, relative errors."""
+"""Statistics of samples and predictions: quantiles, rank agreement, relative errors."""
 
 import statistics
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What a user names as the target: a device of this machine, or a board by its name."""
+"""The target by the name that a user gives: a device of this machine, or a board."""
 
 from srnas.profiling.boards.registry import find
 from srnas.profiling.device import DeviceProfile, Target, describe_device, resolve_device, resolve_threads

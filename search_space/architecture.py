@@ -1,4 +1,4 @@
-"""The genotype: a frozen, validated value in canonical form, with its JSON, its key and a short human form."""
+"""The architecture: a frozen, validated value in canonical form, with its JSON, its key and a short text form."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""What a block and a tail are, and the facts that their users ask for before they build them."""
+"""The base classes of blocks and tails, and the facts about them that are needed before they are built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

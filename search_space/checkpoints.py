@@ -1,4 +1,4 @@
-"""Weights from a file: our own, in training or deploy form, or the official ones of a published network."""
+"""Networks with weights from a file: ours, in training or deploy form, or the official ones of a published network."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

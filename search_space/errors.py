@@ -1,4 +1,4 @@
-"""The one error that means "what was given cannot be used", and the texts it carries."""
+"""The one error for input that cannot be used, and its texts."""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Which positions and skips the constraints of their blocks and tails admit."""
+"""The positions and skips that the constraints of their blocks and tails allow."""
 
 from functools import cache
 

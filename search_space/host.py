@@ -1,4 +1,4 @@
-"""What stands around the positions of a network: constant colours, luma, and a stem that carries the picture."""
+"""What surrounds the positions of a network: constant colours, luma, and a stem that carries the picture."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""The phenotype: builds the module that an architecture describes, and folds it for inference."""
+"""The network module that an architecture describes, and its folded form for inference."""
 
 import copy
 from typing import Self
@@ -185,7 +185,7 @@ class Network(nn.Module):
         return reduced
 
     def deploy(self) -> "Network":
-        """Return the inference form as a new network: eval mode, frozen, with what can be folded folded.
+        """Return the inference form as a new network: in eval mode, frozen, and folded.
 
         It cannot be trained. Deploying it again gives a copy.
         """

@@ -1,4 +1,4 @@
-"""Blocks of a user's own: run from their files, tried on small inputs, and told apart by what their source says.
+"""Blocks of a user's own: loaded from their files, tried on small inputs, and identified by their source.
 
 Whatever is wrong is said with file and line, before any network is built of it.
 """

@@ -1,4 +1,4 @@
-"""The published networks by name, as architectures whose official weights load into them."""
+"""The published networks, as architectures that load the official weights."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +18,7 @@ PUBLISHED: Mapping[str, PublishedNetwork] = MappingProxyType(
 
 
 def published(name: str, scale: int) -> Architecture:
-    """Return a published network, whose official weights load into it.
+    """Return a published network, which loads the official weights.
 
     Args:
         name: One of :data:`PUBLISHED`.

@@ -1,4 +1,4 @@
-"""Networks of ours in spandrel, which opens what ``srnas export --format safetensors`` writes.
+"""Support for spandrel, which then opens what ``srnas export --format safetensors`` writes.
 
 A program that uses spandrel must call :func:`add_to_spandrel` once: spandrel takes architectures from outside, but has
 no entry point by which it would find them.

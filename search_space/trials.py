@@ -1,4 +1,4 @@
-"""What answers a space's questions: an Optuna trial, chance, or the genes of known architectures."""
+"""What answers the questions of a space: an Optuna trial, chance, or the genes of known architectures."""
 
 import random
 from collections.abc import Iterable, Sequence

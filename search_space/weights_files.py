@@ -1,4 +1,4 @@
-"""Files of weights as trainers write them: containers, moving averages, prefixes of wrappers, and counters beside.
+"""Files of weights as trainers write them: with containers, moving averages, prefixes of wrappers and counters.
 
 No code of a file is run.
 """

@@ -20,6 +20,9 @@ from safetensors.torch import save_file
 
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.launch import launch
+from srnas.nas.run.request import SearchRequest
 from srnas.search_space import Network
 from srnas.search_space.published import published
 
@@ -81,6 +84,27 @@ def search(tmp_path, held_out_folder):
     return "--seconds", 200, "--seeds", 1, "--trials", 1, "--samplers", "random", "--", *photos, *sizes
 
 
+def study(tmp_path, held_out_folder, attention, trials):
+    """Search at random among networks of at most one position; return the study and where it lies."""
+    tiny = tmp_path / "tiny.toml"
+    tiny.write_text(f'channels = [6, 8]\npositions = 1\ntrunk = ["conv"]\nattention = {json.dumps(attention)}\n')
+    photos = {"space": str(tiny), "train": held_out_folder, "validation": held_out_folder}
+    sizes = {"trials": trials, "iterations": 2, "patch": 8, "batch": 1, "latency_input": (16, 16), "sampler": "random"}
+    launch(SearchRequest(workspace=tmp_path / "runs", workers=1, rungs="none", **photos, **sizes), Observer())
+    return "tiny-x2", "--workspace", tmp_path / "runs"
+
+
+def fronts(tmp_path, held_out_folder):
+    """A study of two networks."""
+    given = study(tmp_path, held_out_folder, ["none"], 2)
+    return *given, "--runtimes", "eager,onnxruntime", "--budgets", "1000,0.0001"
+
+
+def proof(tmp_path, held_out_folder):
+    """A study of human designs and others, beside itself as random search."""
+    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--random", "tiny-x2"
+
+
 def survival(tmp_path, held_out_folder):
     """Three trials on loopback."""
     tiny = tmp_path / "tiny.toml"
@@ -119,6 +143,16 @@ SMOKE = {
         "--channels 24 --size 8 --repeats 1 --networks plainusr_u",
         [r"block +exact M +ours +fvcore", r"LIA +0\.\d+ +0 ", "network +scale +modules", r"plainusr_u +x4 .* \d+\.\d"],
     ),
+    "fronts.py": (
+        fronts,
+        [
+            r"\| `onnxruntime` \| 2 \| \d of \d \| \d \| 0 \|",
+            r"\| `eager` \| 1\.00 \| -?1\.00 \|",
+            r"\| 1000 ms \| #\d \d+\.\d\d dB \|",
+            r"\| 0\.0001 ms \| none \| none \|",
+            r"#\d: `x2-c[68]\[conv\]`",
+        ],
+    ),
     "gpu_check.py": (
         "--dry-run",
         [
@@ -139,6 +173,14 @@ SMOKE = {
     "networks.py": (
         "--networks plainusr_u ecbsr_m4c8 --output 64x48 --runtimes eager --rounds 3",
         [r"\| network \| params \| MACs G \| acts M \| ms eager \|", rf"`ecbsr_m4c8` \|( {FIGURE} \|){{4}}"],
+    ),
+    "proof.py": (
+        proof,
+        [
+            r"\| ESPCN-like \| \d+\.\d\d \| \d+\.\d\d \|",
+            r"\d of \d members of the front were searched, \d are ahead",
+            rf"hypervolume after \d min: {FIGURE}, random {FIGURE}",
+        ],
     ),
     "ranking.py": (
         made_up_table,

@@ -1,1 +1,1 @@
-"""Trials ranked: the front, its statistics, and what to pick."""
+"""Ranking trials: the front, its statistics, and which network to pick."""

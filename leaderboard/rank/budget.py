@@ -1,4 +1,4 @@
-"""What it is to meet a latency budget: one rule for the search, the leaderboard, the page, and the pick.
+"""Whether a network meets a latency budget: one rule for the search, the leaderboard, the page and the pick.
 
 The fastest round decides: it repeats best on a shared machine, and a search ranks by it.
 """

@@ -1,4 +1,4 @@
-"""How sure a front is: what other seeds, other photographs and other rounds of the clock would have made of it.
+"""How certain a front is: what other seeds, photographs and latency rounds would change.
 
 Seeds are pooled: two or three trainings of one network tell little about their own spread, those of all replicated
 networks together tell more. The spread is taken to be the same for every network.

@@ -1,4 +1,4 @@
-"""By how much one network is better than another, photograph by photograph, and when that is a tie."""
+"""The difference in PSNR of two networks, paired by photograph, and when it is a tie."""
 
 import math
 import statistics
@@ -22,7 +22,7 @@ TIE_DB = 0.05
 class PairedDifference:
     """A difference in PSNR-Y, paired by photograph.
 
-    The photographs are what is drawn at random; that another training would give other weights is not in the interval.
+    The interval is over photographs. It does not include that another training would give other weights.
 
     Attributes:
         mean_db: By how many dB the first is better, mean over photographs.
@@ -38,7 +38,7 @@ class PairedDifference:
 
     @property
     def verdict(self) -> Verdict:
-        """What is said of the first network.
+        """The verdict on the first network.
 
         It is ``better`` or ``worse`` if the interval does not hold 0. Otherwise the two are not told apart: a ``tie``
         if the mean is small too (at most 0.05 dB either way), else ``undecided``, since a wide interval is no proof

@@ -1,4 +1,4 @@
-"""Which network to ship within a latency budget: the best PSNR or, of what ties with it, the fastest or simplest."""
+"""Which network to ship within a budget: the one with the best PSNR, or a faster or simpler one that ties with it."""
 
 import math
 import statistics
@@ -82,7 +82,7 @@ class Pick:
 
     Attributes:
         chosen: The network.
-        best: That of the best PSNR, which is the chosen one unless another ties with it.
+        best: The network with the best PSNR; it is the chosen one unless another ties with it.
         ties: The best against each network that ties with it.
         runners_up: The chosen one against the next best and all that tie, by falling PSNR.
         human: The chosen one against the best human design within the budget; ``None`` if there is none, or it is the
@@ -102,11 +102,11 @@ def pick(
     confidence: float | None,
     load: Callable[[int], tuple[TrialRecord, Sequence[Quality]]],
 ) -> Pick:
-    """Return the network to ship, of those whose fastest round is within the budget, as in the search itself.
+    """Return the network to ship among those whose fastest round is within the budget.
 
-    Every network is compared with that of the best PSNR, and with no other: what ties with a tie is no tie. Of the best
-    and its ties those count as equally fast whose fastest rounds are within 3 % of the least; the one of the fewest
-    parameters is chosen, then of the fewest MACs, then the fastest.
+    Every network is compared with the one of the best PSNR only, since ties are not transitive. Among the best and its
+    ties, networks whose fastest rounds are within 3 % of the least count as equally fast; of these the one with the
+    fewest parameters is chosen, then with the fewest MACs, then the fastest.
 
     Args:
         board: The ranked trials of a study.

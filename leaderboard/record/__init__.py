@@ -1,1 +1,1 @@
-"""What is recorded of studies, trials and trainings: plain, complete, JSON both ways."""
+"""Records of studies, trials and trainings: plain values that are read from and written to JSON."""

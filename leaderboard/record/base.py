@@ -1,4 +1,4 @@
-"""What every record is: frozen, complete, JSON both ways."""
+"""The base of every record: frozen, complete, read from and written to JSON."""
 
 import logging
 from collections.abc import Mapping
@@ -52,4 +52,4 @@ def say_skipped(what: str, error: ValueError) -> None:
     problem = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
     where = ".".join(map(str, problem["loc"])) if problem else ""
     why = f"{where}: {problem['msg']}" if problem else str(error)
-    _LOGGER.warning("%s cannot be read and is left out (%s)", what, why)
+    _LOGGER.warning("%s cannot be read and is skipped (%s)", what, why)

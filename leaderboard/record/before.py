@@ -1,4 +1,4 @@
-"""Names of before: what was written when fastest and median were not yet named apart is read in the words of now.
+"""Names that earlier versions wrote, from before fastest and median latency had different names.
 
 Then a bare latency was the median, and the fastest round was called stable.
 """

@@ -1,4 +1,4 @@
-"""The columns of a trial's row: what each is, how it is shown, and by what name MLflow holds it.
+"""The columns of a trial's row: what each holds, how it is shown, and its name in MLflow.
 
 Tables in the terminal, Markdown, the page, comparisons, and what is written to MLflow and read back follow this table.
 """

@@ -1,4 +1,4 @@
-"""What is recorded of a training on the long schedule, before it starts and when it has ended."""
+"""Records of a training on the long schedule, before it starts and after it has ended."""
 
 import math
 from typing import Any

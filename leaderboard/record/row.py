@@ -1,4 +1,4 @@
-"""A trial as one row: what a leaderboard shows of it, MLflow holds of it, and CSV and JSON print."""
+"""A trial as one row: what the leaderboard shows, MLflow stores, and CSV and JSON print."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is recorded of a study: what its trials share."""
+"""The record of a study: what its trials share."""
 
 from typing import Any
 

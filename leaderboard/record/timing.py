@@ -1,4 +1,4 @@
-"""What is recorded of the timing at the end of a study: its front and the neighbours of that, timed together."""
+"""The record of the timing at the end of a study: its front and the neighbours, timed together."""
 
 from srnas.leaderboard.record.base import Record
 from srnas.leaderboard.record.trials import TrialRecord

@@ -1,4 +1,4 @@
-"""What is recorded of each trial of a study, and of its trainings with other seeds."""
+"""Records of the trials of a study, and of their trainings with other seeds."""
 
 import math
 from typing import Annotated, Any, Literal

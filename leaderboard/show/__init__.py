@@ -1,1 +1,1 @@
-"""Boards and profiles shown: tables, figures, and the page."""
+"""Showing boards and profiles: tables, figures, and the page."""

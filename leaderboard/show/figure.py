@@ -1,5 +1,7 @@
 """The front as a figure for documents."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from srnas.leaderboard.show.profile_figure import log_scale
 
 _FRONT, _DOMINATED, _DESIGN, _BICUBIC = "#0b5fa5", "#b8c0c8", "#d1495b", "#5f6b76"
 _LATENCY = "latency in ms (fastest round, log scale)"
+# Points by which labels keep clear of each step of the front.
+_SAMPLES = 40
 
 
 def _groups(board: Board) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -56,8 +60,19 @@ def write_png(board: Board, path: Path) -> None:
     # Laid out once: where labels stand depends on it.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    place_labels(axes, _labels(front, designs, psnr), [*zip(every[latency], every[psnr], strict=True)])
+    taken = [*zip(every[latency], every[psnr], strict=True), *_along(front, psnr)]
+    place_labels(axes, _labels(front, designs, psnr), taken)
     figure.savefig(path, dpi=150)
+
+
+def _along(front: pd.DataFrame, psnr: str) -> Iterator[tuple[float, float]]:
+    """Yield points along the line of the front."""
+    members = zip(front["latency_fastest_ms"], front[psnr], strict=True)
+    for (x, y), (next_x, next_y) in pairwise(members):
+        for step in range(_SAMPLES):
+            share = step / _SAMPLES
+            yield x * (next_x / x) ** share, y
+            yield next_x, y + (next_y - y) * share
 
 
 def _labels(front: pd.DataFrame, designs: pd.DataFrame, psnr: str) -> list[Label]:

@@ -1,4 +1,4 @@
-"""Labels of points in a figure that never overlap: each stands where there is room, or is left out."""
+"""Labels of points in a figure that never overlap: each is placed where there is room, or not drawn."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,4 @@
-"""What the leaderboard page shows, as plain data; and the page as one file that needs no server."""
+"""The content of the leaderboard page as plain data, and the page as one file that needs no server."""
 
 import base64
 import json

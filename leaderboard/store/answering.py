@@ -1,4 +1,4 @@
-"""What becomes of MLflow not answering: one error, soon, and a pause that grows before it is asked again."""
+"""What happens when MLflow does not answer: one error, soon, and a growing pause before the next request."""
 
 import contextlib
 import os

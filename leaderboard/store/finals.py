@@ -1,4 +1,4 @@
-"""Trainings on the long schedule as MLflow runs: one run each, which goes on when its training does."""
+"""Trainings on the long schedule as MLflow runs: one run each, which continues when the training does."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""What is used of MLflow that it does not document: all of it is named here, and a contract test tries each name.
+"""Undocumented names of MLflow that this package uses; a contract test tries each of them.
 
 Its names may change with any release; ``pyproject.toml`` keeps MLflow below the next major one.
 """

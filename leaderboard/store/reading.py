@@ -1,4 +1,4 @@
-"""What MLflow holds of studies and their trials, as records and rows.
+"""Studies and trials read from MLflow, as records and rows.
 
 Where the tracking store is a database, rows are read from its tables, 20 times faster than through MLflow's search.
 """

@@ -1,4 +1,4 @@
-"""Networks in MLflow's model registry: ONNX models that take an image of any size, without a line of our code."""
+"""Networks in MLflow's model registry: ONNX models for images of any size, which need no code of this package."""
 
 import tempfile
 import uuid

@@ -1,4 +1,4 @@
-"""What is wrong with a store: a file that is damaged, runs that are not whole, runs whose trial is gone."""
+"""Repairing a store: a damaged file, incomplete runs, and runs whose trial is gone."""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""Records as MLflow runs hold them: tags, params and metrics, and back as rows."""
+"""Records as MLflow runs, with tags, params and metrics; and runs read back as rows."""
 
 import json
 import math

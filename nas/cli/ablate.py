@@ -1,4 +1,4 @@
-"""``srnas explain ablate``: what the attention of each position gives, and takes."""
+"""``srnas explain ablate``: what the attention of each position gains in PSNR and costs in latency."""
 
 import math
 from pathlib import Path
@@ -45,20 +45,21 @@ def ablate(
     study: Study = None,
     images: Images = None,
     ways: Annotated[
-        str, typer.Option(help="What stands in place of attention, of: identity, mean, branch.")
+        str, typer.Option(help="What replaces the attention: identity, mean, branch, separated by commas.")
     ] = "identity,mean,branch",
     cumulative: Annotated[
-        bool, typer.Option("--cumulative/--no-cumulative", help="Also switch off from either end on.")
+        bool,
+        typer.Option("--cumulative/--no-cumulative", help="Also switch positions off cumulatively, from either end."),
     ] = True,
     pairs: Annotated[bool, typer.Option("--pairs", help="Also switch off every pair of positions.")] = False,
     finetune: Annotated[
-        int | None, typer.Option(min=1, help="Also train each network with one position off for so many steps.")
+        int | None, typer.Option(min=1, help="Also train each network with one position off, for this many steps.")
     ] = None,
     train: Annotated[
         Path | None, typer.Option(help="Folder of photographs for --finetune \\[default: embedded].")
     ] = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Measure the latency that is saved.")] = True,
-    size: Annotated[str, typer.Option(help="WxH of the low-resolution input that is timed.")] = "96x96",
+    size: Annotated[str, typer.Option(help="Low-resolution input to time, as WxH in pixels.")] = "96x96",
     max_time_s: MaxTime = 60.0,
     raw_colours: RawColours = True,
     device: Device = "auto",
@@ -67,11 +68,12 @@ def ablate(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Switch the attention of each position off, and score what is left: where does attention help?
+    """Switch off the attention of each position and score what is left: where does attention help?
 
-    Ways: 'identity' gives what the block is given; 'mean' its mean response over the photographs, a constant for each
-    channel; 'branch' leaves the plain branch of a block that has one beside its attention (aab). PSNR is compared image
-    by image; intervals are of 95 %. Latency saved is paired with the whole network's in the same rounds.
+    There are three ways. 'identity' passes the block's input on. 'mean' puts the mean response over the photographs in
+    its place, a constant for each channel. 'branch' keeps the plain branch of a block that has one beside its attention
+    (aab). PSNR is compared image by image, with 95 % intervals. The latency saved is measured against the whole network
+    in the same rounds.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""``srnas explain studies``: the block atlas, what each block at each depth gives and takes over finished trials."""
+"""``srnas explain studies``: the block atlas, the effect of each block at each depth over finished trials."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,18 +18,20 @@ _CHOICES = 12
 
 
 def atlas(
-    names: Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="Studies \\[default: newest].")] = None,
-    depths: Annotated[int, typer.Option(min=1, max=8, help="Number of equal parts of the relative depth.")] = 3,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="STUDY", help="Names of studies \\[default: the newest].")
+    ] = None,
+    depths: Annotated[int, typer.Option(min=1, max=8, help="Number of equal parts to divide the depth into.")] = 3,
     out: Out = None,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Draw the block atlas: what one more block at a depth does to PSNR and latency, over the trials of studies.
+    """Draw the block atlas: the effect of one more block at a depth on PSNR and latency, over the trials of studies.
 
-    A hierarchical ridge regression over all judged trials, with 95 % intervals; of trials that a rung stopped PSNR is
-    predicted from that rung, and counts by as much less as the prediction is wrong. Sentences say only what an interval
-    supports. Optuna's fANOVA stands beside it.
+    It is a hierarchical ridge regression over all judged trials, with 95 % intervals. The PSNR of trials that a rung
+    stopped is predicted from that rung, with less weight the less certain the prediction is. Sentences say only what an
+    interval supports. Optuna's fANOVA is printed beside it.
     """
     from rich.console import Console
 
@@ -59,7 +61,9 @@ def atlas(
         silent = len(made.effects) - len(said)
         for sentence in said:
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"{silent} of {len(made.effects)} intervals hold 0: nothing is said of those", highlight=False)
+        console.print(
+            f"{silent} of {len(made.effects)} intervals hold 0, so they support no statement", highlight=False
+        )
         console.print(_importance_table(importance))
     typer.echo(f"file    {path}", err=True)
 

@@ -1,4 +1,4 @@
-"""``srnas blocks``: what can be placed, and one block in full."""
+"""``srnas blocks``: the list of blocks and tails, and one block in full."""
 
 import json
 from pathlib import Path
@@ -18,16 +18,16 @@ _TILED = "changes its result"
 
 
 def blocks(
-    name: Annotated[str | None, typer.Argument(help="Explain this block, and draw it.")] = None,
-    channels: Annotated[int, typer.Option(min=1, help="Channels at which the block is explained.")] = 48,
-    size: Annotated[str, typer.Option(help="WxH at which it is explained, in pixels.")] = "64x64",
+    name: Annotated[str | None, typer.Argument(help="Block to explain and draw \\[default: list all].")] = None,
+    channels: Annotated[int, typer.Option(min=1, help="Channels to explain the block for.")] = 48,
+    size: Annotated[str, typer.Option(help="Feature map to explain the block for, as WxH in pixels.")] = "64x64",
     svg: Annotated[
-        Path | None, typer.Option(help="Where to draw it \\[default: figures/block-NAME.svg in the workspace].")
+        Path | None, typer.Option(help="SVG file to write \\[default: figures/block-NAME.svg in the workspace].")
     ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """List the blocks and tails with their options, constraints and papers; or explain one."""
+    """List the blocks and tails with their options, constraints and papers, or explain one."""
     if name is not None:
         _explain(
             name, channels, parse_size(size, "--size"), svg or workspace / "figures" / f"block-{name}.svg", as_json
@@ -42,13 +42,16 @@ def blocks(
         return
     table = Table(show_lines=True)
     table.add_column("block", no_wrap=True)
+    table.add_column("runs in", overflow="fold")
     table.add_column("options, constraints", overflow="fold")
     table.add_column("paper", overflow="fold")
     for info in REGISTRY.infos():
         options = [f"{key}={value}" for key, value in _options(info).items()]
         said = [*_constraints(info.constraint), *([] if info.tile_invariant else [f"tiling {_TILED}"])]
         dim = [f"[dim]{text}[/]" for text in said]
-        table.add_row(f"{info.name}\n[dim]{info.role}[/]", "\n".join(options + dim), info.paper)
+        untried = info.name in REGISTRY.sources
+        runtimes = "untried" if untried else "\n".join(["all", *(f"but {name}" for name in _refusing(info))])
+        table.add_row(f"{info.name}\n[dim]{info.role}[/]", runtimes, "\n".join(options + dim), info.paper)
     output().print(table)
 
 
@@ -62,8 +65,16 @@ def _row(info: "BlockInfo") -> Row:
         "min_size_px": info.constraint.min_size,
         "tile_invariant": info.tile_invariant,
         "residual": info.residual,
+        "not_in": _refusing(info),
         "paper": info.paper,
     }
+
+
+def _refusing(info: "BlockInfo") -> dict[str, str]:
+    """Return why a runtime cannot run a block, by the runtime's name."""
+    from srnas.profiling.runtimes import RUNTIMES
+
+    return {name: runtime.refuses[info.name] for name, runtime in RUNTIMES.items() if info.name in runtime.refuses}
 
 
 def _options(info: "BlockInfo") -> Row:
@@ -106,7 +117,10 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
     constraints = ", ".join(_constraints(explanation.info.constraint)) or "any channels, any size"
     options = ", ".join(explanation.options) or "none"
     tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED
-    lines = {"options": options, "constraints": constraints, "tiling": tiling, "paper": facts["paper"], "drawn": svg}
+    refusing = "; ".join(f"but {runtime} ({why})" for runtime, why in facts["not_in"].items())
+    runtimes = f"all {refusing}".strip()
+    lines = {"options": options, "constraints": constraints, "tiling": tiling, "runs in": runtimes}
+    lines |= {"paper": facts["paper"], "drawn": str(svg)}
     for key, text in lines.items():
         console.print(f"{key:<12}{text}", highlight=False, markup=False, soft_wrap=True)
     console.print(_graph_table("Operators", explanation.steps))

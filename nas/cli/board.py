@@ -1,4 +1,4 @@
-"""``srnas leaderboard``: the ranked trials of a study, two of them beside each other, and MLflow put in order."""
+"""``srnas leaderboard``: the ranked trials of a study, a comparison of two, and the repair of MLflow."""
 
 import json
 from dataclasses import asdict
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from srnas.nas.revisit.resync import Resynced
 
 app = typer.Typer(
-    help="Show the ranked trials of a study, compare two, or write again what MLflow lost.",
+    help="Show and compare the ranked trials of a study, or restore what MLflow lost.",
     invoke_without_command=True,
 )
 
 Study = Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")]
-Device = Annotated[str | None, typer.Option(help="Part of the name of a device profile; retimed studies count too.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Use the study of this device profile, retimed ones included; a part of its name is enough."),
+]
 
 _MOST = 20
 
@@ -41,22 +44,28 @@ def leaderboard(
     context: typer.Context,
     study: Study = None,
     device: Device = None,
-    task: Annotated[str | None, typer.Option(help="Upscaling: x2, x3 or x4 \\[default: of the newest study].")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Upscaling task: x2, x3 or x4 \\[default: that of the newest study].")
+    ] = None,
     sort: Annotated[
-        str, typer.Option(help="front (the front first), psnr, latency, macs, params or probability.")
+        str, typer.Option(help="Sort by: front (the front first), psnr, latency, macs, params or probability.")
     ] = "front",
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Budget: leave out what exceeds it; the fastest round decides.")
+        float | None, typer.Option(help="Hide trials whose fastest round takes more milliseconds than this.")
     ] = None,
-    min_psnr: Annotated[float | None, typer.Option(help="Leave out what has less PSNR-Y in dB.")] = None,
+    min_psnr: Annotated[float | None, typer.Option(help="Hide trials with less PSNR-Y than this, in dB.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
-    figures: Annotated[Path | None, typer.Option(help="Write the front as PNG and HTML into this folder.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the page with this study as one file.")] = None,
-    chart: Annotated[bool | None, typer.Option(help="Draw the front \\[default: in a terminal].")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write figures of the front, as PNG and HTML, to this folder.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page with this study to one file.")] = None,
+    chart: Annotated[
+        bool | None, typer.Option(help="Draw the front as a chart \\[default: only in a terminal].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table for a document.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
     """Show a study's trials: the front, then the twenty best of the others (all with --all, --json or --csv)."""
     if context.invoked_subcommand:
@@ -97,8 +106,10 @@ def leaderboard(
 
 @app.command("export")
 def export(
-    html: Annotated[Path, typer.Option(help="File to write: the page, which needs neither server nor network.")],
-    study: Annotated[list[str] | None, typer.Option(help="Name of a study; may be repeated \\[default: all].")] = None,
+    html: Annotated[Path, typer.Option(help="HTML file to write; it needs neither server nor network.")],
+    study: Annotated[
+        list[str] | None, typer.Option(help="Name of a study; repeat it for several \\[default: all].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Write the leaderboard page as one file, for mail or a report."""
@@ -112,17 +123,19 @@ def export(
 
 @app.command("compare")
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A trained trial: its number, or its architecture's key.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A trained trial: its number, or the key of its architecture.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="The trial to compare it with.")],
     study: Study = None,
     device: Device = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Compare two trained trials: PSNR photograph by photograph, latency, sizes.
+    """Compare two trained trials: PSNR photograph by photograph, latency and sizes.
 
-    A is better or worse if the 95 % interval of the difference in PSNR does not hold 0; else the two tie if the mean is
-    at most 0.05 dB, and are undecided if it is larger.
+    A is better or worse if the 95 % interval of the difference in PSNR does not hold 0. Otherwise the two tie if the
+    mean difference is at most 0.05 dB, and are undecided if it is larger.
     """
     from rich.markup import escape
 
@@ -141,12 +154,12 @@ def compare(
 
 @app.command("resync")
 def resync(
-    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: all of them].")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study \\[default: all studies].")] = None,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Write to MLflow what it lacks of the studies; a lost or damaged mlflow.db is made anew from their files."""
+    """Restore in MLflow what it lacks of the studies. A lost or damaged mlflow.db is rebuilt from their files."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -1,4 +1,4 @@
-"""Where errors end: what a user can mend is one message, with what to do; the rest is a traceback.
+"""Where errors end: one message, with what to do, for an error that a user can mend; else the traceback.
 
 The libraries are not imported here, since their import may be what failed.
 """

@@ -32,11 +32,13 @@ _SAID = {"faster": "is faster than", "slower": "is slower than", "tie": "ties wi
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A network as in 'srnas profile network'.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another, or the same on another target: A@compile.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A network, named as for 'srnas profile network'.")],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="Another network, or the same one on another target: A@compile.")
+    ],
     scale: NetworkScale = 2,
     size: NetworkSize = None,
-    processes: Annotated[int, typer.Option(min=1, help="Fresh processes, which must agree.")] = 3,
+    processes: Annotated[int, typer.Option(min=1, help="Number of fresh processes, which must agree.")] = 3,
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
@@ -45,7 +47,7 @@ def compare(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Say whether B is faster or slower than A: timed in the same rounds, in several fresh processes."""
+    """Say whether B is faster than A. Both are timed in the same rounds, in several fresh processes."""
     from rich.console import Console
 
     said = Console(stderr=True)

@@ -45,12 +45,14 @@ def evaluate(
     plain_weights: PlainWeights = False,
     trial: Trial = None,
     study: Study = None,
-    hr: Annotated[
-        Path | None, typer.Option(help="Folder of the photographs, where names in --data do not tell.")
+    hr: Annotated[Path | None, typer.Option(help="Folder of the photographs, if names in --data do not tell.")] = None,
+    lr: Annotated[
+        Path | None, typer.Option(help="Folder of the LR images \\[default: those beside HR, or reduced photographs].")
     ] = None,
-    lr: Annotated[Path | None, typer.Option(help="Folder of the LR images \\[default: beside HR, or reduced].")] = None,
     raw_colours: RawColours = True,
-    save: Annotated[Path | None, typer.Option(help="Write outputs and comparison sheets as PNG here.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write outputs and comparison sheets, as PNG, to this folder.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
     runtime: Runtime = "eager",
@@ -64,9 +66,11 @@ def evaluate(
 ) -> None:
     """Score a trained network on photographs, beside bicubic upscaling.
 
-    The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Without LR images photographs are
-    reduced with bicubic imresize.
-    Gray photographs are judged as RGB, as publications do, but for a trial in gray values, as its study does.
+    The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Where there are no LR images, the
+    photographs are reduced with bicubic imresize.
+
+    Gray photographs are judged as RGB, as publications do; those of a --trial are judged as gray, as its study does.
+
     With --runtime or --dtype the network runs as it is shipped; int8 is calibrated on 64 patches, as a search does.
     """
     from rich.console import Console
@@ -78,11 +82,11 @@ def evaluate(
         from srnas.nas.workspace.sources import SourceRequest, load_source
         from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import Target, cpu_threads, resolve_device, resolve_threads
-        from srnas.profiling.runtimes import find_runtime
+        from srnas.profiling.runtimes import check_any_size
 
         where, threads = resolve_device(device), resolve_threads(threads)
         target = Target(where, runtime, dtype, threads=threads)
-        find_runtime(target)
+        check_any_size(target)
         request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)
         source = load_source(Workspace(workspace), request)
         architecture = source.architecture

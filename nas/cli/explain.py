@@ -25,12 +25,15 @@ app = typer.Typer(
 Name = Annotated[
     str | None,
     typer.Argument(
-        metavar="NETWORK", help="A key of the workspace, a published network, or a file of JSON; else --trial."
+        metavar="NETWORK",
+        help="Key of an architecture in the workspace, published network, or JSON file; or use --trial.",
     ),
 ]
 Data = Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")]
-Images = Annotated[int | None, typer.Option("--images", min=1, help="Take so many of the photographs, by name.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of figures \\[default: 'explained' in the workspace].")]
+Images = Annotated[int | None, typer.Option("--images", min=1, help="Use only this many of the photographs, by name.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder for figures \\[default: 'explained' in the workspace].")
+]
 
 
 def load(
@@ -90,7 +93,7 @@ def keep(
                 workspace.store.add_files(source.judged.study, {trial.number: {EXPLAINED: files}}, replacing=True)
             said.append(f"MLflow  {source.judged.label}, folder '{EXPLAINED}'")
         except StoreLostError as error:
-            said.append(f"MLflow does not answer ({error}); run the same again when it does")
+            said.append(f"MLflow does not answer ({error}); run the same command again when it does")
     return lambda: typer.echo("\n".join(said), err=True)
 
 

@@ -17,16 +17,24 @@ if TYPE_CHECKING:
 
 
 def export(
-    key: Annotated[str | None, typer.Argument(help="Key of a trained architecture, or name it by the options.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="Key of a trained architecture \\[default: the network that the options name].")
+    ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="onnx, torchscript, pt2, safetensors, ncnn or executorch.")
+        str, typer.Option("--format", help="Format: onnx, torchscript, pt2, safetensors, ncnn or executorch.")
     ] = "onnx",
-    out: Annotated[Path | None, typer.Option(help="File to write \\[default: KEY with the format's suffix].")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, float16 or (onnx) int8.")] = "float32",
-    size: Annotated[str | None, typer.Option(help="WxH of the only input it takes \\[default: any size].")] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the model card.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write \\[default: KEY with the suffix of the format].")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Data type: float32, float16, or with onnx and executorch int8.")
+    ] = "float32",
+    size: Annotated[
+        str | None, typer.Option(help="Fix the size of the input, as WxH in pixels \\[default: any size].")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, to write into the model card.")] = "",
     register: Annotated[
-        str | None, typer.Option(help="Name in MLflow's model registry under which a version is made (onnx, any size).")
+        str | None, typer.Option(help="Also add a version of this name to MLflow's model registry (onnx, any size).")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     network: NetworkName = None,
@@ -39,9 +47,9 @@ def export(
 ) -> None:
     """Write a trained network as a file, with a model card beside it.
 
-    Of a key the weights are those that 'srnas train' trained last, unless a trial of the search scored better on the
-    same photographs; without such a training, those of its newest trial. The file is run on three inputs and compared
-    with eager; what differs by more than 1e-3 in float32 is not kept.
+    The weights of a KEY are those of the last 'srnas train', unless a trial of the search scored better on the same
+    photographs. Without such a training they are those of its newest trial. The file is run on three inputs and
+    compared with eager; a file that differs by more than 1e-3 in float32 is not kept.
     """
     from rich.console import Console
 
@@ -56,7 +64,9 @@ def export(
         place = Workspace(workspace)
         if key is not None:
             if network is not None or trial is not None or study is not None:
-                raise InputError(f"a key names a trained network by itself, but got '{key}' and options that do.")
+                raise InputError(
+                    f"a KEY already names a network, but got '{key}' and options that name one; give only one of them."
+                )
             source = load_key(place, key)
         else:
             request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)

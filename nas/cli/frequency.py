@@ -36,7 +36,7 @@ def frequency(
     data: Data,
     name: Name = None,
     crop: Annotated[
-        int | None, typer.Option(min=16, help="Cut LR images around their centre to so many pixels.")
+        int | None, typer.Option(min=16, help="Crop LR images to this many pixels around their centre.")
     ] = None,
     scale: Scale = None,
     checkpoint: Checkpoint = None,

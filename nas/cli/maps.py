@@ -1,4 +1,4 @@
-"""``srnas explain maps``: what the attention of each position weighs a photograph, or a data set, by."""
+"""``srnas explain maps``: by what the attention of each position weighs a photograph, or a data set."""
 
 import math
 from pathlib import Path
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 def maps(
     name: Name = None,
-    photo: Annotated[Path | None, typer.Option(help="A low-resolution photograph whose maps are drawn.")] = None,
+    photo: Annotated[Path | None, typer.Option(help="Low-resolution photograph to draw maps of.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Instead: a folder of photographs, over whose LR images means are taken.")
+        Path | None, typer.Option(help="Folder of photographs to average over, instead of --photo.")
     ] = None,
     crop: Annotated[
-        int | None, typer.Option(min=1, help="Cut LR images around their centre to so many pixels.")
+        int | None, typer.Option(min=1, help="Crop LR images to this many pixels around their centre.")
     ] = None,
     pixel: Annotated[
-        str | None, typer.Option(help="X,Y whose row of a non-local block is drawn \\[default: the middle].")
+        str | None, typer.Option(help="Pixel X,Y to draw the weights of a non-local block for \\[default: the middle].")
     ] = None,
     scale: Scale = None,
     checkpoint: Checkpoint = None,
@@ -54,9 +54,9 @@ def maps(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Show what the attention of each position weighs by: for a photograph as maps, for a data set as means.
+    """Show what the attention of each position weighs by, as maps of a photograph or as means over a data set.
 
-    Of a photograph a sheet (PNG) and one HTML file are drawn. Of a data set there is one row for each position and kind
+    For a photograph, a sheet (PNG) and one HTML file are drawn. For a data set, there is one row per position and kind
     of weights: A2N's weight of the attention branch and its gate, LIA's gate and importance, MLKA's three scales, ...
     """
     from rich.console import Console

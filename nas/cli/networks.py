@@ -15,11 +15,13 @@ _X3_WIDTHS = (426, 427)
 
 
 def networks(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these.")] = None,
-    scale: Annotated[int | None, typer.Option(help="Only this upscaling factor: 2, 3 or 4.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of networks \\[default: all].")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="Upscaling factor: 2, 3 or 4 \\[default: all].")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the published networks at every scale, with parameters and MACs of a 1280x720 output."""
+    """List the published networks with their parameters, and their MACs for a 1280x720 output."""
     from rich.console import Console
     from rich.progress import track
 

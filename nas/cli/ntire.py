@@ -29,24 +29,32 @@ if TYPE_CHECKING:
 
 def ntire(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NETWORK...", help="Networks as in 'srnas profile network'.")
+        list[str] | None, typer.Argument(metavar="NETWORK...", help="Networks, named as for 'srnas profile network'.")
     ] = None,
-    study: Annotated[str | None, typer.Option(help="Rank the front of this study as well.")] = None,
-    year: Annotated[int, typer.Option(help="Whose rule: 2024, 2025 or 2026.")] = 2026,
+    study: Annotated[str | None, typer.Option(help="Also rank the front of this study.")] = None,
+    year: Annotated[int, typer.Option(help="Year of the challenge whose rule applies: 2024, 2025 or 2026.")] = 2026,
     baseline: Annotated[
-        str | None, typer.Option(help="Network that all are divided by, or a year of 2022 to 2026 \\[default: --year].")
+        str | None,
+        typer.Option(help="Network to divide by, or a year from 2022 to 2026 for its baseline \\[default: --year]."),
     ] = None,
     baseline_runtime_ms: Annotated[
-        float | None, typer.Option(help="In its place: runtime of the challenge's own baseline on this device.")
+        float | None,
+        typer.Option(help="Runtime of the challenge's own baseline on this device, instead of timing one."),
     ] = None,
-    baseline_gflops: Annotated[float | None, typer.Option(help="Its FLOPs \\[default: as published].")] = None,
-    baseline_params_m: Annotated[float | None, typer.Option(help="Its parameters \\[default: as published].")] = None,
-    min_psnr: Annotated[float | None, typer.Option(help="Less PSNR-Y in dB, or none known, gets no rank.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Images that are timed in the challenge's way.")] = 10,
+    baseline_gflops: Annotated[
+        float | None, typer.Option(help="FLOPs of that baseline \\[default: as published].")
+    ] = None,
+    baseline_params_m: Annotated[
+        float | None, typer.Option(help="Parameters of that baseline \\[default: as published].")
+    ] = None,
+    min_psnr: Annotated[
+        float | None, typer.Option(help="Do not rank networks with less PSNR-Y than this in dB, or with none known.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Number of images to time in the way of the challenge.")] = 10,
     scale: Annotated[
-        int | None, typer.Option(help="Of published networks \\[default: that of the study, else 4].")
+        int | None, typer.Option(help="Upscaling factor of published networks \\[default: that of the study, else 4].")
     ] = None,
-    size: Annotated[str, typer.Option(help="WxH of the low-resolution input.")] = "256x256",
+    size: Annotated[str, typer.Option(help="Low-resolution input, as WxH in pixels.")] = "256x256",
     device: Device = "auto",
     threads: Threads = 1,
     max_time_s: MaxTime = 10.0,
@@ -56,8 +64,8 @@ def ntire(
 ) -> None:
     """Score and rank networks by the rule of the NTIRE efficient super-resolution challenge.
 
-    Runtime is taken twice: by interleaved rounds after warm-up, as everywhere here, and in the challenge's own way:
-    without warm-up, the mean with the first image in it. Both scores and ranks are printed.
+    Runtime is measured twice: in interleaved rounds after a warm-up, as everywhere in srnas, and in the way of the
+    challenge, without warm-up and with the first image in the mean. Both scores and ranks are printed.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Options that several commands share; those of a search are made from their one definition."""
+"""Options that several commands share; those of a search are made from their single definition."""
 
 import csv
 import json
@@ -38,34 +38,36 @@ _SEARCH = {option.name: option_of(option) for option in search_options()}
 
 WorkspacePath = Annotated[Path, _SEARCH["workspace"]]
 Storage = Annotated[str | None, _SEARCH["storage"]]
-Device = Annotated[str, _SEARCH["device"]]
+Device = Annotated[str, typer.Option("--device", help="Device to use: auto, cpu or cuda[:N].")]
 Timed = Annotated[
     str,
-    typer.Option("--target", "--device", help="What is timed: auto, cpu, cuda[:N], or one of 'srnas target list'."),
+    typer.Option(
+        "--target", "--device", help="Device to time on: auto, cpu, cuda[:N], or a name from 'srnas target list'."
+    ),
 ]
-Threads = Annotated[int, _SEARCH["threads"]]
+Threads = Annotated[int, typer.Option("--threads", help="Number of CPU threads to use.")]
 Runtime = Annotated[str, _SEARCH["runtime"]]
 Dtype = Annotated[str, _SEARCH["dtype"]]
 MemoryFormat = Annotated[str, _SEARCH["memory_format"]]
-Json = Annotated[bool, typer.Option("--json", help="Print rows as JSON: full precision, units in the key names.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, in full precision and with units in the key names.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 NetworkScale = Annotated[int, typer.Option("--scale", help="Upscaling factor of published networks: 2, 3 or 4.")]
 NetworkSize = Annotated[
     str | None,
-    typer.Option("--size", help="WxH of the low-resolution input \\[default: that of a 1280x720 output]."),
+    typer.Option("--size", help="Low-resolution input, as WxH in pixels \\[default: that of a 1280x720 output]."),
 ]
 
 RawColours = Annotated[
     bool,
     typer.Option(
         "--raw-colours/--no-raw-colours",
-        help="Take the numbers of photographs as they are, whatever their colour profiles say.",
+        help="Use pixel values as they are and ignore colour profiles.",
     ),
 ]
 
 MaxTime = Annotated[
-    float, typer.Option("--max-time-s", min=0.0, help="Rounds end after so many seconds, once there are 12.")
+    float, typer.Option("--max-time-s", min=0.0, help="Stop after this many seconds, once there are 12 rounds.")
 ]
 
 _PIPE_WIDTH = 100

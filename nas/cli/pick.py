@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 
 
 def pick(
-    latency_ms: Annotated[float, typer.Option(help="Budget: what the fastest round must not exceed, as in a search.")],
+    latency_ms: Annotated[float, typer.Option(help="Latency budget in milliseconds, for the fastest round.")],
     confidence: Annotated[
-        float | None, typer.Option(help="Least probability of meeting the budget, P in the table \\[default: none].")
+        float | None, typer.Option(help="Minimum probability of meeting the budget, P in the table \\[default: none].")
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study \\[default: the newest].")] = None,
     device: Annotated[
-        str | None, typer.Option(help="Part of the name of a device profile; retimed studies count too.")
+        str | None,
+        typer.Option(help="Use the study of this device profile, retimed ones included; a part of its name is enough."),
     ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Pick the network of the best PSNR that meets a latency budget, or a faster one that ties with it.
+    """Pick the network with the best PSNR that meets a latency budget, or a faster one that ties with it.
 
-    The fastest round of the measurement decides whether the budget is met, here as in 'srnas search' and 'srnas
-    leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets it.
+    The fastest round of the measurement decides whether a network meets the budget, here as in 'srnas search' and
+    'srnas leaderboard'. P is the probability that the fastest of as many rounds, drawn again with replacement, meets
+    it.
 
-    PSNR is compared photograph by photograph. A network ties with that of the best PSNR if the 95 % interval of their
-    difference holds 0 and the mean is at most 0.05 dB; a larger difference whose interval holds 0 is undecided, and the
-    better mean goes first. Of the best and its ties the fastest is picked; of those within 3 % of it, that of the
-    fewest parameters, then of the fewest MACs.
+    PSNR is compared photograph by photograph. A network ties with the best one if the 95 % interval of their difference
+    holds 0 and the mean is at most 0.05 dB. A larger difference whose interval holds 0 is undecided, and the better
+    mean goes first. The fastest of the best and its ties is picked; among those within 3 % of its latency, the one with
+    the fewest parameters, then with the fewest MACs.
     """
     from rich.console import Console
     from rich.markup import escape

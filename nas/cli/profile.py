@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Count and time blocks and networks.", no_args_is_help=True)
 
-Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Blocks; 'srnas blocks' lists them.")]
+Blocks = Annotated[list[str], typer.Argument(metavar="BLOCK...", help="Names of blocks; 'srnas blocks' lists them.")]
 
 
 @app.command("block")
 def block(
     names: Blocks,
     channels: Annotated[int, typer.Option(help="Channels of the feature map.")] = 48,
-    size: Annotated[str, typer.Option(help="WxH of the feature map in pixels.")] = "128x128",
+    size: Annotated[str, typer.Option(help="Feature map, as WxH in pixels.")] = "128x128",
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
@@ -54,7 +54,7 @@ def block(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Count blocks with three counters and time them, interleaved, with a 95 % interval."""
+    """Count blocks with three counters, and time them in interleaved rounds with a 95 % interval."""
     with _showing() as show:
         from srnas.profiling.targets import resolve_target
 
@@ -67,8 +67,10 @@ def block(
 @app.command("sweep")
 def sweep(
     names: Blocks,
-    channels: Annotated[str, typer.Option(help="Channels, comma-separated.")] = "48",
-    sizes: Annotated[str, typer.Option(help="WxH in pixels, comma-separated.")] = "32x32,64x64,128x128,256x256",
+    channels: Annotated[str, typer.Option(help="Channels, separated by commas.")] = "48",
+    sizes: Annotated[
+        str, typer.Option(help="Feature maps, as WxH in pixels, separated by commas.")
+    ] = "32x32,64x64,128x128,256x256",
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
@@ -79,7 +81,7 @@ def sweep(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Profile blocks over channels and sizes; draws latency against size."""
+    """Profile blocks over channels and sizes, and draw latency against size."""
     with _showing() as show:
         from srnas.profiling.targets import resolve_target
 
@@ -97,8 +99,8 @@ def network(
         list[str],
         typer.Argument(
             metavar="NETWORK...",
-            help="Published networks ('srnas networks'), keys of architectures in the workspace, or files of "
-            "architectures as JSON. After '@' what differs from the options: a2n@channels_last,2threads.",
+            help="Published networks ('srnas networks'), keys of architectures in the workspace, or JSON "
+            "files. After '@', what differs from the options: a2n@channels_last,2threads.",
         ),
     ],
     scale: NetworkScale = 2,
@@ -113,7 +115,7 @@ def network(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Count and time whole networks, interleaved, and split their latency by position."""
+    """Count whole networks, time them in interleaved rounds, and split their latency by position."""
     with _showing() as show:
         from srnas.nas.workspace.named import by_target, find_named
         from srnas.nas.workspace.workspace import Workspace

@@ -1,4 +1,4 @@
-"""Searches and trainings as a person watches them: a line per candidate or validation, and bars."""
+"""The progress of searches and trainings: a line per candidate or validation, and bars."""
 
 from collections.abc import Mapping
 from types import TracebackType

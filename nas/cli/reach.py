@@ -1,4 +1,4 @@
-"""``srnas explain reach``: what the output in a region is made of, for several networks on one sheet."""
+"""``srnas explain reach``: on which pixels the output in a region depends, for several networks on one sheet."""
 
 from functools import partial
 from pathlib import Path
@@ -35,17 +35,20 @@ _SIDE = 16
 
 def reach(
     names: Annotated[
-        list[str], typer.Argument(metavar="NETWORK...", help="Keys, published networks, or files of JSON.")
+        list[str],
+        typer.Argument(metavar="NETWORK...", help="Keys of architectures, published networks, or JSON files."),
     ],
-    photo: Annotated[Path, typer.Option(help="A low-resolution photograph.")],
+    photo: Annotated[Path, typer.Option(help="Low-resolution photograph.")],
     region: Annotated[
-        str | None, typer.Option(help="X,Y,SIDE in its pixels \\[default: the 16 of most contrast].")
+        str | None, typer.Option(help="Region X,Y,SIDE in pixels \\[default: the 16x16 with most contrast].")
     ] = None,
-    crop: Annotated[int | None, typer.Option(min=16, help="Cut it around its centre to so many pixels.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=16, help="Crop the photograph to this many pixels around its centre.")
+    ] = None,
     scale: Scale = None,
     checkpoints: Annotated[
         list[Path] | None,
-        typer.Option("--checkpoint", help="Weights of each network that is no key, in their order; give it again."),
+        typer.Option("--checkpoint", help="Weights of each network that is not a key, in their order; repeat it."),
     ] = None,
     plain_weights: PlainWeights = False,
     device: Device = "auto",
@@ -56,9 +59,9 @@ def reach(
 ) -> None:
     """Draw local attribution maps (Gu and Dong, CVPR 2021): which pixels does the output in a region depend on?
 
-    Gradients of a gradient detector are integrated along a path of decreasing blur, until they sum to its difference
-    within 1 %. DI is the diffusion index, area the fewest pixels that hold 95 % of the attribution, field the radius
-    that holds 95 % of the gradient of the region's central output pixel.
+    The gradients of a gradient detector are integrated along a path of decreasing blur, until their sum is within 1 %
+    of its difference. DI is the diffusion index. The area is the smallest number of pixels that hold 95 % of the
+    attribution. The field is the radius that holds 95 % of the gradient of the region's central output pixel.
     """
     from rich.console import Console
 

@@ -19,23 +19,25 @@ _SHOWN = (0.1, 0.25, 0.5, 1.0)
 def replay(
     study: Annotated[str | None, typer.Argument(help="Name of the study.", show_default=False)] = None,
     table: Annotated[
-        Path | None, typer.Option(help="A table of trained networks (.jsonl.xz), in place of a study.")
+        Path | None, typer.Option(help="Table of trained networks (.jsonl.xz) to use instead of a study.")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="Whose latencies count, of a table.")] = "eager",
-    sampler: Annotated[str, typer.Option(help="Samplers, such as front,tpe,gp.")] = "front,tpe,nsga2,random",
-    rungs: Annotated[str, typer.Option(help="What stops trials: halving, none.")] = "halving,none",
-    seeds: Annotated[int, typer.Option(help="Searches of each strategy.")] = 20,
+    runtime: Annotated[str, typer.Option(help="Runtime whose latencies are taken from the table.")] = "eager",
+    sampler: Annotated[str, typer.Option(help="Samplers to compare, separated by commas.")] = "front,tpe,nsga2,random",
+    rungs: Annotated[
+        str, typer.Option(help="Rules of early stopping to compare, separated by commas.")
+    ] = "halving,none",
+    seeds: Annotated[int, typer.Option(help="Number of searches with each strategy.")] = 20,
     trials: Annotated[
-        int | None, typer.Option(help="Trials of each search.", show_default="all that are recorded")
+        int | None, typer.Option(help="Number of trials in each search.", show_default="all that are recorded")
     ] = None,
-    cost: Annotated[str, typer.Option(help="Unit of the cost: iterations or seconds of training.")] = "iterations",
-    space: Annotated[Path | None, typer.Option(help="File of the space, if it is not a shipped one.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Write a figure into this folder.")] = None,
+    cost: Annotated[str, typer.Option(help="Unit of cost: iterations or seconds of training.")] = "iterations",
+    space: Annotated[Path | None, typer.Option(help="TOML file of the space, if it is not a shipped one.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write a figure to this folder.")] = None,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Run search strategies again on the results of a study or of a table: nothing is trained or timed."""
+    """Compare search strategies on the results of a study or a table. Nothing is trained or timed."""
     from rich.console import Console
 
     from srnas.search_space import InputError

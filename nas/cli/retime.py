@@ -28,12 +28,12 @@ def retime(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    limit: Annotated[int | None, typer.Option(help="Time so many networks at most, the front first.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Time at most this many networks, the front first.")] = None,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Time the trained networks of a study on another device profile: a front without training anything."""
+    """Time the trained networks of a study on another device profile, for a front there without any training."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -63,7 +63,7 @@ def retime(
     console.print(board_table(retimed.board, width=console.width))
     console.print(board_summary(retimed.board))
     for number, reason in retimed.failed.items():
-        console.print(f"trial {number} left out: {reason}", markup=False, soft_wrap=True)
+        console.print(f"trial {number} skipped: {reason}", markup=False, soft_wrap=True)
     before, after = retimed.front_before, frozenset(map(int, retimed.board.front["trial"]))
     console.print(_moved("on the front here, not in the study", after - before), highlight=False)
     console.print(_moved("on the study's front, not here", before - after), highlight=False)

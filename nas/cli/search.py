@@ -1,4 +1,4 @@
-"""``srnas search``: run or go on with a study. Its options are those of :class:`SearchRequest`, one by one."""
+"""``srnas search``: start or continue a study. Its options are those of :class:`SearchRequest`, one by one."""
 
 import inspect
 from pathlib import Path
@@ -19,10 +19,10 @@ _SHOWN = 5
 
 
 def search(as_json: bool = False, **options: Any) -> None:
-    """Search: propose, count, time, train and rank candidates until the study holds --trials of them.
+    """Propose, count, time, train and rank candidates until the study holds --trials of them.
 
-    The same command again goes on where it stopped; a larger --trials extends a finished study. A candidate meets
-    --max-latency-ms if its fastest round does, here as in 'srnas leaderboard' and 'srnas pick'.
+    The same command continues where it stopped; a larger --trials extends a finished study. The fastest round of a
+    candidate decides whether it meets --max-latency-ms, here as in 'srnas leaderboard' and 'srnas pick'.
     """
     from rich.console import Console
 
@@ -36,7 +36,7 @@ def search(as_json: bool = False, **options: Any) -> None:
         with SearchProgress(said) as progress:
             outcome = launch(request, progress)
     except KeyboardInterrupt:
-        said.print("Interrupted. Every finished trial is kept; run the same command again to go on.")
+        said.print("Interrupted. Every finished trial is kept; run the same command again to continue.")
         raise
     if as_json:
         print_json(outcome.board.records())

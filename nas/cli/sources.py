@@ -9,16 +9,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NetworkName = Annotated[
-    str | None, typer.Option("--network", help="A published network, or the path of an architecture as JSON.")
+    str | None, typer.Option("--network", help="Published network, or the path of an architecture as JSON.")
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Its weights: .safetensors, or a file of torch.save.")
+    Path | None,
+    typer.Option("--checkpoint", help="Weights of the network: a .safetensors file, or a file of torch.save."),
 ]
 PlainWeights = Annotated[
-    bool, typer.Option("--plain-weights", help="Take the plain weights where a moving average stands beside them.")
+    bool, typer.Option("--plain-weights", help="Use the plain weights even if the file holds a moving average.")
 ]
-Trial = Annotated[int | None, typer.Option("--trial", help="Instead of both: a trained trial of a study.")]
-Study = Annotated[str | None, typer.Option("--study", help="The trial's study \\[default: the newest].")]
+Trial = Annotated[
+    int | None, typer.Option("--trial", help="Number of a trained trial, instead of --network and --checkpoint.")
+]
+Study = Annotated[str | None, typer.Option("--study", help="Study of the trial \\[default: the newest].")]
 Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]
 
 

@@ -35,11 +35,11 @@ def list_spaces(as_json: Json = False) -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped space, or the path of a TOML file.")],
+    name: Annotated[str, typer.Argument(help="Name of a shipped space, or the path of a TOML file.")],
     scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """Show the choices of a space, its size, and the designs that a study of it judges first."""
+    """Show the choices and the size of a space, and the designs that a study of it judges first."""
     from rich.table import Table
 
     from srnas.search_space import SearchSpace, human_designs

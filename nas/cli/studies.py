@@ -1,4 +1,4 @@
-"""``srnas studies``: what there is, and how studies are removed, moved and taken in."""
+"""``srnas studies``: list, remove, export and import studies."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +21,7 @@ def studies(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """List the studies of a workspace or a storage: state, workers alive, trials, front size, hypervolume."""
+    """List the studies of a workspace or database: state, live workers, trials, size of the front, hypervolume."""
     if context.invoked_subcommand:
         return
     from rich.console import Console
@@ -60,9 +60,9 @@ def remove(
     name: Name,
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete a study; trained weights stay in the cache, and MLflow can restore its runs."""
+    """Delete a study. Trained weights stay in the cache, and MLflow can restore its runs."""
     from srnas.nas.revisit.archive import remove_study
     from srnas.nas.workspace.workspace import Workspace
 
@@ -75,11 +75,11 @@ def remove(
 @app.command("export")
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="A new file.")],
+    file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Write a study to one file: settings, trials, learning curves, latencies; not the weights."""
+    """Write a study to one file: settings, trials, learning curves and latencies, but no weights."""
     from srnas.nas.revisit.archive import export_study
     from srnas.nas.workspace.workspace import Workspace
 
@@ -89,11 +89,11 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file of 'srnas studies export'.")],
+    file: Annotated[Path, typer.Argument(help="A file that 'srnas studies export' wrote.")],
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take in an exported study: it can be browsed, retimed, replayed and gone on with."""
+    """Import an exported study, to browse, retime, replay or continue it."""
     from srnas.nas.revisit.archive import import_study
     from srnas.nas.workspace.workspace import Workspace
 

@@ -21,13 +21,18 @@ from srnas.nas.cli.options import (
 
 
 def table(
-    space: Annotated[str, typer.Option(help="A space of 'srnas space list', or the path of a TOML file.")] = "tiny",
+    space: Annotated[
+        str, typer.Option(help="Search space: a name from 'srnas space list', or the path of a TOML file.")
+    ] = "tiny",
     scale: Annotated[int, typer.Option(help="Upscaling factor: 2, 3 or 4.")] = 2,
     size: Annotated[
-        str | None, typer.Option(help="WxH of the low-resolution input \\[default: that of the space's studies].")
+        str | None,
+        typer.Option(help="Low-resolution input, as WxH in pixels \\[default: that of studies of the space]."),
     ] = None,
-    calibrate: Annotated[int, typer.Option(min=2, help="Random networks that the sum is calibrated on.")] = 16,
-    validate: Annotated[int, typer.Option(min=2, help="Others, whose errors are reported.")] = 40,
+    calibrate: Annotated[int, typer.Option(min=2, help="Number of random networks to calibrate the sum on.")] = 16,
+    validate: Annotated[
+        int, typer.Option(min=2, help="Number of other random networks whose errors are reported.")
+    ] = 40,
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
@@ -36,9 +41,9 @@ def table(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Time every part of a space, so that a search can screen proposals by the sum of their parts.
+    """Time every part of a space, so that a search can screen candidates by the sum of their parts.
 
-    A search on the same device profile and input with --max-latency-ms uses the table by itself.
+    A search with --max-latency-ms on the same device profile and input uses the table by itself.
     """
     from rich.console import Console
     from rich.markup import escape

@@ -1,4 +1,4 @@
-"""``srnas target``: other machines whose latency counts."""
+"""``srnas target``: other machines to time networks on."""
 
 import os
 import sys
@@ -12,22 +12,29 @@ from srnas.nas.cli.options import Json, Row, output, print_json
 if TYPE_CHECKING:
     from srnas.profiling.boards.board import Board
 
-app = typer.Typer(help="Time networks on other machines, by an agent there.", no_args_is_help=True)
+app = typer.Typer(help="Time networks on other machines, through an agent there.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the target.")]
 
 
 @app.command("script")
-def script() -> None:
-    """Print the agent's program, for a machine with Python 3.9, numpy and onnxruntime: uv run agent.py starts it."""
+def script(
+    runtime: Annotated[
+        list[str], typer.Option(help="Runtime that it times in, once for each: onnxruntime, ncnn or executorch.")
+    ] = ["onnxruntime"],  # noqa: B006 (typer reads it)
+) -> None:
+    """Print the program of the agent, for a machine with Python 3.9, numpy and a runtime.
+
+    Start it there with: uv run agent.py
+    """
     from srnas.profiling.agent.bundle import script as program
 
-    typer.echo(program(), nl=False)
+    typer.echo(program(runtime), nl=False)
 
 
 @app.command("serve", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def serve(context: typer.Context) -> None:
-    """Run the agent on this machine: --host, --port, --token-file. It listens on loopback unless a token is given."""
+    """Run the agent on this machine (--host, --port, --token-file). Without a token it listens on loopback only."""
     import tempfile
 
     from srnas.profiling.agent.bundle import script as program
@@ -43,7 +50,7 @@ def serve(context: typer.Context) -> None:
 @app.command("add")
 def add(
     name: Name,
-    url: Annotated[str, typer.Argument(help="Where its agent listens, such as http://pi:7788.")],
+    url: Annotated[str, typer.Argument(help="Address of its agent, such as http://pi:7788.")],
     token_file: Annotated[Path | None, typer.Option(help="File that holds the token of the agent.")] = None,
 ) -> None:
     """Give a machine with an agent a name."""
@@ -70,12 +77,12 @@ def list_(as_json: Json = False) -> None:
     for board in known.values():
         output().print(f"{board.name}  {board.url}{', with a token' * bool(board.token)}", markup=False)
     if not known:
-        output().print("There is no target; add one by 'srnas target add NAME URL'.")
+        output().print("There is no target; add one with 'srnas target add NAME URL'.")
 
 
 @app.command("show")
 def show(name: Name, as_json: Json = False) -> None:
-    """Show what a target is: processor, cores, clocks, temperature, memory, load, versions."""
+    """Show the processor, cores, clocks, temperature, memory, load and versions of a target."""
     from srnas.profiling.boards.registry import ask, boards
     from srnas.search_space import unknown_name
 
@@ -93,8 +100,10 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command("check")
-def check(name: Name) -> None:
-    """Time a small network on a target and here, and say what disturbed it."""
+def check(
+    name: Name, runtime: Annotated[str, typer.Option(help="Runtime of the target to time in.")] = "onnxruntime"
+) -> None:
+    """Time a small network on a target and on this machine, and say what disturbed the measurement."""
     from rich.console import Console
 
     said = Console(stderr=True)
@@ -105,7 +114,7 @@ def check(name: Name) -> None:
         from srnas.profiling.targets import resolve_target
         from srnas.search_space import Network, published
 
-        there = resolve_target(name, "onnxruntime", "float32", "nchw", 1)
+        there = resolve_target(name, runtime, "float32", "nchw", 1)
     with said.status("timing") as status:
         network = {"ecbsr_m4c8": Network(published("ecbsr_m4c8", 2)).deploy()}
         found = measure_latency(network, (1, 3, 96, 96), there, on_note=status.update).of("ecbsr_m4c8")
@@ -132,7 +141,7 @@ def rm(name: Name) -> None:
 
 
 def _told(board: "Board") -> str:
-    runtimes = ", ".join(version for _, version in board.runtimes)
+    runtimes = ", ".join(runtime.version for runtime in board.runtimes)
     return f"{board.name}: {board.machine}, {board.cores} cores, {runtimes}, at {board.url}"
 
 

@@ -22,48 +22,52 @@ if TYPE_CHECKING:
 
 def train(
     network: Annotated[
-        str, typer.Argument(metavar="KEY|NAME|FILE", help="Key of a study's architecture, published network, or JSON.")
+        str,
+        typer.Argument(
+            metavar="KEY|NAME|FILE", help="Key of an architecture in the workspace, published network, or JSON file."
+        ),
     ],
-    iterations: Annotated[int, typer.Option(help="Training steps.")],
+    iterations: Annotated[int, typer.Option(help="Number of training steps.")],
     data: Annotated[Path | None, typer.Option(help="Folder of training photographs \\[default: embedded].")] = None,
     every_image: Annotated[
         bool,
-        typer.Option(
-            "--every-image", help="Take every image of --data for a photograph, whatever its folder is called."
-        ),
+        typer.Option("--every-image", help="Use every image in --data as a photograph, whatever its folder is called."),
     ] = False,
     raw_colours: RawColours = False,
     val: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]FOLDER", help="Photographs to validate on, repeatable \\[default: embedded]."),
+        typer.Option(
+            metavar="[NAME=]FOLDER",
+            help="Photographs to validate on; repeat it for several sets \\[default: embedded].",
+        ),
     ] = None,
     scale: Scale = None,
-    batch: Annotated[int, typer.Option(help="Patches per training step, over all processes.")] = 32,
+    batch: Annotated[int, typer.Option(help="Patches per training step, in all processes together.")] = 32,
     patch: Annotated[int, typer.Option(help="Training patch in low-resolution pixels.")] = 48,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak of AdamW's learning rate; Muon's follows from it \\[default: by --iterations]."),
+        typer.Option(help="Peak learning rate of AdamW; that of Muon follows from it \\[default: by --iterations]."),
     ] = None,
     validate_every: Annotated[
-        int | None, typer.Option(help="Iterations between validations \\[default: a twentieth of all].")
+        int | None, typer.Option(help="Iterations between validations \\[default: a twentieth of --iterations].")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights to start from: .safetensors, or a file of torch.save.")
+        Path | None, typer.Option(help="Weights to start from: a .safetensors file, or a file of torch.save.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of weights and patches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of weights and patches.")] = 0,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of training steps: float32, bfloat16, or auto (bfloat16 on CUDA).")
+        str, typer.Option(help="Precision of training: float32, bfloat16, or auto (bfloat16 on CUDA).")
     ] = "auto",
     threads: Threads = 1,
-    out: Annotated[Path | None, typer.Option(help="Write architecture and weights to this folder as well.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the architecture and weights to this folder.")] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
     """Train a chosen architecture on the long schedule, to ship it.
 
-    The same command again goes on where it was killed. On several GPUs: torchrun --nproc-per-node N --no-python srnas
-    train KEY and the same options.
+    If it is stopped or killed, the same command continues. For several GPUs, run torchrun --nproc-per-node N
+    --no-python srnas train KEY with the same options.
     """
     from rich.console import Console
 
@@ -131,7 +135,7 @@ def _follow(request: "FinalRequest", team: "Team") -> None:
 
 def _say_interrupted(said: "Console", team: "Team") -> None:
     if team.leads:
-        said.print("Interrupted. Run the same command again to go on from where the training was saved.")
+        said.print("Interrupted. Run the same command again to continue from where the training was saved.")
 
 
 def _plain(final: "Final") -> Row:

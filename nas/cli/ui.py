@@ -24,14 +24,16 @@ _LEAST_PASSWORD = 12
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
-    host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = (
-        "127.0.0.1"
-    ),
-    auth: Annotated[bool, typer.Option("--auth", help="Ask for a user and password, as MLflow does.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default can be reached from this machine only.")
+    ] = ("127.0.0.1"),
+    auth: Annotated[
+        bool, typer.Option("--auth", help="Ask for user and password, with the accounts of MLflow.")
+    ] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Serve the leaderboard and MLflow's own pages until Ctrl-C."""
+    """Serve the leaderboard page and MLflow's own pages until Ctrl-C."""
     from rich.console import Console
 
     from srnas.leaderboard.store.files import tracking_server
@@ -49,7 +51,7 @@ def ui(
         raise InputError(f"port {port} must be free, but something answers there; give another --port.")
     if not _is_loopback(host) and not auth:
         typer.echo(
-            f"warning: whoever reaches {host}:{port} can read, change and delete every result; --auth asks for a "
+            f"warning: anyone who can reach {host}:{port} can read, change and delete every result; --auth asks for a "
             "password.",
             err=True,
         )

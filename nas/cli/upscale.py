@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def upscale(
     given: Annotated[Path, typer.Argument(metavar="IN", help="A photograph, or a folder of photographs.")],
     out: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="PNG file or folder \\[default: IN_x4.png or IN_x4].")
+        Path | None, typer.Argument(metavar="OUT", help="PNG file or folder to write \\[default: IN_x4.png or IN_x4].")
     ] = None,
     network: NetworkName = None,
     scale: Scale = None,
@@ -28,7 +28,10 @@ def upscale(
     trial: Trial = None,
     study: Study = None,
     tile: Annotated[
-        int | None, typer.Option(min=1, help="Side of tiles in low-resolution pixels \\[default: where exact].")
+        int | None,
+        typer.Option(
+            min=1, help="Side of the tiles in low-resolution pixels \\[default: tiles only where they are exact]."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     raw_colours: RawColours = False,
@@ -39,7 +42,7 @@ def upscale(
     """Upscale a photograph, or every photograph of a folder, to 8-bit RGB PNG.
 
     Large images are cut into overlapping tiles where that does not change the result. Colours are converted to sRGB,
-    and what is written says so.
+    and the written files are marked as sRGB.
     """
     from rich.console import Console
 

@@ -12,17 +12,21 @@ def worker(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     storage: Storage = None,
     train: Annotated[
-        Path | None, typer.Option(help="Folder of training photographs here \\[default: as in the search].")
+        Path | None,
+        typer.Option(help="Folder of training photographs on this machine \\[default: that of the search]."),
     ] = None,
     val: Annotated[
-        Path | None, typer.Option(help="Folder of held-out photographs here \\[default: as in the search].")
+        Path | None,
+        typer.Option(help="Folder of held-out photographs on this machine \\[default: that of the search]."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda:N \\[default: as in the search].")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device to train on: cpu or cuda:N \\[default: that of the search].")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Judge candidates of a study together with other workers, on this or another machine, until nothing is left to do.
+    """Help with a study, together with other workers on this or other machines, until nothing is left to do.
 
-    A worker may be stopped or killed at any moment: what it held is judged by others.
+    A worker may be stopped or killed at any moment: the others judge what it held.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Attention switched off by position, without training or after a short one: what it costs in PSNR, what it saves.
+"""Attention switched off by position, with or without a short training: its cost in PSNR, its gain in latency.
 
 The question is that of Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021
 (https://arxiv.org/abs/2104.09497): is attention always beneficial, and at which depth?

@@ -1,4 +1,4 @@
-"""Ablations as a figure over depth: what each position's attention costs in PSNR, and what it takes in latency."""
+"""Ablations as a figure over depth: what each position's attention gains in PSNR, and what it costs in latency."""
 
 import math
 import statistics

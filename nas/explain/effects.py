@@ -1,4 +1,4 @@
-"""The block atlas: what each block at each relative depth gives and takes, from the trials of finished studies.
+"""The block atlas: the effect of each block at each relative depth, from the trials of finished studies.
 
 A trial that a rung stopped has no final PSNR: it is predicted from its last rung by a line through the trials that were
 trained to the end, and counts by as much less as that line is wrong. (They were stopped for what they had reached, on

@@ -1,4 +1,4 @@
-"""What all figures here share: a canvas without a display, colours that differ in gray too, a caption."""
+"""What all figures of this package share: a canvas without a display, colours that differ in gray too, a caption."""
 
 import textwrap
 from pathlib import Path

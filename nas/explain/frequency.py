@@ -1,4 +1,4 @@
-"""How far the attention of each position follows the fine detail of a photograph, or its flat parts.
+"""How far the attention of each position follows fine detail, or flat parts, of a photograph.
 
 Chen et al., "Attention in Attention Network for Image Super-Resolution", 2021 (https://arxiv.org/abs/2104.09497), find
 that low layers attend to low frequencies and high layers to high ones. Here that is a number: the correlation over

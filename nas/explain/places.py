@@ -1,4 +1,4 @@
-"""Where attention stands in a network, what is told of it in a forward pass, and what stands there for a while."""
+"""Where a network has attention, how it is observed during a forward pass, and how it is replaced for a while."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Linear regression whose effects are shrunk by as much as the data ask for: a hierarchical ridge.
+"""Hierarchical ridge regression: the data decide how much the effects are shrunk.
 
 The effects of one group are normal about a mean of their group, ``b_gj = m_g + d_gj``, with ``m_g ~ N(0, s_m^2)`` and
 ``d_gj ~ N(0, s_d^2)``, where ``s_m`` and ``s_d`` are shared by the groups of one kind; the noise of an observation is

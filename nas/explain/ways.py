@@ -1,4 +1,4 @@
-"""The ways in which attention is switched off without training: what stands in its place."""
+"""The ways in which attention is switched off without training: what takes its place."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args

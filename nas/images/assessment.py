@@ -1,4 +1,4 @@
-"""A trained network on photographs, one by one: its scores beside bicubic's, and what its hard attention keeps."""
+"""Scores of a trained network on single photographs beside bicubic's, and what its hard attention keeps."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Pixels as photographs mean them: profiles to sRGB, in which networks are trained and judged; depth and alpha."""
+"""Pixels in the colours that photographs mean: profiles converted to sRGB, bit depth and alpha."""
 
 import io
 import struct
@@ -54,7 +54,7 @@ def to_srgb(image: PillowImage.Image, *, raw: bool = False) -> tuple[PillowImage
         if image.mode != "CMYK" and _is_srgb(given, gray=image.mode in _GRAY):
             return image, ""
         if raw:
-            return image, f"of which the numbers are used as they are, whatever their colour profile says ({name})"
+            return image, f"used as they are, ignoring their colour profile ({name})"
         return _convert(image, given), f"converted to sRGB from their colour profile ({name})"
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image, "with a colour profile that cannot be used, taken for sRGB"

@@ -1,4 +1,4 @@
-"""The layouts in which the sets of the field lie: which images are photographs (HR), and which were made of them (LR).
+"""The folder layouts of the field: which images are photographs (HR), and which were made from them (LR).
 
 DIV2K, Flickr2K and DF2K as they are unpacked, benchmarks as BasicSR, EDSR, RCAN, SelfExSR and MATLAB scripts leave
 them, and crops of them. A folder without any such name is one of photographs. docs/data.md has the table.
@@ -117,9 +117,9 @@ def find_layout(found: Listing, scale: int, part: Part, *, with_lr: bool = False
     passed = sorted({_top(image.name) for image in marked if image.path not in taken})
     count = sum(image.path not in taken for image in marked)
     where = found.folder.absolute().name
-    said = f"{where}: '{_shown(hr, found)}' is taken"
+    said = f"{where}: '{_shown(hr, found)}' is used"
     said += f" with LR images of '{_shown(lr, found)}'" if lr else ""
-    notes = [f"{said}; {count} other images are passed over ({listed(passed, most=5)})"] if count else []
+    notes = [f"{said}; {count} other images are skipped ({listed(passed, most=5)})"] if count else []
     return Layout(hr, lr, (*found.notes, *notes))
 
 

@@ -1,4 +1,4 @@
-"""Which images lie below a folder: links are followed, and whatever is left out is said."""
+"""The images below a folder: links are followed, and whatever is skipped is reported."""
 
 import os
 from collections.abc import Iterator
@@ -44,13 +44,13 @@ class _Left:
 
     def notes(self, where: str) -> Iterator[str]:
         for names, what in (
-            (self.hidden, "files or folders of systems and tools"),
+            (self.hidden, "hidden or system files or folders"),
             (self.dangling, "links that lead nowhere"),
             (self.seen, "links to folders that are read already"),
             (self.unreadable, "files or folders that cannot be read"),
         ):
             if names:
-                yield f"{where}: left out {len(names)} {what} ({listed(sorted(names))})"
+                yield f"{where}: skipped {len(names)} {what} ({listed(sorted(names))})"
 
 
 def list_images(folder: Path) -> Listing:

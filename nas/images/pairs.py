@@ -62,7 +62,7 @@ def note_flat(name: str, pairs: Sequence[Pair]) -> list[str]:
     flat = [pair.name for pair in pairs if pair.is_flat]
     if not flat:
         return []
-    return [f"{name}: {len(flat)} of {len(pairs)} photographs are flat and count in no mean ({listed(flat)})"]
+    return [f"{name}: {len(flat)} of {len(pairs)} photographs are flat and left out of the mean ({listed(flat)})"]
 
 
 def make_pairs(
@@ -132,7 +132,7 @@ class PairSet:
     def noting_gray(self) -> "PairSet":
         """Return the same pairs, with a note if some are judged in gray values."""
         gray = sum(pair.gray for pair in self.pairs)
-        note = f"{self.name}: {gray} judged in gray values, as the study judges them"
+        note = f"{self.name}: {gray} judged as gray, as the study does"
         return replace(self, notes=(*self.notes, note)) if gray else self
 
 

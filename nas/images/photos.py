@@ -105,7 +105,8 @@ class PhotoSet:
         dropped = len(self.photos) - len(kept)
         if not dropped:
             return self
-        note = f"{self.name}: left out {dropped} of {len(self.photos)} photographs below {side}x{side} pixels ({what})"
+        few = f"skipped {dropped} of {len(self.photos)} photographs smaller than {side}x{side} pixels"
+        note = f"{self.name}: {few} ({what})"
         return PhotoSet(self.name, kept, (*self.notes, note))
 
 
@@ -217,14 +218,14 @@ def _decode_all(
         try:
             photo, notes = _decode(path, name, raw)
         except Exception as error:
-            return f"'{name}' does not ({str(error) or type(error).__name__})"
+            return f"'{name}' ({str(error) or type(error).__name__})"
         return name, keep(photo), notes
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(decode, paths))
     broken = [result for result in results if isinstance(result, str)]
     if broken:
-        raise InputError(f"every image must decode, but {listed(broken, most=_NAMED)}; repair or remove it.")
+        raise InputError(f"cannot decode {listed(broken, most=_NAMED)}; repair or remove it.")
     decoded = [result for result in results if not isinstance(result, str)]
     said: dict[str, list[str]] = {}
     for name, _, notes in decoded:
@@ -295,5 +296,6 @@ def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
     shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
     notes = [*train.notes, *held_out.notes]
     if shared:
-        notes.append(f"{len(shared)} held-out photographs are trained on ({listed(shared)}): their PSNR flatters")
+        twice = f"{len(shared)} held-out photographs are in the training set too ({listed(shared)})"
+        notes.append(f"{twice}, so their PSNR is too high")
     return notes

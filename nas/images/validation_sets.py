@@ -62,7 +62,8 @@ def shared_with(train: Sequence[Pair], sets: Sets) -> list[str]:
     seen = {_digest(pair) for pair in train}
     shared = {name: [pair.name for pair in pairs if _digest(pair) in seen] for name, pairs in sets.items()}
     return [
-        f"warning: {len(names)} photographs of '{name}' are trained on ({listed(names)}): their PSNR flatters"
+        f"warning: {len(names)} photographs of '{name}' are in the training set too ({listed(names)}), "
+        "so their PSNR is too high"
         for name, names in shared.items()
         if names
     ]

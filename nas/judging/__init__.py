@@ -1,1 +1,1 @@
-"""One candidate is judged: counted, timed, and trained from rung to rung."""
+"""Judging one candidate: it is counted, timed, and trained from rung to rung."""

@@ -1,4 +1,4 @@
-"""What predictors are worth: Kendall's tau with finished trials, given latency, with an interval.
+"""How good predictors are: Kendall's tau with finished trials at equal latency, with an interval.
 
 A predictor that only knows which networks are slow knows nothing that is not measured anyway, so that latency is held
 fixed: tau is counted over the pairs of trials that are close in latency, with what their PSNR exceeds the trend by.

@@ -1,4 +1,4 @@
-"""Trains one candidate from rung to rung; it can be killed at any moment and goes on in another process."""
+"""Trains one candidate from rung to rung; if it is killed, another process can continue."""
 
 import math
 from pathlib import Path
@@ -140,7 +140,7 @@ class CandidateTraining:
         if ended.is_file():
             write_whole(saved, ended.read_bytes())
         else:
-            materials.observer.on_note(f"{self._architecture}: no training to go on from is kept, it begins anew")
+            materials.observer.on_note(f"{self._architecture}: no saved training to continue from, so it starts again")
 
     def _judge(self, iteration: int, network: nn.Module, state: CandidateState) -> None:
         observer, draft = self._materials.observer, self._draft

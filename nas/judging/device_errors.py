@@ -1,4 +1,4 @@
-"""What an error of torch says of the device: that its memory is too small, or that it is lost to this process."""
+"""What an error of torch means: too little memory on the device, or a device that this process has lost."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What is known of a candidate while it is judged: every stage fills in its part, and what ends it finds the rest."""
+"""A candidate's record while it is being judged: every stage fills in its part."""
 
 from dataclasses import dataclass, field
 from typing import Any

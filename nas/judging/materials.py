@@ -1,4 +1,4 @@
-"""What a study's candidates are trained and judged with; it is the same for all of them."""
+"""What candidates of a study are trained and judged with; it is the same for all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a search tells whoever watches it."""
+"""How a search reports its progress."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """What a search tells about itself; every method may be overridden."""
+    """Receives the progress of a search; override the methods that you need."""
 
     def on_note(self, text: str) -> None:
         """Say something once."""
@@ -27,7 +27,7 @@ class Observer:
         """A candidate enters ``counting``, ``timing``, ``training`` or ``judging``."""
 
     def on_step(self, progress: TrainingProgress) -> None:
-        """Training went on."""
+        """Training has advanced."""
 
     def on_rung(self, rung: Rung) -> None:
         """The candidate was judged during training."""
@@ -36,7 +36,7 @@ class Observer:
         """A candidate was judged."""
 
     def on_board(self, board: "Board") -> None:
-        """All candidates of one length are judged, and longer trainings follow."""
+        """All candidates of one length are judged; longer trainings follow."""
 
     def on_validation(self, iteration: int, psnr_y_db: Mapping[str, float]) -> None:
         """A training on the long schedule was validated on sets."""

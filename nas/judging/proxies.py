@@ -1,4 +1,4 @@
-"""Zero-cost proxies of an untrained network on one batch: a diagnostic, since they rank SR networks badly.
+"""Zero-cost proxies of an untrained network on one batch, as a diagnostic: they rank SR networks badly.
 
 Higher shall mean better. Normalisation and nonlinearities are left as they are.
 """

@@ -41,8 +41,14 @@ def draw_calibration(patches: PatchSampler) -> torch.Tensor:
 
 
 def stand_in(target: Target) -> Target:
-    """Return what runs here as a target does: itself, or for a board the same runtime on this machine's CPU."""
-    return replace(target, board=None, threads=1) if target.board else target
+    """Return what runs here as a target does: itself, or for a board this machine's CPU.
+
+    int8 is what the same runtime makes of it; half precision is torch's, since few machines but boards have kernels of
+    it in other runtimes.
+    """
+    if not target.board:
+        return target
+    return replace(target, board=None, threads=1, runtime=target.runtime if target.dtype == "int8" else "eager")
 
 
 class LostWeightsError(Exception):
@@ -67,8 +73,9 @@ class TimedScorer:
 
     @property
     def runtime(self) -> str:
-        """Name of the runtime, with the version that it has here."""
-        return runtime_version(self.target.runtime) or self.target.runtime
+        """Name of the runtime that runs here, with its version."""
+        name = stand_in(self.target).runtime
+        return runtime_version(name) or name
 
     def __str__(self) -> str:
         number, _, height, width = self.calibration.shape

@@ -1,1 +1,1 @@
-"""Networks ranked as the NTIRE challenge does."""
+"""Ranking networks by the rule of the NTIRE challenge."""

@@ -1,4 +1,4 @@
-"""The networks that take part in a ranking by the rule of the NTIRE challenge, and the baseline they are divided by."""
+"""The networks of a ranking by the NTIRE rule, and the baseline that they are divided by."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Studies as a whole: what a workspace or a storage holds, and how studies leave it, come back, and move."""
+"""Studies as a whole: the list of a workspace or storage; removing, exporting and importing them."""
 
 import contextlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Finished trials as a small world that search strategies can be tried in again."""
+"""Finished trials as a small world in which search strategies can be tried again."""
 
 import random
 from collections import Counter
@@ -204,7 +204,7 @@ def _load_space(settings: StudySettings, given: str | None) -> SearchSpace:
     if digest(space) != settings.space_digest:
         raise InputError(
             f"space '{space.name}' must be as it was when study '{settings.name}' started (digest "
-            f"{settings.space_digest}), but its digest is {digest(space)}; give the file of then with --space."
+            f"{settings.space_digest}), but its digest is {digest(space)}; give the old file with --space."
         )
     return space
 

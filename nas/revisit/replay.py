@@ -1,4 +1,4 @@
-"""Tries search strategies again on what a study recorded: in seconds, since nothing is trained or timed.
+"""Tries search strategies again on what a study recorded, in seconds: nothing is trained or timed.
 
 A strategy is a sampler with a rule that stops trials. It can only propose what was recorded: a proposal that was not is
 mapped to the nearest unseen recorded architecture, by the number of genes that differ. The sampler learns of that one

@@ -7,7 +7,7 @@ from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.timed_quality import as_hoped
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.images.pairs import make_pairs
-from srnas.nas.judging.timed_scorer import TimedScorer, calibration_of
+from srnas.nas.judging.timed_scorer import TimedScorer, calibration_of, stand_in
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.plan import load_photos
 from srnas.nas.run.request import SearchRequest
@@ -15,6 +15,7 @@ from srnas.nas.run.timed_quality import NEAR_SHARE
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target
+from srnas.profiling.runtimes import check_any_size
 from srnas.search_space import InputError, SearchSpace
 
 
@@ -30,6 +31,7 @@ def load_scorer(workspace: Workspace, settings: StudySettings, asked: str, targe
     Raises:
         InputError: If its photographs are not where they were, or others are there.
     """
+    check_any_size(stand_in(target))
     request = SearchRequest.model_validate_json(asked)
     space = SearchSpace.load(request.space, request.scale)
     photos = load_photos(request, space, settings.training, settings)

@@ -1,4 +1,4 @@
-"""MLflow from the files of the studies: what is missing there is written, what is half there is replaced."""
+"""Restores MLflow from the files of the studies: missing runs are written, incomplete ones replaced."""
 
 import contextlib
 from collections.abc import Callable, Iterator

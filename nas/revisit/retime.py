@@ -1,4 +1,4 @@
-"""One study, many devices: times the networks that a study trained on another target, and trains nothing."""
+"""Times the trained networks of a study on another target, without any training."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence

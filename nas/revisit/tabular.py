@@ -1,4 +1,4 @@
-"""A tabular benchmark: networks of a space with the learning curve of each, in one file that searches are replayed on.
+"""A tabular benchmark: networks of a space with their learning curves, in one file, to replay searches on.
 
 The idea is NAS-Bench-101's (Ying et al., "NAS-Bench-101: Towards Reproducible Neural Architecture Search", ICML 2019):
 what was trained once need not be trained again to compare samplers, rules that stop trials, and lengths of training.
@@ -178,7 +178,7 @@ class TabularBenchmark:
         if digest(search_space) != head.space_digest:
             raise InputError(
                 f"space '{head.space}' must be as it was when the table was made (digest {head.space_digest}), but its "
-                f"digest is {digest(search_space)}; give the file of then with --space."
+                f"digest is {digest(search_space)}; give the old file with --space."
             )
         trials = [one for network in self.networks.values() if (one := self._recorded(network, search_space, runtime))]
         if len(trials) < 2:

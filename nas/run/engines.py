@@ -1,4 +1,4 @@
-"""Several workers for one study: processes of this machine, or of a Ray cluster; those that are lost start again.
+"""Several workers for one study, on this machine or a Ray cluster; lost workers are started again.
 
 Workers share nothing but the study's storage; what a lost one held is claimed by the others.
 """

@@ -1,4 +1,4 @@
-"""What is shown of members of a front beyond their rows: crops beside bicubic and photograph, latency by position."""
+"""What is shown of the members of a front: crops beside bicubic and photograph, latency by position."""
 
 import json
 from collections.abc import Mapping, Sequence

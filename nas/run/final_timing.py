@@ -42,7 +42,7 @@ def time_front(session: Session) -> None:
         return
     if not is_due(known, target):
         on_note(
-            f"the front is not timed together: the study is about '{session.publisher.study.device}', and this is "
+            f"the front is not timed together: the study was timed on '{session.publisher.study.device}', and this is "
             f"'{describe(target)}'"
         )
         return
@@ -98,7 +98,7 @@ def _tell(session: Session, known: Snapshot, joint: JointTiming) -> None:
     front = front_numbers(known.ranked)
     if apart := sorted(front - joint.networks.keys()):
         on_note(
-            f"the front was timed together {joint.runs} times, and still other networks get onto it: the latency "
+            f"the front was timed together {joint.runs} times, and other networks still join it: the latency "
             f"of {_named(apart)} is not of the same run"
         )
     late = [

@@ -1,4 +1,4 @@
-"""A ladder of lengths: what is near the front of one length goes on to the next, in a study of its own.
+"""A ladder of lengths: networks near the front of one length continue to the next, in a study of their own.
 
 A study holds results of one length only, so that a front compares like with like. What its best reach in longer
 trainings is kept with the first study too, for its sampler.
@@ -74,7 +74,9 @@ def open_longer(session: Session, plan: Plan, below: Snapshot) -> Session:
     observer, settings, chosen = session.observer, plan.settings, going_on(below.records)
     before = below.study
     assert before is not None
-    observer.on_note(f"{len(chosen)} of {len(below.records)} networks go on to {settings.training.iterations:,} steps")
+    observer.on_note(
+        f"{len(chosen)} of {len(below.records)} networks continue to {settings.training.iterations:,} steps"
+    )
     search = patiently(lambda: open_search(plan.url, settings, plan.space), plan.url, observer.on_note)
     search.want(total=plan.request.trials, request=plan.request.absolute().model_dump_json())
     # The same reference point as before, so that the hypervolumes of all lengths compare.

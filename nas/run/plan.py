@@ -19,7 +19,7 @@ from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, count, measure_latency, resolve_device
-from srnas.profiling.runtimes import find_runtime
+from srnas.profiling.runtimes import check_any_size
 from srnas.profiling.targets import describe, resolve_target
 from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
 from srnas.search_space.errors import parse
@@ -68,9 +68,9 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     device = resolve_device(request.device)
     chosen = request.runtime, request.dtype, request.memory_format, request.threads
     target = resolve_target(request.timed_on or str(device), *chosen)
-    if target.board and target.dtype != "float32":
-        # It scores the front here, at the end.
-        find_runtime(stand_in(target))
+    if target.dtype != "float32":
+        # The end of the search scores the front in that type, for a board too.
+        check_any_size(stand_in(target))
     space = SearchSpace.load(request.space, request.scale)
     workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)

@@ -1,4 +1,4 @@
-"""Keeps MLflow what the study is: what a lost write left out is written as soon as MLflow answers again."""
+"""Keeps MLflow in step with the study: what a lost write missed is written as soon as MLflow answers again."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -197,12 +197,12 @@ class Publisher:
             return
         self._pause.end()
         if self.lost:
-            self.on_note("MLflow answers again; what it missed is written")
+            self.on_note("MLflow answers again; the missing results are written")
             self.lost = ""
 
     def _lose(self, why: str) -> None:
         if not self.lost:
-            self.on_note(f"MLflow does not answer ({why}); what it lacks is written when it does again")
+            self.on_note(f"MLflow does not answer ({why}); the missing results will be written when it does")
         self.lost = why
         self._pause.lengthen()
 

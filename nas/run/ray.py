@@ -1,4 +1,4 @@
-"""Workers of a study on a Ray cluster: Ray places one on each GPU or share of the cores, and restarts the lost."""
+"""Workers of a study on a Ray cluster: Ray places one on each GPU or share of the cores, and restarts lost ones."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a user asks of a search. Nothing heavy is imported here, so that ``srnas --help`` answers at once."""
+"""The options of a search. Nothing heavy is imported here, so that ``srnas --help`` answers at once."""
 
 import re
 from collections.abc import Mapping
@@ -66,54 +66,54 @@ def _ladder(value: Any) -> Any:
 class SearchRequest(StudyOptions):
     """What a user asks for; ``None`` takes the space's default (``study``: the space's name and scale)."""
 
-    space: str = option("tiny", "A space of 'srnas space list', or the path of a TOML file.", "Study")
-    trials: int = option(24, "Total number of candidates of the study.", "Study", ge=1)
+    space: str = option("tiny", "Search space: a name from 'srnas space list', or the path of a TOML file.", "Study")
+    trials: int = option(24, "Total number of candidates in the study.", "Study", ge=1)
     study: str | None = option(None, "Name of the study [default: SPACE-xSCALE].", "Study")
     train: Path | None = option(None, "Folder of training photographs [default: embedded].", "Study")
     validation: Path | None = option(None, "Folder of held-out photographs [default: embedded].", "Study", flag="val")
     every_image: bool = option(
-        False, "Take every image of --train and --val for a photograph, whatever its folder is called.", "Study"
+        False, "Use every image in --train and --val as a photograph, whatever its folder is called.", "Study"
     )
-    raw_colours: bool = option(
-        False, "Take the numbers of photographs as they are, whatever their colour profiles say.", "Study"
-    )
+    raw_colours: bool = option(False, "Use pixel values as they are and ignore colour profiles.", "Study")
     workspace: Path = option(
-        DEFAULT_WORKSPACE, "Folder of studies, results and figures.", "Study", variable="SRNAS_WORKSPACE"
+        DEFAULT_WORKSPACE, "Folder for studies, results and figures.", "Study", variable="SRNAS_WORKSPACE"
     )
     storage: str | None = option(
         None,
-        "Where the study lies: postgresql://USER@HOST/DATABASE or sqlite:///FILE [default: in the workspace].",
+        "Database of the study: postgresql://USER@HOST/DATABASE or sqlite:///FILE [default: a file in the workspace].",
         "Study",
         variable="SRNAS_STORAGE",
     )
     patience: int | None = option(
-        None, "End when the hypervolume has not risen for so many candidates.", "Strategy", ge=1
+        None, "Stop when the hypervolume has not risen for this many candidates.", "Strategy", ge=1
     )
     ladder: Annotated[tuple[int, ...], BeforeValidator(_ladder)] = option(
         (1,),
-        "Multiples of --iterations, such as 1,3,9: what is near the front of one length goes on to the next.",
+        "Lengths as multiples of --iterations, such as 1,3,9: networks near the front of one length go on to the next.",
         "Strategy",
     )
-    replicates: int = option(0, "Train what is near the front again with so many other seeds.", "Strategy", ge=0)
-    proxies: bool = option(False, "Compute zero-cost proxies beside, as a diagnostic.", "Strategy")
+    replicates: int = option(0, "Train networks near the front again with this many other seeds.", "Strategy", ge=0)
+    proxies: bool = option(False, "Compute zero-cost proxies as well, as a diagnostic.", "Strategy")
     patch: int | None = option(None, "Training patch in low-resolution pixels [default: by space].", "Training")
     batch: int | None = option(None, "Patches per training step [default: by space].", "Training")
     iterations: int | None = option(None, "Training steps per candidate [default: by space].", "Training")
     learning_rate: float | None = option(
-        None, "Peak of AdamW's learning rate; Muon's follows from it [default: by space and length].", "Training"
+        None, "Peak learning rate of AdamW; that of Muon follows from it [default: by space and length].", "Training"
     )
-    device: str = option("auto", "What trains and is timed: auto, cpu or cuda[:N].", "Timing")
+    device: str = option(
+        "auto", "Device to train on, and to time on without --target: auto, cpu or cuda[:N].", "Timing"
+    )
     latency_input: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = option(
-        None, "WxH of the low-resolution input that is timed [default: by space].", "Timing"
+        None, "Low-resolution input to time, as WxH in pixels [default: by space].", "Timing"
     )
     workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = option(
         AUTO,
-        "Processes: auto takes one for each GPU, or for every --threads cores; only 1 is repeatable.",
+        "Number of worker processes; auto is one per GPU, or per --threads cores. Only 1 is repeatable.",
         "Workers",
         variable="SRNAS_WORKERS",
     )
     engine: Annotated[str, AfterValidator(_engine)] = option("local", "Where workers run: local or ray.", "Workers")
-    address: str | None = option(None, "Address of a Ray cluster [default: start one here].", "Workers")
+    address: str | None = option(None, "Address of a Ray cluster [default: start one on this machine].", "Workers")
 
     @classmethod
     def of(cls, **options: Any) -> Self:

@@ -1,4 +1,4 @@
-"""A study that is open in this process, with what judges its candidates and what writes them to MLflow."""
+"""A study that is open in this process, with the judge of its candidates and the publisher to MLflow."""
 
 from dataclasses import dataclass
 

@@ -73,7 +73,7 @@ def work(session: Session) -> Standing:
 def _drop_proxies(judge: Judge, records: Sequence[TrialRecord]) -> None:
     for name, account in without_signal(records, judge.proxies).items():
         judge.proxies.discard(name)
-        judge.materials.observer.on_note(f"{account}: it is computed no more")
+        judge.materials.observer.on_note(f"{account}; it is dropped")
 
 
 def _work_on(claim: Claim, session: Session) -> None:

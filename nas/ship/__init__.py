@@ -1,1 +1,1 @@
-"""A chosen network is trained for long and exported."""
+"""Training a chosen network for long, and exporting it."""

@@ -1,4 +1,4 @@
-"""What goes with a shipped network: a model card in Markdown, with the fields that model hubs read at its top."""
+"""The model card of an exported network, in Markdown, with the fields that model hubs read at its top."""
 
 import json
 from collections.abc import Mapping, Sequence

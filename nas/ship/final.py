@@ -1,4 +1,4 @@
-"""Trains a chosen architecture on the long schedule, to ship it; killed at any moment, it goes on as it was saved."""
+"""Trains a chosen architecture on the long schedule, to ship it; a killed training continues where it was saved."""
 
 import contextlib
 import statistics
@@ -168,7 +168,7 @@ class _FinalTraining:
         self.log.open()
         done, total = saved_iteration(plan.folder.training), plan.config.iterations
         if done:
-            self.observer.on_note(f"going on from iteration {done:,} of {total:,}")
+            self.observer.on_note(f"continuing from iteration {done:,} of {total:,}")
         self.observer.on_start(done, total)
         self.observer.on_stage("training")
 

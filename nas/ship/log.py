@@ -1,4 +1,4 @@
-"""Keeps MLflow what a long training is: what it does not take waits, also while the training is interrupted."""
+"""Keeps MLflow in step with a long training: what MLflow misses waits, also while the training is interrupted."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -91,12 +91,12 @@ class FinalLog:
                 write(self._run)
         except StoreLostError as error:
             if not self.lost:
-                self.on_note(f"MLflow does not answer ({error}); what it lacks is written when it does again")
+                self.on_note(f"MLflow does not answer ({error}); the missing results will be written when it does")
             self.lost = str(error)
             self._pause.lengthen()
             return False
         self._pause.end()
         if self.lost:
-            self.on_note("MLflow answers again; what it missed is written")
+            self.on_note("MLflow answers again; the missing results are written")
             self.lost = ""
         return True

@@ -1,4 +1,4 @@
-"""What a training on the long schedule needs before it starts: everything is checked before anything is written."""
+"""The plan of a training on the long schedule: everything is checked before anything is written."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""What is tried next, and what is stopped: samplers and rungs, which know nothing of networks."""
+"""What to try next and what to stop: samplers and rungs, which know nothing of networks."""

@@ -1,4 +1,4 @@
-"""A problem with one cheap objective as :class:`~srnas.nas.strategy.front_sampler.FrontSampler` sees it."""
+"""Problems with one cheap objective, as :class:`~srnas.nas.strategy.front_sampler.FrontSampler` sees them."""
 
 import math
 import random
@@ -31,10 +31,10 @@ class Domain(Protocol[T]):
         """Return a child of two candidates."""
 
     def reduce(self, candidate: T, rng: random.Random) -> T:
-        """Return a smaller neighbour, where there is such a thing."""
+        """Return a smaller neighbour, if candidates have a size."""
 
     def key(self, candidate: T) -> Hashable:
-        """Return what is equal for candidates that are the same thing."""
+        """Return a key that equal candidates share."""
 
     def encode(self, candidate: T) -> Params:
         """Return Optuna's parameters of a candidate."""
@@ -43,13 +43,13 @@ class Domain(Protocol[T]):
         """Return the candidate of Optuna's parameters, ``None`` if they make none."""
 
     def features(self, candidate: T) -> Sequence[Sequence[float]]:
-        """Return what the expensive objective is modelled on: groups, always as many and as long.
+        """Return the features that the expensive objective is modelled on, in groups of fixed number and length.
 
-        How much a group's linear part matters is learned; inside a group numbers count as they are.
+        The weight of the linear part of each group is learned; within a group, features count as they are.
         """
 
     def cheap(self, candidates: Sequence[T]) -> list[float | None]:
-        """Return the cheap objective of each, positive; ``None`` drops a candidate that must not be tried."""
+        """Return the cheap objective of each candidate, which is positive; ``None`` excludes a candidate."""
 
 
 class Choices:
@@ -57,7 +57,7 @@ class Choices:
 
     Args:
         distributions: Distributions by name of the parameter: categorical, or integers or floats with a step.
-        cheap: Returns the cheap objective for parameters, ``None`` if they are not to be tried.
+        cheap: Returns the cheap objective for parameters, or ``None`` to exclude them.
 
     Raises:
         ValueError: If a float has no step.

@@ -1,4 +1,4 @@
-"""The front strategy as a sampler of Optuna's: what it knows is read from the study."""
+"""The front strategy as an Optuna sampler; everything it knows is read from the study."""
 
 import random
 import threading
@@ -22,17 +22,17 @@ PREDICTED = "predicted"
 
 
 class FrontSampler(BaseSampler, Generic[T]):
-    """Samples for two objectives, one of which is known before a trial is run.
+    """Sampler for two objectives, one of which is known before a trial is run.
 
-    Proposals are mutations, crossings and reductions of the front's members, and random draws; none is a candidate that
-    the study holds already, or one that :meth:`Domain.cheap` rejects. The expensive objective is modelled by a
-    :class:`~srnas.nas.strategy.surrogate.Surrogate`, and the proposal with the greatest expected improvement of the
-    hypervolume
-    in (expensive objective, logarithm of the cheap one) is taken. Trials that are still running count with what is
-    expected of them. The first proposals are spread over the range of the cheap objective.
+    Proposals are mutations, crossings and reductions of the members of the front, and random draws. A proposal is never
+    a candidate that the study already holds, nor one that :meth:`Domain.cheap` rejects. A
+    :class:`~srnas.nas.strategy.surrogate.Surrogate` models the expensive objective, and the sampler takes the proposal
+    with the greatest expected improvement of the hypervolume in (expensive objective, logarithm of the cheap one).
+    Trials that are still running count with their expected value. The first proposals are spread over the range of the
+    cheap objective.
 
-    Everything it knows is in the study: another object, or another process, proposes as well. Where nothing unseen is
-    found, a random candidate is proposed again.
+    All state is in the study, so another object or process can continue. If no unseen candidate is found, a random one
+    is proposed again.
 
     Example:
         >>> import optuna

@@ -1,4 +1,4 @@
-"""What to try next for two objectives of which one is cheap and known: only the other is modelled.
+"""What to try next for two objectives of which one is cheap and known: only the other one is modelled.
 
 Everything here is a function of what is known and of a random generator; it knows nothing of Optuna.
 """

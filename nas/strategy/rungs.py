@@ -1,4 +1,4 @@
-"""Stops a trial at a rung if those of its latency do better: asynchronous successive halving for two objectives.
+"""Stops a trial at a rung if its neighbours in latency do better: asynchronous successive halving, two objectives.
 
 A trial is compared with the trials that reached the same rung before it, and of these with its neighbours in
 latency: what is good for a fast network is poor for a slow one. Some of those to be stopped go on nevertheless, so

@@ -1,4 +1,4 @@
-"""Samplers by name, seeded so that a proposal draws other numbers than those before it, whoever made them."""
+"""Samplers by name, with seeds that differ from proposal to proposal and from worker to worker."""
 
 import hashlib
 from collections.abc import Callable

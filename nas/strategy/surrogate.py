@@ -1,4 +1,4 @@
-"""What an expensive objective is expected to be, with its uncertainty: a Gaussian process that weighs its features.
+"""The surrogate of an expensive objective: a Gaussian process that learns the weights of its features.
 
 Reference: Rasmussen and Williams, "Gaussian Processes for Machine Learning", MIT Press 2006: equations 2.25 and 2.26
 (prediction), 2.30 (marginal likelihood), 5.9 (its gradient), 5.12 (leave-one-out prediction in closed form).

@@ -1,4 +1,4 @@
-"""Who judges what: each worker claims a candidate, says that it lives, and hands in a record or gives it back.
+"""Which worker judges what: each claims a candidate, reports that it is alive, and submits or returns it.
 
 Claims are made one at a time, proposals before them. Whatever a worker held when it died is claimed again.
 """

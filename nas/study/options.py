@@ -1,4 +1,4 @@
-"""The options that a study is fixed by, each defined once: name, type, default, help and what must hold.
+"""The options that define a study, each with its name, type, default, help and validity.
 
 The stored settings and the request of a search extend them; the command line and the Python call are made from them.
 Nothing heavy is imported here, so that ``srnas --help`` answers at once.
@@ -37,10 +37,12 @@ class Budgets(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_latency_ms: float | None = option(
-        None, "Train no candidate whose fastest round takes more milliseconds.", "Budgets", gt=0
+        None, "Skip candidates whose fastest round takes more milliseconds than this.", "Budgets", gt=0
     )
-    max_params_k: float | None = option(None, "Train no candidate of more thousands of parameters.", "Budgets", gt=0)
-    max_macs_g: float | None = option(None, "Train no candidate of more billions of MACs.", "Budgets", gt=0)
+    max_params_k: float | None = option(
+        None, "Skip candidates with more parameters than this, in thousands.", "Budgets", gt=0
+    )
+    max_macs_g: float | None = option(None, "Skip candidates with more MACs than this, in billions.", "Budgets", gt=0)
 
     def exceeded(
         self, *, fastest_ms: float | None = None, params_k: float | None = None, macs_g: float | None = None
@@ -83,27 +85,27 @@ class StudyOptions(BaseModel):
 
     scale: int = option(2, "Upscaling factor: 2, 3 or 4.", "Study")
     sampler: Annotated[str, AfterValidator(_check_sampler)] = option(
-        "front", "What proposes candidates: front, tpe, nsga2, gp or random.", "Strategy"
+        "front", "Sampler that proposes candidates: front, tpe, nsga2, gp or random.", "Strategy"
     )
     rungs: Annotated[str, AfterValidator(_check_rungs)] = option(
-        "halving", "halving stops weak candidates early, none trains all of them to the end.", "Strategy"
+        "halving", "Early stopping: halving stops weak candidates, none trains all of them to the end.", "Strategy"
     )
-    seed: int = option(0, "Seed of proposals, weights and patches.", "Strategy", ge=0, le=2**32 - 1)
+    seed: int = option(0, "Random seed of proposals, weights and patches.", "Strategy", ge=0, le=2**32 - 1)
     timed_on: str = option(
         "",
-        "What is timed: cpu, cuda[:N], or one of 'srnas target list' [default: what trains].",
+        "Device to time on: cpu, cuda[:N], or a name from 'srnas target list' [default: --device].",
         "Timing",
         flag="target",
     )
     runtime: str = option(
         "eager",
-        "What executes the networks: eager, compile, cudagraph, onnxruntime, openvino, ncnn or executorch.",
+        "Runtime to time: eager, compile, cudagraph, onnxruntime, openvino, ncnn or executorch.",
         "Timing",
     )
-    dtype: str = option("float32", "Data type of the networks: float32, bfloat16, float16 or int8.", "Timing")
-    memory_format: str = option("nchw", "Memory format of the networks: nchw or channels_last.", "Timing")
-    threads: int = option(1, "CPU threads of what is timed; what trains beside another target has one.", "Timing")
+    dtype: str = option("float32", "Data type to time: float32, bfloat16, float16 or int8.", "Timing")
+    memory_format: str = option("nchw", "Memory format to time: nchw or channels_last.", "Timing")
+    threads: int = option(1, "CPU threads to time with; beside another --target a training has one thread.", "Timing")
     budgets: Budgets = Budgets()
     max_train_s: float | None = option(
-        None, "End a candidate that needs more seconds of training steps.", "Training", gt=0
+        None, "Stop a candidate whose training steps take more seconds than this.", "Training", gt=0
     )

@@ -1,4 +1,4 @@
-"""Which process judges a trial, and whether it lives."""
+"""Which process judges a trial, and whether that process is alive."""
 
 import os
 import socket

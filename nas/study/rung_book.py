@@ -1,4 +1,4 @@
-"""What the trials of a study have reached at each rung, and which of them go on."""
+"""What the trials of a study have reached at each rung, and which of them continue."""
 
 import optuna
 

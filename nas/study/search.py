@@ -1,4 +1,4 @@
-"""A study as its workers use it: what is stored of it, claims of its candidates, and results at its rungs."""
+"""A study as its workers use it: stored state, claims of candidates, and results at the rungs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -84,7 +84,7 @@ class StudySettings(StudyOptions):
         if differing:
             raise InputError(
                 f"study '{self.name}' exists with other settings ({'; '.join(differing)}); "
-                "give the same settings to go on, or another --study."
+                "give the same settings to continue it, or another --study."
             )
 
 

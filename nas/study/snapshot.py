@@ -1,4 +1,4 @@
-"""What a study held at one moment: reading it asks the storage nothing."""
+"""The content of a study at one moment; reading it does not touch the storage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,11 +87,11 @@ class Snapshot:
     damaged: bool = False
 
     def check_usable(self) -> None:
-        """Raise ``InputError`` if the study cannot be gone on with, since what it is about cannot be read."""
+        """Raise ``InputError`` if the study cannot be continued, since its settings cannot be read."""
         if self.damaged:
             raise InputError(
-                f"what study '{self.name}' is about must be stored whole, but it cannot be read: it is damaged, or of "
-                f"another version; 'srnas studies rm {self.name}' removes it, or give another --study."
+                f"the settings of study '{self.name}' must be readable, but they are damaged or of another version; "
+                f"'srnas studies rm {self.name}' removes the study, or give another --study."
             )
 
     @cached_property

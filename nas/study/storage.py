@@ -1,4 +1,4 @@
-"""Where a study lies: SQLite in the workspace or PostgreSQL, with parts of the work that one process does at a time."""
+"""The storage of a study, SQLite in the workspace or PostgreSQL, and locks for what one process does at a time."""
 
 import contextlib
 import hashlib

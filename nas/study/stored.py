@@ -1,4 +1,4 @@
-"""A study in its storage: the one place that reads and writes what is kept there, every key with its type."""
+"""The one place that reads and writes a study in its storage, every key with its type."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

@@ -1,1 +1,1 @@
-"""One network is trained: by one process or a team, and resumed after a kill."""
+"""Training one network, by one process or a team, and resuming after a kill."""

@@ -1,4 +1,4 @@
-"""What moves the weights: Muon the convolutions of the body, AdamW all else.
+"""The optimizers: Muon for the convolutions of the body, AdamW for everything else.
 
 Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate nearly serves
 narrow and wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a

@@ -57,7 +57,7 @@ class TrainingConfig(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0)
     ema_share: float = Field(default=0.02, gt=0)
     rungs: tuple[float, ...] = (1 / 3, 1.0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
     @field_validator("rungs")
     @classmethod

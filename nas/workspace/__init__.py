@@ -1,1 +1,1 @@
-"""What a workspace holds, and how what a user names is found there."""
+"""The content of a workspace, and how the names that users give are found in it."""

@@ -1,4 +1,4 @@
-"""What a user names to be timed: a published network, an architecture by key or file, on a target in words."""
+"""Networks to time by the names that users give: published ones, keys or files, and targets in words."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Blocks of a user's own may have changed since a network of them was trained: its weights are of other code then."""
+"""Checks whether blocks of a user's own have changed since a network with them was trained."""
 
 import logging
 from collections.abc import Mapping
@@ -44,6 +44,6 @@ def check_key(architecture: Architecture, key: str) -> None:
         return
     changed = ", ".join(f"'{name}'" for name in architecture.sources)
     raise InputError(
-        f"the blocks of architecture {key} must be as they were, but {changed} was changed since: now it is another "
-        f"network, {architecture.key}; put the file back, or give the architecture as a file."
+        f"the blocks of architecture {key} must be unchanged, but {changed} was changed since: it is another "
+        f"network now, {architecture.key}; put the file back, or give the architecture as a file."
     )

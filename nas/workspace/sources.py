@@ -1,4 +1,4 @@
-"""A trained network from what a user names: a published network, a file, or a trial of a study."""
+"""A trained network by the name that a user gives: a published network, a file, or a trial of a study."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""A study that has begun, by its name."""
+"""A study that has started, by its name."""
 
 from typing import NamedTuple
 

@@ -32,7 +32,7 @@ def find_table(
         return BlockTable.model_validate_json(path.read_bytes())
     except ValidationError:
         raise InputError(
-            f"'{path}' must hold a block table, but it is damaged; delete it, or make it anew by 'srnas profile table'."
+            f"'{path}' must hold a block table, but it is damaged; delete it, or rebuild it with 'srnas profile table'."
         ) from None
 
 

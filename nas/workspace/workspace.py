@@ -1,4 +1,4 @@
-"""A workspace: the one owner of every path below it, and of its store."""
+"""A workspace, which owns every path below it and its store."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,6 +1,9 @@
 """The agent as one file that needs nothing of this package."""
 
+from collections.abc import Sequence
 from importlib.resources import files
+
+from srnas.search_space import unknown_name
 
 # In the order in which they are imported.
 _MODULES = (
@@ -8,18 +11,24 @@ _MODULES = (
     "rounds",
     "host_clock",
     "agent.machine",
-    "agent.models",
     "agent.onnx_session",
+    "agent.ncnn_net",
+    "agent.executorch_method",
+    "agent.runtimes",
+    "agent.models",
     "agent.measuring",
     "agent.files",
     "agent.server",
 )
 
+# The oldest versions that the agent was tried with.
+_OLDEST = {"onnxruntime": ">=1.17", "ncnn": "", "executorch": ">=1.0"}
+
 _HEAD = '''# /// script
 # requires-python = ">=3.9"
-# dependencies = ["numpy", "onnxruntime>=1.17"]
+# dependencies = ["numpy", {dependencies}]
 # ///
-"""Times networks for srnas on this machine: uv run agent.py, or pip install numpy onnxruntime; python agent.py.
+"""Times networks for srnas on this machine: uv run agent.py, or pip install numpy {packages}; python agent.py.
 
 Written by "srnas target script": modules of srnas as they are, one after another.
 """
@@ -27,7 +36,7 @@ Written by "srnas target script": modules of srnas as they are, one after anothe
 import sys
 import types
 
-MODULES = {}
+MODULES = {{}}
 '''
 _TAIL = """
 for name in ("srnas", "srnas.profiling", "srnas.profiling.agent"):
@@ -44,10 +53,21 @@ if __name__ == "__main__":
 """
 
 
-def script() -> str:
-    """Return the agent's program."""
+def script(runtimes: Sequence[str] = ("onnxruntime",)) -> str:
+    """Return the agent's program.
+
+    Args:
+        runtimes: What its dependencies hold, of ``onnxruntime``, ``ncnn`` and ``executorch``.
+
+    Raises:
+        InputError: If a runtime has no agent.
+    """
+    for name in runtimes:
+        if name not in _OLDEST:
+            raise unknown_name("runtime", name, _OLDEST)
+    dependencies = ", ".join(f'"{name}{_OLDEST[name]}"' for name in runtimes)
     package = files("srnas.profiling")
-    parts = [_HEAD]
+    parts = [_HEAD.format(dependencies=dependencies, packages=" ".join(runtimes))]
     for name in _MODULES:
         source = package.joinpath(f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
         parts.append(f"MODULES[{f'srnas.profiling.{name}'!r}] = {source!r}\n")

@@ -1,4 +1,4 @@
-"""What a machine tells of itself through Linux's files; elsewhere less."""
+"""Facts about a machine from Linux's files; elsewhere there are fewer."""
 
 from __future__ import annotations
 

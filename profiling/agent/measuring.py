@@ -1,4 +1,4 @@
-"""One measurement on the board, in a process of its own: what a model does to it ends with it."""
+"""One measurement on the board, in a process of its own, so that nothing of a model outlives it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from srnas.profiling.agent import machine, onnx_session
+from srnas.profiling.agent import machine
+from srnas.profiling.agent.models import RefusedModelError, check_model
+from srnas.profiling.agent.runtimes import RUNTIMES
 from srnas.profiling.host_clock import HostClock
 from srnas.profiling.rounds import REFERENCE, DeviceState, LatencyProtocol, Rounds, Timed, Way, run_rounds
 
@@ -35,29 +37,31 @@ class BoardBench(HostClock):
         return DeviceState(throttled=self._throttled > before, other_load=self._load.read())
 
 
-def measure(asked: Mapping[str, Any], read: Callable[[str], bytes], on_round: Callable[[int], None]) -> dict[str, Any]:
+def measure(asked: Mapping[str, Any], where: Callable[[str], str], on_round: Callable[[int], None]) -> dict[str, Any]:
     """Time models and return everything raw.
 
     Args:
-        asked: ``models`` by name and the ``reference``, each with the hashes of ``model``, ``input`` and ``expected``
-            output; ``protocol``, ``threads``, ``seed`` and whether it is ``cold``.
-        read: Returns the content of a hash.
+        asked: ``models`` by name and the ``reference``, each with ``runtime``, ``dtype`` and the hashes of its
+            ``files``: what the runtime needs, the ``input`` and the ``expected`` output; the ``protocol``, ``threads``,
+            ``seed`` and whether it is ``cold``.
+        where: Returns where the content of a hash is.
         on_round: Told of the number of rounds that are done.
     """
     before = machine.state()
     runs: dict[Timed, Callable[[], None]] = {}
     first_call_ms, difference = {}, {}
-    for name, files in {**asked["models"], None: asked["reference"]}.items():
+    for name, model in {**asked["models"], None: asked["reference"]}.items():
+        files = {kind: where(digest) for kind, digest in model["files"].items()}
+        _check_runtime(files["model"], model["runtime"])
         start = time.perf_counter()
-        run, y = onnx_session.bind(read(files["model"]), _array(read(files["input"])), asked["threads"])
+        x = _array(files["input"])
+        run, output = RUNTIMES[model["runtime"]].bind(files, x, asked["threads"], model["dtype"])
         run()
         first_call_ms[name] = (time.perf_counter() - start) * 1e3
         if name is None:
             runs[REFERENCE] = run
             continue
-        gap = float(np.abs(y.astype(np.float32) - _array(read(files["expected"]))).max())
-        # JSON has no infinity, and what is not a number is as far off.
-        difference[name] = gap if np.isfinite(gap) else None
+        difference[name] = _difference(output(), _array(files["expected"]))
         runs[Timed(name)] = run
         if asked["cold"]:
             runs[Timed(name, Way.COLD)] = run
@@ -68,7 +72,7 @@ def measure(asked: Mapping[str, Any], read: Callable[[str], bytes], on_round: Ca
         **plain(rounds),
         "first_call_ms": {name: ms for name, ms in first_call_ms.items() if name is not None},
         "max_abs_difference": difference,
-        "runtime_version": onnx_session.version(),
+        "versions": {model["runtime"]: RUNTIMES[model["runtime"]].version() for model in asked["models"].values()},
         "before": before,
         "after": machine.state(),
     }
@@ -94,8 +98,28 @@ def rounds_of(data: Mapping[str, Any]) -> Rounds:
     )
 
 
-def _array(content: bytes) -> np.ndarray[Any, Any]:
+def _check_runtime(path: str, runtime: str) -> None:
+    """Check again what was checked when it came: a file may have come as an array, or as another runtime's model.
+
+    Raises:
+        RefusedModelError: If it is not a model of the runtime that it can run.
+    """
+    with open(path, "rb") as file:
+        found = check_model(file.read())
+    if found != runtime:
+        raise RefusedModelError(f"a model for {runtime} must be one, but got one for {found}")
+
+
+def _difference(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> float | None:
+    """Return the largest difference; JSON has no infinity, and what is not a number is as far off."""
+    gap = float(np.abs(found.reshape(expected.shape) - expected).max())
+    return gap if np.isfinite(gap) else None
+
+
+def _array(path: str) -> np.ndarray[Any, Any]:
     """Return a float32 array of four dimensions; its header is 32 bytes, so that nothing is parsed."""
+    with open(path, "rb") as file:
+        content = file.read()
     shape = np.frombuffer(content[:32], dtype="<i8")
     return np.frombuffer(content[32:], dtype="<f4").reshape(shape)
 
@@ -108,16 +132,12 @@ def as_bytes(array: np.ndarray[Any, Any]) -> bytes:
 def main(folder: str) -> None:
     """Measure what the standard input asks for; rounds are told on the standard error."""
 
-    def read(digest: str) -> bytes:
-        with open(f"{folder}/{digest}", "rb") as file:
-            return file.read()
-
     def tell(number: int) -> None:
         sys.stderr.write(f"round {number}\n")
         sys.stderr.flush()
 
     try:
-        found = measure(json.load(sys.stdin), read, tell)
+        found = measure(json.load(sys.stdin), lambda digest: f"{folder}/{digest}", tell)
     except Exception as error:
         # Whatever a runtime raises is about the model, and the workstation says so.
         lines = str(error).strip().splitlines()

@@ -1,12 +1,14 @@
-"""Which ONNX files an agent runs: those that hold everything and call nothing but operators of a runtime.
+"""Which models an agent runs: those that hold everything and call nothing but operators of a runtime.
 
-A model is read by the wire format of protocol buffers, since the board has no other reader. source: onnx.proto of ONNX
-1.18 (field numbers), https://protobuf.dev/programming-guides/encoding (wire format).
+An ONNX model is read by the wire format of protocol buffers, since the board has no other reader. source: onnx.proto of
+ONNX 1.18 (field numbers), https://protobuf.dev/programming-guides/encoding (wire format).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from srnas.profiling.agent import executorch_method, ncnn_net
 
 # Operators of ONNX itself, and those of ONNX Runtime that its own graphs hold.
 _DOMAINS = frozenset((b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"))
@@ -19,13 +21,33 @@ class RefusedModelError(ValueError):
     """A model could run code or read files of this machine, or is no model."""
 
 
-def check_model(content: bytes) -> None:
-    """Check that a model can be run.
+def check_model(content: bytes) -> str:
+    """Check that a model can be run, and return the runtime whose it is.
 
     Raises:
-        RefusedModelError: If it is no ONNX model, has data in other files, functions of its own, or operators of other
-            domains.
+        RefusedModelError: If it is neither an ONNX file nor a graph of ncnn nor a program of ExecuTorch, has data in
+            other files, functions of its own, or operators of other domains.
     """
+    if content.startswith(ncnn_net.MAGIC):
+        _check_ncnn(content)
+        return "ncnn"
+    if content[4:8] == executorch_method.IDENTIFIER:
+        # A program names kernels of its runtime, and has no other place for code.
+        return "executorch"
+    _check_onnx(content)
+    return "onnxruntime"
+
+
+def _check_ncnn(content: bytes) -> None:
+    try:
+        ncnn_net.check_graph(content)
+    except ImportError:
+        raise RefusedModelError("this machine must have ncnn to run its graphs") from None
+    except (ValueError, IndexError) as error:
+        raise RefusedModelError(str(error)) from None
+
+
+def _check_onnx(content: bytes) -> None:
     try:
         fields = list(_fields(memoryview(content)))
         graphs = [_message(value) for number, value in fields if number == 7]

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from srnas.profiling.agent import machine, measuring, onnx_session
+from srnas.profiling.agent import machine, measuring
 from srnas.profiling.agent.files import MAX_FILE_BYTES, MAX_MODEL_BYTES, Files, RefusedFileError
 from srnas.profiling.agent.models import RefusedModelError
+from srnas.profiling.agent.runtimes import installed
 
 PORT = 7788
 # Raised when an older workstation would misread what is answered.
-PROTOCOL = 1
+PROTOCOL = 2
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TOKEN_VARIABLE = "SRNAS_TARGET_TOKEN"
 _MAX_JSON_BYTES = 4 * 2**20
@@ -113,7 +114,7 @@ class Agent:
         """Return what this machine and its software are."""
         return {
             "protocol": PROTOCOL,
-            "runtimes": {"onnxruntime": onnx_session.version()},
+            "runtimes": installed(),
             "numpy": np.__version__,
             **machine.about(),
         }
@@ -219,7 +220,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.path != "/measurements":
                 self._answer(404, {"error": "there is no such place"})
                 return
-            wanted = [digest for files in [*asked["models"].values(), asked["reference"]] for digest in files.values()]
+            models = [*asked["models"].values(), asked["reference"]]
+            wanted = [digest for model in models for digest in model["files"].values()]
             missing = self.server.agent.files.missing(wanted)
         except (ValueError, KeyError, TypeError, AttributeError):
             self._answer(400, {"error": "the request must be JSON as a workstation of this version sends it"})
@@ -333,7 +335,8 @@ def main(child: list[str]) -> None:
             server = make_server(given.host, given.port, agent)
         except OSError as error:
             parser.error(f"{given.host}:{given.port} must be free, but {error}")
-        what = f"{onnx_session.version()}, {machine.cores()} cores, {machine.name()}"
+        runtimes = ", ".join(runtime["version"] for runtime in installed().values()) or "no runtime"
+        what = f"{runtimes}, {machine.cores()} cores, {machine.name()}"
         sys.stderr.write(f"srnas agent on http://{given.host}:{server.server_port} ({what}); Ctrl-C ends it\n")
         try:
             server.serve_forever()

@@ -1,1 +1,1 @@
-"""Other machines as targets: their names, and how they are spoken to."""
+"""Other machines as targets: their names, and the client that speaks to them."""

@@ -1,6 +1,15 @@
 """A machine with an agent, as a target."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class BoardRuntime(NamedTuple):
+    """A runtime that a board has: name and version of its library, and the data types it may be asked for."""
+
+    name: str
+    version: str
+    dtypes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -13,7 +22,7 @@ class Board:
         token: What it must be shown.
         machine: What it says it is.
         cores: How many cores the agent may use.
-        runtimes: Name of each of its runtimes, with name and version of its library.
+        runtimes: What it has.
     """
 
     name: str
@@ -21,8 +30,8 @@ class Board:
     token: str = field(default="", repr=False)
     machine: str = ""
     cores: int = 1
-    runtimes: tuple[tuple[str, str], ...] = ()
+    runtimes: tuple[BoardRuntime, ...] = ()
 
     def version(self, runtime: str) -> str:
         """Return name and version of a runtime's library there; empty where it has none."""
-        return dict(self.runtimes).get(runtime, "")
+        return next((known.version for known in self.runtimes if known.name == runtime), "")

@@ -1,4 +1,4 @@
-"""The workstation's side of an agent: sends models, waits for measurements, and goes on where the network breaks."""
+"""The workstation's side of an agent: sends models, waits for measurements, and continues after lost connections."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ from srnas.profiling.boards.board import Board
 from srnas.search_space import InputError
 
 # The protocol of the agent's answers that this version reads.
-_PROTOCOL = 1
+_PROTOCOL = 2
 _ANSWER_S = 10.0
 # A measurement is asked for again after so long, which is within the time that the agent waits.
 _WAIT_S = 20
@@ -60,7 +60,7 @@ class Client:
         if told.get("protocol") != _PROTOCOL:
             raise InputError(
                 f"the agent on target '{self._board.name}' must be that of this version, but it answers by protocol "
-                f"{told.get('protocol')} and not {_PROTOCOL}; write it anew by 'srnas target script'."
+                f"{told.get('protocol')} and not {_PROTOCOL}; write it again with 'srnas target script'."
             )
         return told
 
@@ -108,7 +108,7 @@ class Client:
 
     def _begin(self, asked: Mapping[str, Any], contents: Mapping[str, bytes]) -> str:
         """Send what is missing, begin the measurement when no other is running, and return its id."""
-        models = {files.get("model") for files in [*asked["models"].values(), asked["reference"]]}
+        models = {model["files"].get("model") for model in [*asked["models"].values(), asked["reference"]]}
         missing = self._ask("POST", "/missing", {"digests": list(contents)})["missing"]
         told = False
         while True:

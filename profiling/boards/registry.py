@@ -1,4 +1,4 @@
-"""The targets that a user has given names, in a file that only they can read: it holds tokens."""
+"""The targets that a user has named, in a file that only the user can read, since it holds tokens."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from srnas.profiling.boards.board import Board
+from srnas.profiling.boards.board import Board, BoardRuntime
 from srnas.profiling.boards.client import BoardLostError, Client
 from srnas.search_space import InputError, unknown_name
 
@@ -102,9 +102,9 @@ def ask(board: Board) -> Asked:
         raise InputError(
             f"target '{board.name}' must answer at {board.url}, but {error}; start its agent ('srnas target script')."
         ) from None
-    told = replace(
-        board, machine=str(about["name"]), cores=int(about["cores"]), runtimes=tuple(sorted(about["runtimes"].items()))
-    )
+    found = sorted(about["runtimes"].items())
+    runtimes = tuple(BoardRuntime(name, told["version"], tuple(told["dtypes"])) for name, told in found)
+    told = replace(board, machine=str(about["name"]), cores=int(about["cores"]), runtimes=runtimes)
     return Asked(told, about)
 
 

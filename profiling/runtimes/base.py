@@ -1,4 +1,4 @@
-"""What a runtime states about itself, what it gives back, and how it refuses."""
+"""What a runtime declares about itself, what it returns, and how it refuses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +71,10 @@ class Supplies:
         return self.inputs[key]
 
 
+def _no_board(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+    raise InputError("a runtime must have a form of file to run on a board; use onnxruntime, ncnn or executorch.")
+
+
 @dataclass(frozen=True, eq=False)
 class Runtime:
     """A runtime and what it can be asked for.
@@ -86,6 +90,9 @@ class Runtime:
         packages: What must be importable.
         extra: What installs the packages.
         version: Name and version of its library, where it is not torch.
+        export: Makes the files that another machine needs, by kind, of a network on the CPU, batches and a data type;
+            ``model`` is among them.
+        refuses: Blocks that it cannot run, and why.
     """
 
     name: str
@@ -96,3 +103,5 @@ class Runtime:
     packages: tuple[str, ...] = ()
     extra: str = ""
     version: Callable[[], str] = lambda: ""
+    export: Callable[[nn.Module, Sequence[torch.Tensor], str], dict[str, bytes]] = _no_board
+    refuses: Mapping[str, str] = field(default_factory=dict)

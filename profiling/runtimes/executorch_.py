@@ -1,84 +1,75 @@
 """ExecuTorch on a CPU: torch's own runtime for phones and boards, with XNNPACK's kernels where it has one."""
 
-import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from srnas.profiling.agent.executorch_method import Loaded, set_threads, version
 from srnas.profiling.device import Target
 from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 
 
-def _version() -> str:
-    return f"executorch {version('executorch')}"
-
-
-def _library() -> Any:
-    """Return the runtime of this process, without its warning that it may change."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from executorch.runtime import Runtime as Library
-
-        return Library.get()
-
-
-def convert(network: nn.Module, x: torch.Tensor) -> bytes:
+def convert(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str = "float32") -> bytes:
     """Return a network as the content of a ``.pte`` file, whose memory is planned for inputs of one size.
 
     Args:
         network: A network in float32 and eval mode.
-        x: Its input ``(B, C, H, W)``.
+        batches: ``(B, C, H, W)`` each. The first is the example, all serve to calibrate int8.
+        dtype: ``float32``, or ``int8``: what XNNPACK can is quantised after training, weights by output channel.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = torch.export.export(network, (x,))
+    given = (batches[0],)
+    program = torch.export.export(network, given)
+    if dtype == "int8":
+        program = torch.export.export(_quantised(program.module(), batches), given)
     # What XNNPACK has no kernel for runs in ExecuTorch's portable ones.
     return bytes(to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
 
 
+def _quantised(module: nn.Module, batches: Sequence[torch.Tensor]) -> nn.Module:
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    watched = prepare_pt2e(module, quantizer)
+    for batch in batches:
+        watched(batch)
+    quantised: nn.Module = convert_pt2e(watched)
+    return quantised
+
+
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what runs a ``.pte`` file."""
-    program = _library().load_program(path)
-    return lambda x: to_plain(program.load_method("forward").execute([x])[0])
+    program = Loaded(path)
+    return lambda x: to_plain(program.run(x))
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-
     x = batches[0]
-    # The pool is the process's: of networks side by side the last says how many threads all have.
-    _unsafe_reset_threadpool(target.threads)
-    program = _library().load_program(convert(network, x))
-    bound = _Bound(program, x)
-    return Executable(bound.run, bound.output, _version())
+    set_threads(target.threads)
+    program = Loaded(convert(network, batches, target.dtype))
+    return Executable(lambda: program.run(x), lambda: to_plain(program.run(x)), version())
 
 
-class _Bound:
-    """A method with its input, and the program whose memory it reads."""
-
-    def __init__(self, program: Any, x: torch.Tensor) -> None:
-        self.program, self.x = program, x
-        self.method = program.load_method("forward")
-
-    def run(self) -> Any:
-        return self.method.execute([self.x])[0]
-
-    def output(self) -> torch.Tensor:
-        return to_plain(self.run())
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+    return {"model": convert(network, batches, dtype)}
 
 
 RUNTIME = Runtime(
     "executorch",
-    {"cpu": ("float32",)},
+    {"cpu": ("float32", "int8")},
     _load,
     memory_formats=("nchw",),
     packages=("executorch",),
     extra="executorch",
-    version=_version,
+    version=version,
+    export=_export,
 )

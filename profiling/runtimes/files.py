@@ -25,7 +25,7 @@ FORMATS = {
     "pt2": (".pt2", ("float32", "float16")),
     "safetensors": (".safetensors", ("float32", "float16")),
     "ncnn": (".param", ("float32",)),
-    "executorch": (".pte", ("float32",)),
+    "executorch": (".pte", ("float32", "int8")),
 }
 # ncnn has its weights in a file beside the graph.
 NCNN_WEIGHTS = ".bin"
@@ -84,7 +84,7 @@ def _write(
             path.write_bytes(graph.read_bytes())
             path.with_suffix(NCNN_WEIGHTS).write_bytes(weights.read_bytes())
     elif form == "executorch":
-        path.write_bytes(executorch_.convert(network, x))
+        path.write_bytes(executorch_.convert(network, batches, dtype))
     else:
         save_file(join_architecture(network.architecture, network.state_dict()), path)
 

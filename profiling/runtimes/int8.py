@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from srnas.profiling.agent.onnx_session import library
 from srnas.profiling.runtimes.onnx_export import INPUT
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def quantise(model: "onnx.ModelProto", batches: Sequence[torch.Tensor]) -> bytes
     Weights are signed and symmetric per output channel. Activations are unsigned with the least and greatest value of
     ``batches``: with signed ones ONNX Runtime leaves a third of the convolutions in float32 on x86.
     """
+    library()  # Imported first by other means, it reports its use.
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 

@@ -5,33 +5,20 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from srnas.profiling.agent.ncnn_net import bind, dtypes, extract, hold, read, version
 from srnas.profiling.device import Target
 from srnas.profiling.runtimes.base import Executable, Runtime, RuntimeFailedError, Supplies
 
-# pnnx's names of what goes in and comes out.
-_INPUT, _OUTPUT = "in0", "out0"
 # Layers of ncnn are called so; what pnnx could not convert keeps the name that torch has for it.
 _LAYER = re.compile(r"[A-Z][A-Za-z0-9]*")
 # What is converted wrongly runs as well: beyond this share of the output's range it is another network.
 _TOLERANCE = 1e-2
-
-
-def _library() -> Any:
-    import ncnn
-
-    return ncnn
-
-
-def _version() -> str:
-    return f"ncnn {version('ncnn')}"
 
 
 def convert(network: nn.Module, x: torch.Tensor, folder: Path, other: torch.Tensor | None = None) -> tuple[Path, Path]:
@@ -69,62 +56,48 @@ def _shown(x: torch.Tensor) -> str:
     return f"[{','.join(map(str, x.shape))}]f32"
 
 
-def read(graph: Path, weights: Path, threads: int = 1) -> Any:
-    """Return the network of two files.
-
-    Raises:
-        RuntimeFailedError: If ncnn cannot load them.
-    """
-    net = _library().Net()
-    net.opt.num_threads = threads
-    # Each would compute in fewer bits than float32.
-    for option in (
-        "use_fp16_packed",
-        "use_fp16_storage",
-        "use_fp16_arithmetic",
-        "use_bf16_storage",
-        "use_vulkan_compute",
-    ):
-        setattr(net.opt, option, False)
-    if net.load_param(str(graph)) or net.load_model(str(weights)):
-        raise RuntimeFailedError("ncnn must be able to load what pnnx has written, but it does not.")
-    return net
-
-
 def run_files(graph: Path, weights: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what runs two files on one image of any size that they take."""
-    net = read(graph, weights)
-
-    def run(x: torch.Tensor) -> torch.Tensor:
-        extractor = net.create_extractor()
-        extractor.input(_INPUT, _library().Mat(x[0].numpy()).clone())
-        return torch.from_numpy(np.array(extractor.extract(_OUTPUT)[1]))[None]
-
-    return run
+    net = read(str(graph), str(weights), 1)
+    return lambda x: torch.from_numpy(np.array(extract(net, hold(x[0].numpy()))))[None]
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    x = batches[0]
+    if target.dtype not in dtypes():
+        raise RuntimeFailedError(
+            f"ncnn must have {target.dtype} kernels for this processor, but it would compute in float32; use float32, "
+            "or another runtime."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        return _checked(network, batches[0], Path(folder), target)[1]
+
+
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+    # What is converted is checked here, in float32 whatever a board computes in.
+    with tempfile.TemporaryDirectory() as folder:
+        files, _ = _checked(network, batches[0], Path(folder), Target())
+        return {kind: Path(path).read_bytes() for kind, path in files.items()}
+
+
+def _checked(network: nn.Module, x: torch.Tensor, folder: Path, target: Target) -> tuple[dict[str, str], Executable]:
+    """Return a network's files, and what runs them and gives what torch does."""
     if len(x) != 1:
         raise RuntimeFailedError(f"ncnn takes one image at a time, but got a batch of {len(x)}.")
-    with tempfile.TemporaryDirectory() as folder:
-        net = read(*convert(network, x, Path(folder)), target.threads)
-    # The copy has rows that begin where vector instructions want them.
-    given = _library().Mat(x[0].numpy()).clone()
+    graph, weights = convert(network, x, folder)
+    files = {"model": str(graph), "weights": str(weights)}
+    try:
+        run, result = bind(files, x.numpy(), target.threads, target.dtype)
+    except ValueError as error:
+        raise RuntimeFailedError(f"{error}.") from None
     expected = network(x)
 
-    def run() -> Any:
-        extractor = net.create_extractor()
-        extractor.input(_INPUT, given)
-        return extractor.extract(_OUTPUT)[1]
-
     def output() -> torch.Tensor:
-        found = torch.from_numpy(np.array(run()))
+        found = torch.from_numpy(result())
         # What is one image may come with an axis more.
         return found.reshape(expected.shape) if found.numel() == expected.numel() else found
 
     _check(output(), expected)
-    return Executable(run, output, _version())
+    return files, Executable(run, output, version())
 
 
 def _check(found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -139,10 +112,18 @@ def _check(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 RUNTIME = Runtime(
     "ncnn",
-    {"cpu": ("float32",)},
+    {"cpu": ("float32", "float16")},
     _load,
     memory_formats=("nchw",),
     packages=("ncnn", "pnnx"),
     extra="ncnn",
-    version=_version,
+    version=version,
+    export=_export,
+    # Held true by a test over all blocks.
+    refuses={
+        "hard": "it has no torch.gt",
+        "imdb": "it has no torch.gt",
+        "se": "it lays out pooled features otherwise",
+        "spatial_from_channel": "it lays out pooled features otherwise",
+    },
 )

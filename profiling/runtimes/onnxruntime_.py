@@ -1,78 +1,76 @@
 """ONNX Runtime on a CPU or a CUDA device, with the data types that its kernels really have."""
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
+from srnas.profiling.agent.onnx_session import (
+    WrongDtypeError,
+    check_executed,
+    library,
+    open_session,
+    run_options,
+    session_options,
+    version,
+)
 from srnas.profiling.device import Target
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import CUDA_OPSET, INPUT, OPSET, OUTPUT, to_onnx
 
-if TYPE_CHECKING:
-    import onnx
-
-_QUIET = 3
-# Operators that take float tensors; their integer forms are called QLinearConv, QGemm, QLinearMatMul, ...
-_FLOAT_OPERATORS = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul", "NhwcFusedConv")
-
-
-def _library() -> Any:
-    """Import ONNX Runtime without the thread that reports its use over the network; nothing ends it afterwards."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
-
-
-def _version() -> str:
-    return f"onnxruntime {_library().__version__}"
-
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    version, provider = _version(), _provider(target)
-    bound = _Bound(
-        _session(_export(network, batches[0], batches, target), provider, target), _given(batches[0], target)
-    )
-    return Executable(bound.run, bound.output, version)
+    x = _given(batches[0], target.dtype)
+    model = _model(network, batches[0], batches, target.dtype, _opset(target))
+    bound = _Bound(_session(model, x, target), x)
+    return Executable(bound.run, bound.output, version())
 
 
 def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
-    exported = _export(network, x, batches, target, dynamic=True)
-    session = _session(exported, _provider(target), target, dynamic=True)
+    model = _model(network, x, batches, target.dtype, _opset(target), dynamic=True)
+    session, options = _session(model, _given(x, target.dtype), target, dynamic=True), run_options()
 
     def run(image: torch.Tensor) -> torch.Tensor:
-        given = _given(image.cpu().contiguous(), target).numpy()
-        return to_plain(torch.from_numpy(session.run(None, {INPUT: given})[0]))
+        given = _given(image.cpu().contiguous(), target.dtype).numpy()
+        return to_plain(torch.from_numpy(session.run(None, {INPUT: given}, options)[0]))
 
     return run
 
 
-def _given(x: torch.Tensor, target: Target) -> torch.Tensor:
-    return x.half() if target.dtype == "float16" else x
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+    return {"model": _model(network, batches[0], batches, dtype, OPSET)}
 
 
-def _export(
-    network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target, *, dynamic: bool = False
+def _opset(target: Target) -> int:
+    return CUDA_OPSET if target.device.type == "cuda" else OPSET
+
+
+def _given(x: torch.Tensor, dtype: str) -> torch.Tensor:
+    return x.half() if dtype == "float16" else x
+
+
+def _model(
+    network: nn.Module,
+    x: torch.Tensor,
+    batches: Sequence[torch.Tensor],
+    dtype: str,
+    opset: int,
+    *,
+    dynamic: bool = False,
 ) -> bytes:
-    """Return a network in the target's data type as ONNX; with ``dynamic`` of any size."""
-    own = network.half() if target.dtype == "float16" else network
-    opset = CUDA_OPSET if target.device.type == "cuda" else OPSET
-    model = to_onnx(own, _given(x, target), dynamic=dynamic, opset=opset)
-    return quantise(model, batches) if target.dtype == "int8" else model.SerializeToString()
+    """Return a network as ONNX for inputs like ``x``, in a data type; with ``dynamic`` of any size."""
+    own = network.half() if dtype == "float16" else network
+    model = to_onnx(own, _given(x, dtype), dynamic=dynamic, opset=opset)
+    return quantise(model, batches) if dtype == "int8" else model.SerializeToString()
 
 
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what runs an ONNX file on the CPU."""
-    options = _library().SessionOptions()
-    options.log_severity_level = _QUIET
-    session = _library().InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path.read_bytes(), session_options(0))
     return lambda x: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
 
 
@@ -81,8 +79,7 @@ class _Bound:
 
     def __init__(self, session: Any, x: torch.Tensor) -> None:
         self.session = session
-        self.options = _library().RunOptions()
-        self.options.log_severity_level = _QUIET
+        self.options = run_options()
         self.binding = session.io_binding()
         self.x = x.contiguous()
         self.y = torch.empty(session.get_outputs()[0].shape, dtype=x.dtype, device=x.device)
@@ -108,64 +105,35 @@ def _provider(target: Target) -> tuple[str, dict[str, str]]:
     """Return the execution provider and its options; on CUDA it has a stream of its own, and waits for it."""
     if target.device.type == "cpu":
         return "CPUExecutionProvider", {}
-    if "CUDAExecutionProvider" not in _library().get_available_providers():
+    if "CUDAExecutionProvider" not in library().get_available_providers():
         raise MissingExtraError("onnxruntime", "a build for CUDA", "onnx-gpu")
     options = {"device_id": str(target.device.index or 0), "use_tf32": "0"}
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 
 
-def _session_options(target: Target, *, dynamic: bool) -> Any:
-    """Return the options of a session with the target's threads, for one size or any.
-
-    Threads of a pool spin within a call, as they do by default, but not after it: they would take the core from the
-    network that is timed next.
-    """
-    options = _library().SessionOptions()
-    options.log_severity_level = _QUIET
-    options.intra_op_num_threads = target.threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+def _options(target: Target, *, dynamic: bool) -> Any:
+    options = session_options(target.threads)
     if target.device.type == "cuda" and not dynamic:
         # An operator without a CUDA kernel is an error, not a visit to the CPU; where sizes are open, the CPU has them.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
 
-def _session(serialised: bytes, provider: tuple[str, dict[str, str]], target: Target, *, dynamic: bool = False) -> Any:
-    """Return a session whose optimised graph really executes in the target's data type."""
-    import onnx
-
-    options = _session_options(target, dynamic=dynamic)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "optimised.onnx")
-        if target.dtype != "float32":
-            options.optimized_model_filepath = str(path)
-        # Without ``enable_fallback=0`` a failure is printed and tried again on the CPU.
-        session = _library().InferenceSession(serialised, options, providers=[provider], enable_fallback=0)
-        if session.get_providers()[0] != provider[0]:
-            raise RuntimeFailedError(
-                f"onnxruntime's {provider[0]} must start, but it did not; install the onnxruntime-gpu that is built "
-                f"for torch's CUDA {torch.version.cuda}, or use another runtime."
-            )
-        if target.dtype != "float32":
-            _check_executed(onnx.load(path), target)
-    return session
-
-
-def _check_executed(optimised: "onnx.ModelProto", target: Target) -> None:
-    """Raise ``InputError`` if operators with weights or products are left in float32."""
-    from onnx import TensorProto
-
-    graph = optimised.graph
-    operators = [node for node in graph.node if node.op_type in _FLOAT_OPERATORS]
-    if target.dtype == "float16":
-        weights = {initializer.name for initializer in graph.initializer if initializer.data_type == TensorProto.FLOAT}
-        operators = [node for node in operators if weights.intersection(node.input)]
-    if operators:
+def _session(model: bytes, x: torch.Tensor, target: Target, *, dynamic: bool = False) -> Any:
+    """Return a session that really computes in the target's data type."""
+    provider, options = _provider(target), _options(target, dynamic=dynamic)
+    session = open_session(model, options, provider)
+    if session.get_providers()[0] != provider[0]:
         raise RuntimeFailedError(
-            f"onnxruntime must have {target.dtype} kernels for this network on this device, but got "
-            f"{len(operators)} operators in float32 ({operators[0].op_type} first); use float32, or another runtime."
+            f"onnxruntime's {provider[0]} must start, but it did not; install the onnxruntime-gpu that is built "
+            f"for torch's CUDA {torch.version.cuda}, or use another runtime."
         )
+    if target.dtype != "float32":
+        try:
+            check_executed(model, x.cpu().numpy(), target.dtype, _options(target, dynamic=dynamic), provider)
+        except WrongDtypeError as error:
+            raise RuntimeFailedError(str(error)) from None
+    return session
 
 
 RUNTIME = Runtime(
@@ -176,5 +144,6 @@ RUNTIME = Runtime(
     memory_formats=("nchw",),
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
-    version=_version,
+    version=version,
+    export=_export,
 )

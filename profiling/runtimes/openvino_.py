@@ -3,17 +3,24 @@
 import sys
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Run, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
+from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import to_onnx
 
-_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+if TYPE_CHECKING:
+    import onnx
+
+# What is not quantised in an int8 network stays in float32.
+_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
+_EXECUTED = {"float32": {"f32"}, "bfloat16": {"bf16"}, "float16": {"f16"}, "int8": {"u8", "i8"}}
 # Layer types of OpenVINO's CPU plugin that multiply and accumulate.
 _LAYERS = ("Convolution", "GroupConvolution", "MatMul", "FullyConnected", "ScaledDotProductAttention")
 
@@ -57,12 +64,12 @@ def _options(target: Target) -> dict[str, Any]:
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    bound = _Bound(_compile(to_onnx(network, batches[0]).SerializeToString(), target), batches[0])
+    bound = _Bound(_compile(to_onnx(network, batches[0]), batches, target), batches[0])
     return Executable(bound.run, bound.output, _version())
 
 
 def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
-    request = _compile(to_onnx(network, x, dynamic=True).SerializeToString(), target).create_infer_request()
+    request = _compile(to_onnx(network, x, dynamic=True), batches, target).create_infer_request()
 
     def run(image: torch.Tensor) -> torch.Tensor:
         request.infer([image.contiguous().numpy()])
@@ -71,9 +78,13 @@ def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tenso
     return run
 
 
-def _compile(serialised: bytes, target: Target) -> Any:
+def _compile(exported: "onnx.ModelProto", batches: Sequence[torch.Tensor], target: Target) -> Any:
+    if target.dtype == "int8" and not find_spec("onnxruntime"):
+        raise MissingExtraError("openvino", "onnxruntime's quantiser for int8", "onnx")
     core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
+    # int8 is ONNX Runtime's quantisation, whose pairs of operators OpenVINO folds into its own kernels.
+    serialised = quantise(exported, batches) if target.dtype == "int8" else exported.SerializeToString()
     compiled = core.compile_model(core.read_model(serialised), "CPU", _options(target))
     _check_executed(compiled, target)
     return compiled
@@ -99,8 +110,9 @@ def _check_executed(compiled: Any, target: Target) -> None:
     """Raise ``InputError`` if another precision is executed: OpenVINO takes the hint as a mere wish."""
     facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     used = {f["runtimePrecision"].astype(str) for f in facts if f["layerType"].astype(str) in _LAYERS}
-    used.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-    if others := used - {_PRECISIONS[target.dtype]}:
+    if target.dtype != "int8":
+        used.add(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    if others := used - _EXECUTED[target.dtype]:
         raise RuntimeFailedError(
             f"openvino must have {target.dtype} kernels for this processor, but it would run layers in "
             f"{' and '.join(sorted(others))}; use float32, or bfloat16 where the processor has it."

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,7 @@ from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.culprits import culprits
 from srnas.search_space import InputError, Network, unknown_name
 
 _MODULES = (eager, cudagraph, compiled, onnxruntime_, openvino_, ncnn_, executorch_)
@@ -73,6 +74,21 @@ def prepare(
         return replace(executable, max_abs_difference=_difference(output, expected), load_s=load_s)
 
 
+def check_any_size(target: Target) -> Runtime:
+    """Return the runtime of a target, if what it gives can be judged on images of any size.
+
+    Raises:
+        InputError: As :func:`find_runtime`, and if it quantises a network for images of one size.
+    """
+    runtime = find_runtime(target)
+    if target.dtype == "int8" and runtime.load_any is None:
+        raise InputError(
+            f"int8 must be of any size for its PSNR to be known, but runtime '{runtime.name}' quantises a network for "
+            "one; use onnxruntime or openvino, or time single networks by 'srnas profile network'."
+        )
+    return runtime
+
+
 def prepare_any(network: nn.Module, calibration: torch.Tensor, target: Target) -> Run:
     """Make ``network`` ready to run on images of any size, one at a time, to judge what it gives.
 
@@ -88,7 +104,7 @@ def prepare_any(network: nn.Module, calibration: torch.Tensor, target: Target) -
         MissingExtraError: If the runtime is not installed.
         RuntimeFailedError: If the runtime cannot take this network in; what is returned raises it too.
     """
-    runtime = find_runtime(target)
+    runtime = check_any_size(target)
     if runtime.load_any is None:
         return lambda x: prepare(network, (1, 3, x.shape[-2], x.shape[-1]), target, inputs=_plain(x)).output()
     height, width = calibration.shape[-2:]
@@ -135,7 +151,7 @@ def find_runtime(target: Target) -> Runtime:
         )
     _check(runtime, "dtype", target.dtype, runtime.dtypes[device], f" on {device}")
     _check(runtime, "memory_format", target.memory_format, runtime.memory_formats, ", which lays tensors out by itself")
-    if missing := _missing(runtime):
+    if missing := missing_packages(runtime):
         raise MissingExtraError(runtime.name, " and ".join(missing), runtime.extra)
     return runtime
 
@@ -153,7 +169,8 @@ def _either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _missing(runtime: Runtime) -> list[str]:
+def missing_packages(runtime: Runtime) -> list[str]:
+    """Return which packages of a runtime are not installed."""
     return [name for name in runtime.packages if importlib.util.find_spec(name) is None]
 
 
@@ -185,22 +202,30 @@ def _draw(shape: InputShape) -> torch.Tensor:
 def _load(
     runtime: Runtime, network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies
 ) -> tuple[Executable, torch.Tensor]:
-    with _refusing(runtime, network, target):
-        executable = runtime.load(network, batches, target, supplies)
+    def load(part: nn.Module, given: Sequence[torch.Tensor]) -> tuple[Executable, torch.Tensor]:
+        executable = runtime.load(part, given, target, supplies)
         return executable, executable.output()
+
+    with _refusing(runtime, network, target, lambda: culprits(network, batches[0], load)):
+        return load(network, batches)
 
 
 @contextlib.contextmanager
-def _refusing(runtime: Runtime, network: nn.Module, target: Target) -> Iterator[None]:
-    """Name the runtime and the network in whatever the runtime raises."""
+def _refusing(
+    runtime: Runtime, network: nn.Module, target: Target, blocks: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
+    """Name the runtime and the network in whatever the runtime raises, and the blocks to blame."""
     try:
         yield
+    except RuntimeFailedError as error:
+        # In other data types it is kernels that are missing, of many blocks.
+        raise RuntimeFailedError(str(error) + (blocks() if target.dtype == "float32" else "")) from error.__cause__
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
-            f"{first_cause(error)}; use another runtime."
+            f"{first_cause(error)}; use another runtime.{blocks()}"
         ) from error
 
 

@@ -131,12 +131,12 @@ def test_a_store_that_does_not_answer_is_asked_seldom(workspace, monkeypatch):
         now[0] = float(second)
         publisher.publish([trial(0, 30.0)], None)
     assert asked == [0, 30, 90, 210, 450]
-    assert notes == ["MLflow does not answer (silence); what it lacks is written when it does again"]
+    assert notes == ["MLflow does not answer (silence); the missing results will be written when it does"]
     monkeypatch.undo()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     # At the end it is asked in any case.
     publisher.close([trial(0, 30.0)])
-    assert notes[1:] == ["MLflow answers again; what it missed is written"]
+    assert notes[1:] == ["MLflow answers again; the missing results are written"]
 
 
 def test_a_search_does_not_wait_for_a_silent_server(workspace, monkeypatch):
@@ -152,7 +152,7 @@ def test_a_search_does_not_wait_for_a_silent_server(workspace, monkeypatch):
         publisher._sounding = Sounding(server, timeout_s=0.01)
         assert publisher._sounding.wait() is False
         publisher.publish([trial(0, 30.0)])
-    assert notes == ["MLflow does not answer (the server is silent); what it lacks is written when it does again"]
+    assert notes == ["MLflow does not answer (the server is silent); the missing results will be written when it does"]
     assert written == []
     # After the pause it is asked again, and until it is known whether it answers, nobody waits.
     publisher._pause.end()

@@ -64,7 +64,7 @@ def test_a_layout_of_the_field(given, scale, part, hr, lr):
         assert [base_of(PurePosixPath(n).name) for n in hr] == [base_of(PurePosixPath(n).name) for n in lr or hr]
     # What is passed over is said in one line.
     passed = len(given) - len(found.hr.paths) - len(found.lr.paths if found.lr else ())
-    assert [f"{passed} other images are passed over" in note for note in found.notes] == ([True] if passed else [])
+    assert [f"{passed} other images are skipped" in note for note in found.notes] == ([True] if passed else [])
 
 
 def test_div2k_and_flickr2k_are_trained_on_together():

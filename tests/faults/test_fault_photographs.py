@@ -103,7 +103,7 @@ def test_raw_numbers_are_kept_where_they_are_asked_for(tmp_path):
     folder = taken(tmp_path / "photos", "wide_gamut.jpg")
     for found in (load_folder(folder, raw_colours=True), load_set(folder, 2, "train", raw_colours=True)):
         np.testing.assert_array_equal(found.photos[0].pixels, as_stored("wide_gamut.jpg"))
-        assert "of which the numbers are used as they are, whatever their colour profile says" in found.notes[0]
+        assert "used as they are, ignoring their colour profile" in found.notes[0]
     # Benchmarks need raw numbers.
     pairs = load_pairs(folder, 2)
     np.testing.assert_array_equal(pairs.pairs[0].hr, as_stored("wide_gamut.jpg"))
@@ -165,9 +165,9 @@ def test_links_are_followed_and_what_is_left_out_is_counted(tmp_path, photo):
     found = list_images(root)
     assert found.names() == ["a.png", "again/b.png", "file.png"]
     assert found.notes == (
-        "photos: left out 5 files or folders of systems and tools (._a.png, .c.png, .thumbnails and 2 more)",
-        "photos: left out 1 links that lead nowhere (gone.png)",
-        "photos: left out 2 links to folders that are read already (again/loop, linked/deep)",
+        "photos: skipped 5 hidden or system files or folders (._a.png, .c.png, .thumbnails and 2 more)",
+        "photos: skipped 1 links that lead nowhere (gone.png)",
+        "photos: skipped 2 links to folders that are read already (again/loop, linked/deep)",
     )
     assert load_folder(root).notes == found.notes
 
@@ -185,12 +185,12 @@ def test_folders_that_cannot_be_read_are_named(tmp_path, photo, monkeypatch):
     monkeypatch.setattr("os.scandir", locked)
     found = list_images(tmp_path / "photos")
     assert found.names() == ["a.png"]
-    assert found.notes == ("photos: left out 1 files or folders that cannot be read (locked)",)
+    assert found.notes == ("photos: skipped 1 files or folders that cannot be read (locked)",)
 
 
 def test_a_folder_of_nothing_but_what_is_left_out_says_so(tmp_path, photo):
     photo(tmp_path / "photos" / "._a.png")
-    with pytest.raises(InputError, match=r"it holds none \(photos: left out 1 files or folders of systems"):
+    with pytest.raises(InputError, match=r"it holds none \(photos: skipped 1 hidden or system files or folders"):
         load_folder(tmp_path / "photos")
 
 

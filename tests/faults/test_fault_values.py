@@ -46,7 +46,7 @@ def test_a_flat_photograph_counts_in_no_mean():
     assert found.psnr_y_db[0] == pytest.approx(10 * math.log10(255**2 / (8 * 219 / 255) ** 2))
     assert (found.mean_psnr_y_db, found.left_out) == (alone.mean_psnr_y_db, ("black",))
     assert alone.left_out == ()
-    assert note_flat("held", [BLACK, BLOCKS]) == ["held: 1 of 2 photographs are flat and count in no mean (black)"]
+    assert note_flat("held", [BLACK, BLOCKS]) == ["held: 1 of 2 photographs are flat and left out of the mean (black)"]
 
 
 def test_a_photograph_reproduced_without_an_error_is_infinite_and_comes_back():
@@ -108,7 +108,7 @@ def test_a_search_with_a_black_frame_is_listed_picked_from_and_removed(
     plain = launch(small.changed(study="plain"), observer)
     photo(held / "black.png", 48, 48, value=0)
     outcome = launch(small.changed(study="black", validation=held), observer)
-    assert "held: 1 of 5 photographs are flat and count in no mean (black.png)" in notes
+    assert "held: 1 of 5 photographs are flat and left out of the mean (black.png)" in notes
     [record] = outcome.records
     assert record.state == "complete"
     assert record.quality.mean_psnr_y_db == plain.records[0].quality.mean_psnr_y_db
@@ -130,7 +130,7 @@ def test_a_record_that_cannot_be_read_is_named_and_the_others_are_listed(run, ws
         code, out, err = run("studies", "--workspace", "ws", "--json")
     assert code == 0, err
     assert json.loads(out)[0]["trials"] == 2
-    assert err.count("trial 1 of study 'small-x2' cannot be read and is left out") == 1
+    assert err.count("trial 1 of study 'small-x2' cannot be read and is skipped") == 1
 
 
 @pytest.mark.parametrize("key", ["settings", "study"])
@@ -153,7 +153,7 @@ def test_a_study_that_cannot_be_read_is_named_and_can_be_removed(run, ws, edit, 
         assert "study 'small-x2' in MLflow (run " in err
         search = ("search", "--space", "small.toml", "--train", "photos", "--val", "held", "--device", "cpu")
         code, _, err = run(*search, "--iterations", 12, "--trials", 9, "--workspace", "ws")
-        assert (code, "must be stored whole, but it cannot be read" in err) == (2, True)
+        assert (code, "must be readable, but they are damaged" in err) == (2, True)
     for name in ("small-x2", "rest"):
         assert run("studies", "rm", name, "--yes", "--workspace", "ws")[0] == 0
     assert [row["study"] for row in json.loads(run("studies", "--workspace", "ws", "--json")[1])] == ["other"]

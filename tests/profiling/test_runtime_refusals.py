@@ -126,4 +126,4 @@ def test_a_provider_that_does_not_start_says_so(monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     with pytest.raises(RuntimeFailedError, match="onnxruntime's CUDAExecutionProvider must start, but it did not"):
-        onnxruntime_._session(b"", ("CUDAExecutionProvider", {}), Target(runtime="onnxruntime"))
+        onnxruntime_._session(b"", torch.zeros(1), ("CUDAExecutionProvider", {}), Target(runtime="onnxruntime"))

@@ -1,5 +1,6 @@
 """Every runtime in every data type against eager float32 on real networks; what they refuse stands beside this."""
 
+import contextlib
 import copy
 import logging
 from functools import cache
@@ -20,7 +21,8 @@ from srnas.profiling.runtimes import (
     prepare,
     runtime_version,
 )
-from srnas.search_space import Network, SearchSpace, build_block, human_designs, published
+from srnas.search_space import REGISTRY, Architecture, Network, SearchSpace, build_block, human_designs, published
+from srnas.search_space.registry import fold_all
 
 CHANNELS = 12
 # Bilinear interpolation and soft pooling, softmax and matrix products, grid sampling, dilated depthwise convolutions,
@@ -37,7 +39,9 @@ WITHOUT_COMPILER = [
     ("onnxruntime", "int8"),
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
+    ("openvino", "int8"),
     ("executorch", "float32"),
+    ("executorch", "int8"),
 ]
 # What the networks of test_output_is_that_of_eager became, by name.
 EXPORTED = {}
@@ -115,6 +119,11 @@ def exported_once(monkeypatch, name):
 @pytest.mark.parametrize(("runtime", "dtype"), WITHOUT_COMPILER)
 def test_output_is_that_of_eager(name, runtime, dtype):
     module, shape = network(name)
+    if (name, runtime, dtype) == ("awkward", "openvino", "int8"):
+        # Its products of two activations stay in float32.
+        with pytest.raises(RuntimeFailedError, match="openvino must have int8 kernels .* it would run layers in f32"):
+            prepare(module, shape, Target(runtime=runtime, dtype=dtype))
+        return
     before = {key: value.clone() for key, value in module.state_dict().items()}
     if runtime == "executorch":
         pytest.importorskip("executorch", reason="needs srnas[executorch]")
@@ -136,11 +145,26 @@ def test_ncnn_gives_what_eager_does(name):
     assert executable.version == runtime_version("ncnn")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [info.name for info in REGISTRY.infos("trunk", "attention")])
+def test_what_a_runtime_refuses_is_known(name):
+    """What ``srnas blocks`` says runs in ncnn; the others refuse none."""
+    channels = 24
+    module = fold_all(build_block(name, channels).eval())
+    assert {runtime.name for runtime in RUNTIMES.values() if runtime.refuses} == {"ncnn"}
+    with pytest.raises(RuntimeFailedError) if name in RUNTIMES["ncnn"].refuses else contextlib.nullcontext():
+        prepare(module, (1, channels, 18, 20), Target(runtime="ncnn"))
+
+
 def test_what_ncnn_cannot_do_is_named():
-    with pytest.raises(
-        RuntimeFailedError, match=r"ncnn must have every operator .* but it has not Tensor.to, torch.gt"
-    ):
-        prepare(block("hard"), (1, CHANNELS, 9, 11), Target(runtime="ncnn"))
+    position = {"trunk": {"name": "conv"}, "attention": {"name": "hard"}}
+    network = Network(Architecture.from_dict({"scale": 2, "channels": 8, "positions": [position]})).deploy()
+    with pytest.raises(RuntimeFailedError) as caught:
+        prepare(network, (1, 3, 9, 11), Target(runtime="ncnn"))
+    assert str(caught.value) == (
+        "ncnn must have every operator of the network, but it has not Tensor.to, torch.gt. The block that cannot run "
+        "there: 'hard'."
+    )
     with pytest.raises(RuntimeFailedError, match="ncnn takes one image at a time, but got a batch of 2"):
         prepare(nn.Conv2d(3, 8, 3).eval(), (2, 3, 12, 12), Target(runtime="ncnn"))
     # Two axes that are added at the end stand elsewhere there: what runs is another network.

@@ -68,7 +68,7 @@ rngs = st.randoms(use_true_random=False)
 
 
 def test_shipped_spaces():
-    assert space_names() == ["a2n", "ecbsr", "full", "man", "mobile", "plainusr", "span", "tiny"]
+    assert space_names() == ["a2n", "ecbsr", "fast", "full", "man", "mobile", "plainusr", "span", "tiny"]
 
 
 def test_a_space_without_later_choices_reads_as_before():

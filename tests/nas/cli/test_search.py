@@ -28,7 +28,7 @@ def search(run, workspace, space_file, photo_folder, held_out_folder):
     return search
 
 
-# Every option of every command: an addition belongs here, in the README and in the changelog.
+# Every option of every command: an addition belongs here and in the changelog; the page of the commands follows.
 OPTIONS = {
     "search": (
         "--space --scale --trials --study --train --val --every-image --raw-colours --sampler --seed --device "
@@ -270,8 +270,8 @@ def no_image(folder):
     ("make", "message"),
     [
         (broken, "must hold images"),
-        (truncated, "every image must decode, but 'cut.png' does not"),
-        (no_image, "every image must decode, but 'fake.jpg' does not"),
+        (truncated, "cannot decode 'cut.png'"),
+        (no_image, "cannot decode 'fake.jpg'"),
     ],
 )
 def test_bad_folders_end_with_2_and_write_nothing(search, workspace, tmp_path, make, message):

@@ -211,7 +211,7 @@ def test_lr_images_beside_hr(data, place, suffix):
     assert (found.lr, found.folders) == (str(data / place), (data / "HR", data / place))
     # The LR images of another reduction are passed over.
     assert found.notes == (
-        f"Set2: 'HR' is taken with LR images of '{place}'; 1 other images are passed over (LR_unknown/X2)",
+        f"Set2: 'HR' is used with LR images of '{place}'; 1 other images are skipped (LR_unknown/X2)",
     )
     for pair, (name, lr) in zip(found.pairs, halves().items(), strict=True):
         assert pair.name == f"{name}.png"
@@ -249,7 +249,7 @@ def test_all_mismatches_are_listed(data):
 
 def test_small_photographs_are_left_out_and_said(data):
     write(data / "HR", c=noise(15, 90))
-    note = "Set2: left out 1 of 3 photographs below 16x16 pixels (the blocks and the SSIM window)"
+    note = "Set2: skipped 1 of 3 photographs smaller than 16x16 pixels (the blocks and the SSIM window)"
     assert load_pairs(data, 2).notes[0] == note
     write(data / "LR", **halves())
     found = load_pairs(data, 2)

@@ -366,7 +366,7 @@ def test_too_small_photographs_are_left_out_with_a_note():
     kept = sized((20, 20), (19, 40), (40, 19), (30, 25)).at_least(20, "a patch")
     assert [photo.name for photo in kept.photos] == ["20x20", "30x25"]
     assert kept.name == "mine"
-    assert kept.notes == ("earlier", "mine: left out 2 of 4 photographs below 20x20 pixels (a patch)")
+    assert kept.notes == ("earlier", "mine: skipped 2 of 4 photographs smaller than 20x20 pixels (a patch)")
 
 
 def test_nothing_is_said_where_all_are_large_enough():
@@ -390,4 +390,6 @@ def test_shared_photographs_are_said(embedded):
     train, held_out = embedded["train"], embedded["held-out"]
     assert all_notes(train, held_out) == []
     leaked = PhotoSet("leaked", (*held_out.photos, train.photos[0]))
-    assert all_notes(train, leaked) == ["1 held-out photographs are trained on (coffee): their PSNR flatters"]
+    assert all_notes(train, leaked) == [
+        "1 held-out photographs are in the training set too (coffee), so their PSNR is too high"
+    ]

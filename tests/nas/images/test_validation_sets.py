@@ -57,11 +57,11 @@ def test_photographs_that_are_too_small(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
     sets, notes = load_sets([f"set={tmp_path}"], 2, 1)
     assert [pair.name for pair in sets["set"]] == ["large.png"]
-    assert any("left out 1 of 2 photographs below 16x16" in note for note in notes)
+    assert any("skipped 1 of 2 photographs smaller than 16x16" in note for note in notes)
 
 
 def test_photographs_that_are_trained_on_are_said(photo_folder, held_out_folder):
     train = make_pairs(load_folder(photo_folder), 2)
     sets, _ = load_sets([f"seen={photo_folder}", f"new={held_out_folder}"], 2, 1)
     [note] = shared_with(train, sets)
-    assert note.startswith("warning: 4 photographs of 'seen' are trained on (crop0.png, ")
+    assert note.startswith("warning: 4 photographs of 'seen' are in the training set too (crop0.png, ")

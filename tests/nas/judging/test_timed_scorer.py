@@ -16,7 +16,7 @@ from srnas.profiling.boards.board import Board
 from srnas.search_space import Architecture, Network
 
 ARCHITECTURE = Architecture(scale=2, channels=6)
-BOARD = Board("pi", "http://pi:7788", "", "Raspberry Pi 5", 4, (("onnxruntime", "onnxruntime 1.2.3"),))
+BOARD = Board("pi", "http://pi:7788", "", "Raspberry Pi 5", 4)
 CPU = torch.device("cpu")
 
 
@@ -77,12 +77,13 @@ def test_weights_that_are_not_there_are_named(tmp_path):
     assert "gone.safetensors" in scores.reason
 
 
-def test_the_same_runtime_here_stands_in_for_a_board():
+def test_this_machine_stands_in_for_a_board():
     target = Target(runtime="onnxruntime", dtype="int8", threads=4, board=BOARD)
     assert stand_in(target) == replace(target, board=None, threads=1)
+    assert stand_in(replace(target, dtype="float16")) == Target(dtype="float16")
     assert stand_in(Target(threads=2)) == Target(threads=2)
-    there = scorer("bfloat16", board=BOARD)
-    assert str(there) == "bfloat16 by eager, on this machine in place of target 'pi'"
+    there = scorer("float16", runtime="ncnn", board=BOARD)
+    assert str(there) == "float16 by eager, on this machine in place of target 'pi'"
 
 
 def test_what_calibrates_is_said():

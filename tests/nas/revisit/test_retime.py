@@ -164,7 +164,7 @@ def test_a_network_that_the_runtime_cannot_run_is_left_out_and_named(search, run
     given = ("retime", "own-x2", "--runtime", "onnxruntime", "--device", "cpu", "--workspace", workspace)
     code, out, _ = run(*given)
     assert code == 0
-    assert f"trial {refused.number} left out: runtime 'onnxruntime' must be able to run Network" in out
+    assert f"trial {refused.number} skipped: runtime 'onnxruntime' must be able to run Network" in out
     assert refused.architecture.key in out
     left = {record.number for record in records} - {refused.number}
     [name] = [study.name for study in Store(workspace).studies() if study.retimed_from]

@@ -75,7 +75,7 @@ def test_after_three_runs_what_is_left_is_said(opened, clock):
     time_front(session)
     assert [run[-2:] for run in clock.runs] == [[3, 5], [4, 5], [5, 6]]
     assert notes[3:] == [
-        "the front was timed together 3 times, and still other networks get onto it: the latency of trial 7 is not of "
+        "the front was timed together 3 times, and other networks still join it: the latency of trial 7 is not of "
         "the same run"
     ]
     assert not is_due(known(session), session.judge.materials.target)
@@ -125,7 +125,7 @@ def test_another_machine_leaves_it(opened, clock, monkeypatch):
     time_front(session)
     assert clock.runs == []
     [note] = notes
-    assert note.startswith("the front is not timed together: the study is about '")
+    assert note.startswith("the front is not timed together: the study was timed on '")
     assert "Other CPU" in note
 
 

@@ -113,7 +113,7 @@ def test_a_longer_length_that_is_asked_for_later_trains_anew_what_was_not_kept(l
     launched(request)
     witness = Witness()
     outcome = launch(ladder, witness)
-    anew = [note for note in witness.notes if note.endswith("no training to go on from is kept, it begins anew")]
+    anew = [note for note in witness.notes if note.endswith("no saved training to continue from, so it starts again")]
     assert len(anew) == len(outcome.records)
     # Digit for digit what it would have gone on from.
     reached = {record.architecture.key: record.rungs for record in held(ladder, "small-x2").records}

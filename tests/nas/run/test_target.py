@@ -11,12 +11,14 @@ from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling.agent.measuring import plain
-from srnas.profiling.boards.board import Board
+from srnas.profiling.boards.board import Board, BoardRuntime
 from srnas.profiling.boards.client import Client
 from srnas.profiling.rounds import REFERENCE, DeviceState, Rounds, Timed
 from srnas.search_space import InputError
 
-BOARD = Board("pi", "http://pi:7788", "", "Raspberry Pi 5", 4, (("onnxruntime", "onnxruntime 1.2.3"),))
+VERSION = "onnxruntime 1.2.3"
+RUNTIMES = (BoardRuntime("onnxruntime", VERSION, ("float32", "int8")),)
+BOARD = Board("pi", "http://pi:7788", "", "Raspberry Pi 5", 4, RUNTIMES)
 BYTES_PER_MS = 1000
 
 
@@ -37,15 +39,15 @@ def board(monkeypatch):
 
     def measure(client, order, contents, on_round):
         asked.append(order)
-        took = {name: len(contents[files["model"]]) / BYTES_PER_MS for name, files in order["models"].items()}
+        took = {name: len(contents[it["files"]["model"]]) / BYTES_PER_MS for name, it in order["models"].items()}
         calls = {Timed(name): [(ms,)] * 8 for name, ms in took.items()} | {REFERENCE: [(1.0,)] * 8}
         rounds = Rounds(dict.fromkeys(calls, True), calls, [DeviceState(other_load=0.0)] * 8)
         told = {"first_call_ms": took, "max_abs_difference": dict.fromkeys(took, 1e-6), "before": {}, "after": {}}
-        return json.loads(json.dumps({**plain(rounds), **told, "runtime_version": "onnxruntime 1.2.3"}))
+        return json.loads(json.dumps({**plain(rounds), **told, "versions": {"onnxruntime": VERSION}}))
 
     monkeypatch.setattr(Client, "measure", measure)
     monkeypatch.setattr("srnas.profiling.targets.find", lambda name: replace(BOARD, name=name))
-    monkeypatch.setattr("srnas.profiling.remote.to_onnx", lambda network, x: Model(network))
+    monkeypatch.setattr("srnas.profiling.runtimes.onnxruntime_.to_onnx", lambda network, x, opset: Model(network))
     return asked
 
 
@@ -59,7 +61,7 @@ def asked_for(search_request):
 def test_a_study_trains_here_and_is_timed_on_a_board(asked_for, board):
     outcome = launch(asked_for, Observer())
     record = outcome.board.study
-    assert (record.device.name, record.device.runtime_version) == ("Raspberry Pi 5", "onnxruntime 1.2.3")
+    assert (record.device.name, record.device.runtime_version) == ("Raspberry Pi 5", VERSION)
     assert record.config["timed_on"] == "pi"
     assert record.config["device"] == "cpu"
     for trial in outcome.records:

@@ -123,7 +123,7 @@ def test_a_proxy_without_signal_is_computed_no_more(simulated, monkeypatch):
     assert session.judge.proxies == {"psnr"}
     [note] = notes
     assert note.startswith("predictor chance: ")
-    assert note.endswith("no signal: it is computed no more")
+    assert note.endswith("no signal; it is dropped")
     records = session.search.stored.snapshot().records
     with_chance = ["chance" in record.predictions for record in records]
     assert with_chance == sorted(with_chance, reverse=True)

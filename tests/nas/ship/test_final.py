@@ -94,7 +94,7 @@ def test_an_interrupted_training_goes_on_in_the_same_run_to_equal_weights(final_
     torch.manual_seed(999)
     watcher = Watcher()
     resumed = train_final(final_request, watcher, Team())
-    assert "going on from iteration 10 of 24" in watcher.notes
+    assert "continuing from iteration 10 of 24" in watcher.notes
     assert [iteration for iteration, _ in watcher.validations] == [20, 24]
     assert equal(weights(resumed), whole)
     client, [again] = runs(final_request.workspace)
@@ -121,7 +121,7 @@ def test_a_killed_training_goes_on(final_request, elsewhere):
     assert run.info.status == "RUNNING"
     watcher = Watcher()
     assert equal(weights(train_final(final_request, watcher, Team())), whole)
-    assert "going on from iteration 20 of 24" in watcher.notes
+    assert "continuing from iteration 20 of 24" in watcher.notes
     client, [again] = runs(final_request.workspace)
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert steps(client, again, "loss") == [10, 20, 24]

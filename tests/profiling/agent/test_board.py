@@ -4,27 +4,31 @@ import ast
 import contextlib
 import importlib.util
 import json
+import platform
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from srnas.profiling import LatencyProtocol, Target, describe_device, measure_latency
+from srnas.profiling.agent import executorch_method
 from srnas.profiling.agent.bundle import script
-from srnas.profiling.agent.measuring import plain, rounds_of
+from srnas.profiling.agent.measuring import as_bytes, plain, rounds_of
 from srnas.profiling.agent.server import Agent, make_server
 from srnas.profiling.boards.board import Board
 from srnas.profiling.boards.client import Client
 from srnas.profiling.boards.registry import add, ask, boards, find, registry_file, remove
 from srnas.profiling.remote import Order
 from srnas.profiling.rounds import REFERENCE, DeviceState, Rounds, Timed, Way
-from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.profiling.runtimes import RUNTIMES, RuntimeFailedError, runtime_version
 from srnas.profiling.targets import describe, resolve_target
-from srnas.search_space import InputError, Network, published
+from srnas.search_space import Architecture, InputError, Network, published
 
 SHAPE = (1, 3, 16, 16)
 BRIEF = LatencyProtocol(
@@ -32,13 +36,11 @@ BRIEF = LatencyProtocol(
 )
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """Return the Python of an environment that holds numpy and onnxruntime and nothing else, and the agent's file."""
-    folder = tmp_path_factory.mktemp("board")
+def environment(folder, *names):
+    """Return the Python of an environment that holds these packages and nothing else, and the agent's file."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [packages] = (folder / "venv" / "lib").glob("*/site-packages")
-    for name in ("numpy", "onnxruntime"):
+    for name in names:
         found = Path(importlib.util.find_spec(name).origin).parent
         for part in (found, found.with_name(f"{name}.libs")):
             if part.is_dir():
@@ -47,11 +49,16 @@ def bare(tmp_path_factory):
     return folder / "venv" / "bin" / "python", folder / "agent.py"
 
 
-@pytest.fixture
-def board(bare, tmp_path):
-    """Return a board whose measurements run in that environment."""
-    (tmp_path / "files").mkdir()
-    server = make_server("127.0.0.1", 0, Agent(str(tmp_path / "files"), "", list(map(str, bare))))
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    return environment(tmp_path_factory.mktemp("board"), "numpy", "onnxruntime")
+
+
+@contextlib.contextmanager
+def serving(command, folder):
+    """Yield a board whose measurements run in an environment."""
+    (folder / "files").mkdir()
+    server = make_server("127.0.0.1", 0, Agent(str(folder / "files"), "", list(map(str, command))))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -61,6 +68,12 @@ def board(bare, tmp_path):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def board(bare, tmp_path):
+    with serving(bare, tmp_path) as board:
+        yield board
 
 
 @pytest.fixture
@@ -114,6 +127,46 @@ def test_networks_are_timed_on_a_board_by_the_rules_of_here(board):
 
 
 @pytest.mark.slow
+def test_a_board_may_have_ncnn_alone(tmp_path):
+    pytest.importorskip("ncnn", reason="needs srnas[ncnn]")
+    with serving(environment(tmp_path, "numpy", "ncnn"), tmp_path) as board:
+        # The process that serves tells what is here; the one that measures has the environment's.
+        [only] = [runtime for runtime in board.runtimes if runtime.name == "ncnn"]
+        board = replace(board, runtimes=(only,))
+        there = Target(runtime="ncnn", board=board)
+        found = measure_latency({"a": Network(published("ecbsr_m4c8", 2)).deploy()}, SHAPE, there, protocol=BRIEF)
+        assert len(found.latencies["a"].rounds_ms) == 3
+        assert found.max_abs_difference["a"] < 1e-5
+        assert found.devices["a"].runtime_version == runtime_version("ncnn")
+        with pytest.raises(RuntimeFailedError, match=r"torch\.gt\. The block that cannot run there: 'hard'"):
+            measure_latency({"a": with_block("hard")}, SHAPE, there, protocol=BRIEF)
+
+
+def with_block(name):
+    position = {"trunk": {"name": "conv"}, "attention": {"name": name}}
+    return Network(Architecture.from_dict({"scale": 2, "channels": 8, "positions": [position]})).deploy()
+
+
+@pytest.mark.slow
+def test_executorch_runs_on_a_board_as_here(tmp_path):
+    pytest.importorskip("executorch", reason="needs srnas[executorch]")
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval().requires_grad_(False)
+    x = torch.rand(1, 3, 8, 8)
+    files = {**RUNTIMES["executorch"].export(module, [x], "float32"), "input": as_bytes(x.numpy())}
+    assert files["model"][4:8] == executorch_method.IDENTIFIER
+    (tmp_path / "model").write_bytes(files["model"])
+    _, output = executorch_method.bind({"model": str(tmp_path / "model")}, x.numpy(), 1, "float32")
+    assert np.abs(output() - module(x).numpy()).max() < 1e-5
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors may have the kernels")
+def test_float16_that_a_board_would_compute_in_float32_is_refused(board):
+    there = Target(runtime="onnxruntime", dtype="float16", board=board)
+    with pytest.raises(RuntimeFailedError, match=r"onnxruntime must have float16 kernels for this"):
+        measure_latency({"a": nn.Conv2d(3, 8, 3).eval()}, SHAPE, there, protocol=BRIEF)
+
+
+@pytest.mark.slow
 def test_what_a_board_cannot_run_is_the_networks_fault(board, monkeypatch):
     class Bessel(torch.nn.Module):
         def forward(self, x):
@@ -121,7 +174,7 @@ def test_what_a_board_cannot_run_is_the_networks_fault(board, monkeypatch):
 
     target = Target(runtime="onnxruntime", board=board)
     order = Order(target, BRIEF, cold=False, seed=0)
-    with pytest.raises(RuntimeFailedError, match="must be exportable to ONNX to be timed on target 'pi', but got"):
+    with pytest.raises(RuntimeFailedError, match="exportable to onnxruntime to be timed on target 'pi', but got"):
         order.add("a", Bessel(), SHAPE, target)
     monkeypatch.setattr(Client, "measure", lambda *_: {"error": "Fail: no kernel"})
     with pytest.raises(RuntimeFailedError, match="target 'pi' must be able to run the networks, but got Fail: no kern"):
@@ -129,7 +182,7 @@ def test_what_a_board_cannot_run_is_the_networks_fault(board, monkeypatch):
 
 
 def test_a_board_that_has_changed_is_told(board, monkeypatch):
-    monkeypatch.setattr(Client, "measure", lambda *_: {"runtime_version": "onnxruntime 0.1"})
+    monkeypatch.setattr(Client, "measure", lambda *_: {"versions": {"onnxruntime": "onnxruntime 0.1"}})
     order = Order(Target(runtime="onnxruntime", board=board), BRIEF, cold=False, seed=0)
     with pytest.raises(InputError, match="target 'pi' must have the runtime that it had .* but it has onnxruntime 0.1"):
         order.take(print, print)
@@ -160,8 +213,14 @@ def test_a_target_has_a_name_and_its_token_is_kept_from_others(board, registry):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("eager", "float32", "nchw", 1), r"runtime must be one of target 'pi' \(onnxruntime\), but got runtime=eager"),
-        (("onnxruntime", "float16", "nchw", 1), "dtype must be float32 or int8 and memory_format nchw on target 'pi'"),
+        (
+            ("eager", "float32", "nchw", 1),
+            r"runtime must be one of target 'pi' \(.*onnxruntime.*\), but got",
+        ),
+        (
+            ("onnxruntime", "bfloat16", "nchw", 1),
+            "dtype must be float32 or float16 or int8 and memory_format nchw in onnxruntime on target 'pi', but got",
+        ),
         (("onnxruntime", "float32", "channels_last", 1), "memory_format=channels_last"),
         (("onnxruntime", "float32", "nchw", 1000), r"1 <= threads <= \d+ \(the cores of target 'pi'\) must hold"),
     ],

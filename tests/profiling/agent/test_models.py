@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from srnas.profiling.agent.measuring import measure
 from srnas.profiling.agent.models import RefusedModelError, check_model
 
 FLOAT = TensorProto.FLOAT
@@ -71,3 +72,29 @@ def test_what_is_no_model_is_refused():
     for content in (b"", b"no model", whole[:-3], b"\xff" * 40, b"\x3a\xff\xff\xff\xff\x7f"):
         with pytest.raises(RefusedModelError, match="a model must"):
             check_model(content)
+
+
+NCNN = "7767517\n2 2\nInput in0 0 1 in0\n{} act 1 1 in0 out0 0=0\n"
+
+
+def test_a_graph_of_ncnn_holds_its_own_layers_only():
+    pytest.importorskip("ncnn", reason="needs srnas[ncnn]")
+    assert check_model(NCNN.format("ReLU").encode()) == "ncnn"
+    for layer in ("MyLayer", "torch.gt", "0"):
+        with pytest.raises(RefusedModelError, match=f"layers must be ncnn's own, but got '{layer}'"):
+            check_model(NCNN.format(layer).encode())
+    for content in ("7767517", "7767517\n9 2\n", "7767517\nx y\n", "77675170\n0 0\n", "7767517\n" + "ä" * 9):
+        with pytest.raises(RefusedModelError):
+            check_model(content.encode())
+    with pytest.raises(RefusedModelError, match="a graph of ncnn must have at most 1048576 bytes"):
+        check_model(NCNN.format("ReLU").encode() + b" " * 2**20)
+
+
+@pytest.mark.parametrize("producer", ["xxET12", "xx"])
+def test_a_model_runs_in_no_runtime_but_its_own(tmp_path, producer):
+    """What looks like a program of ExecuTorch, or came as an array, may be an ONNX file that reaches out."""
+    model = helper.make_model(graph(RELU, initializers=[outside()]), producer_name=producer)
+    (tmp_path / "model").write_bytes(model.SerializeToString())
+    part = {"runtime": "onnxruntime", "dtype": "float32", "files": {"model": "model"}}
+    with pytest.raises(RefusedModelError, match="some are in other files|must be one, but got one for executorch"):
+        measure({"models": {}, "reference": part}, lambda name: str(tmp_path / name), print)

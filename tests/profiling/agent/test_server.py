@@ -27,7 +27,8 @@ HANGS = "import sys; sys.stdin.read(); import time; time.sleep(600)"
 DIES = "import os; os._exit(3)"
 ARRAY = b"an array"
 DIGEST = hashlib.sha256(ARRAY).hexdigest()
-ASKED = {"models": {"net": {"input": DIGEST}}, "reference": {"input": DIGEST}, "seed": 7}
+MODEL = {"files": {"input": DIGEST}}
+ASKED = {"models": {"net": MODEL}, "reference": MODEL, "seed": 7}
 
 
 @contextlib.contextmanager
@@ -124,7 +125,7 @@ def client_of(port, notes, token=""):
 def test_a_measurement_is_sent_and_comes_back(served):
     notes, rounds = [], []
     client = client_of(served, notes, TOKEN)
-    assert client.about()["protocol"] == 1
+    assert client.about()["protocol"] == 2
     for _ in range(2):
         assert client.measure(ASKED, {DIGEST: ARRAY}, rounds.append) == {"seed": 7}
     assert rounds[-1] == 4

@@ -1,0 +1,149 @@
+"""Is what a search found better than what people draw? A study against its human designs, and against random search.
+
+Each human or published design of the study stands beside the searched network of the best PSNR that is at most as slow,
+and beside the fastest searched network of at least its PSNR. Differences in PSNR are paired by photograph, over all
+seeds that were trained. Members of the front are ahead where they are better by 0.1 dB at equal latency beyond the
+interval, or 20 % faster at equal PSNR.
+
+With ``--random`` the hypervolume of the study stands beside that of studies by random search, both after the time that
+the shortest of them took, from the reference point of the study.
+
+    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--random STUDY ...]
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from srnas.leaderboard.rank.curve import growth
+from srnas.leaderboard.rank.front import non_dominated
+from srnas.leaderboard.rank.picking import Contender, Duel, duel
+from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.workspace import Workspace
+
+AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
+
+
+def snapshot(workspace: Workspace, study: str) -> Snapshot:
+    """Return what a study holds."""
+    stored = StoredStudy.find(workspace.study_url(study, None), study)
+    if stored is None:
+        raise SystemExit(f"workspace '{workspace}' must hold study '{study}', but it does not.")
+    return stored.snapshot()
+
+
+def contenders(known: Snapshot) -> list[Contender]:
+    """Return the trained networks of a study with the qualities of all their seeds, by rising latency."""
+    others = {record.number: [] for record in known.records}
+    for replicate in known.replicates:
+        others[replicate.number].append(replicate.quality)
+    found = [Contender(r, (r.quality, *others[r.number])) for r in known.records if r.quality and r.point]
+    return sorted(found, key=lambda one: one.fastest_ms)
+
+
+def best_within(networks: Iterable[Contender], limit_ms: float) -> Contender | None:
+    """Return the network of the best PSNR of those that are fast enough."""
+    return max((one for one in networks if one.fastest_ms <= limit_ms), key=lambda one: one.psnr_y_db, default=None)
+
+
+def fastest_of(networks: Iterable[Contender], least_db: float) -> Contender | None:
+    """Return the fastest network of those that are good enough."""
+    return min((one for one in networks if one.psnr_y_db >= least_db), key=lambda one: one.fastest_ms, default=None)
+
+
+def shown(fought: Duel | None) -> str:
+    """Return a difference with its interval."""
+    if fought is None:
+        return "none is as fast"
+    gap = fought.difference
+    return f"{gap.mean_db:+.2f} ({gap.low_db:+.2f} to {gap.high_db:+.2f})"
+
+
+def is_ahead(one: Contender, humans: Sequence[Contender]) -> bool:
+    """Return whether a network is better than every human design at its latency, or faster at its PSNR."""
+    rival = best_within(humans, one.fastest_ms)
+    if rival is None:
+        return False
+    gap = duel(one, rival).difference
+    equal = fastest_of(humans, one.psnr_y_db)
+    is_better = gap.mean_db >= AHEAD_DB and gap.low_db > 0
+    return is_better or (equal is not None and one.fastest_ms <= (1 - AHEAD_SHARE) * equal.fastest_ms)
+
+
+def print_designs(searched: Sequence[Contender], humans: Sequence[Contender]) -> None:
+    """Print each human design beside what was found."""
+    print("| design | ms | PSNR-Y dB | found, at most as slow: dB | found, at least as good: ms |")
+    print("|---|---|---|---|---|")
+    for human in humans:
+        better, quicker = best_within(searched, human.fastest_ms), fastest_of(searched, human.psnr_y_db)
+        gain = shown(duel(better, human) if better else None)
+        saved = f"{quicker.fastest_ms:.2f} ({quicker.fastest_ms / human.fastest_ms - 1:+.0%})" if quicker else "none"
+        print(f"| {human.trial.design} | {human.fastest_ms:.2f} | {human.psnr_y_db:.2f} | {gain} | {saved} |")
+
+
+def print_front(networks: Sequence[Contender], humans: Sequence[Contender]) -> None:
+    """Print the members of the front, and how many of the searched ones are ahead of every human design."""
+    front = non_dominated([(one.psnr_y_db, one.fastest_ms) for one in networks])
+    members = [one for one, is_on in zip(networks, front, strict=True) if is_on]
+    print("\n| front | ms | PSNR-Y dB | seeds | over the best human design as fast: dB | ahead |")
+    print("|---|---|---|---|---|---|")
+    for one in members:
+        rival = best_within(humans, one.fastest_ms)
+        gain = "" if one.trial.design else shown(duel(one, rival)) if rival else "none is as fast"
+        ahead = "" if one.trial.design else "yes" if is_ahead(one, humans) else "no"
+        name = one.trial.design or f"`{one.trial.architecture}`"
+        figures = f"{one.fastest_ms:.2f} | {one.psnr_y_db:.2f} | {len(one.qualities)}"
+        print(f"| #{one.trial.number} {name} | {figures} | {gain} | {ahead} |")
+    searched = [one for one in members if not one.trial.design]
+    ahead_of = sum(is_ahead(one, humans) for one in searched)
+    print(f"\n{len(searched)} of {len(members)} members of the front were searched, {ahead_of} are ahead")
+
+
+def took_s(records: Sequence[TrialRecord]) -> float:
+    """Return how long a study took, from the first start to the last end."""
+    return (max(record.ended_ms for record in records) - min(record.started_ms for record in records)) / 1e3
+
+
+def volume(study: StudyRecord, records: Sequence[TrialRecord], seconds: float) -> float:
+    """Return the hypervolume after so many seconds, from a study's reference point."""
+    started_ms = min(record.started_ms for record in records)
+    ended = sorted((record.ended_ms, record.number, record.point) for record in records)
+    curve = growth(study, started_ms, [(ended_ms, point) for ended_ms, _, point in ended])
+    return max((point.hypervolume for point in curve if point.seconds <= seconds), default=0.0)
+
+
+def print_volumes(known: Snapshot, rivals: Sequence[Snapshot]) -> None:
+    """Print the hypervolume beside that of random search after equal time."""
+    assert known.study
+    seconds = min(took_s(one.records) for one in (known, *rivals))
+    ours = volume(known.study, known.records, seconds)
+    theirs = [volume(known.study, rival.records, seconds) for rival in rivals]
+    ratios = [ours / one for one in theirs if one]
+    print(f"\nhypervolume after {seconds / 60:.0f} min: {ours:.3f}, random {', '.join(f'{one:.3f}' for one in theirs)}")
+    if ratios:
+        print(f"ours/random {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--random", nargs="*", default=[], metavar="STUDY", help="studies by random search")
+    given = parser.parse_args()
+    workspace = Workspace(given.workspace)
+    known = snapshot(workspace, given.study)
+    networks = contenders(known)
+    humans = [one for one in networks if one.trial.design]
+    print_designs([one for one in networks if not one.trial.design], humans)
+    print_front(networks, humans)
+    if given.random:
+        print_volumes(known, [snapshot(workspace, name) for name in given.random])
+
+
+if __name__ == "__main__":
+    main()
