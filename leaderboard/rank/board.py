@@ -1,5 +1,6 @@
 """Rows of a study as a ranked board: the front first, with its gain over bicubic and its hypervolume."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +13,14 @@ from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.leaderboard.record.columns import COLUMNS, DOUBT
 from srnas.leaderboard.record.row import TrialRow
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.search_space import unknown_name
 
-# By name the column that a board is sorted by, and whether its least value comes first.
+# By name the column that a board is sorted by, unless the study tells, and whether its least value comes first.
 SORTS = {
     "front": ("", True),
-    "psnr": ("psnr_y_db", False),
+    "psnr": ("", False),
     "latency": ("latency_fastest_ms", True),
     "macs": ("macs_g", True),
     "params": ("params_k", True),
@@ -32,8 +34,8 @@ class Board:
 
     Attributes:
         study: The study.
-        rows: One row per trial: complete ones first (front by rising latency, then the rest by falling PSNR), with
-            the added columns ``front`` and ``gain_db`` (PSNR less bicubic's).
+        rows: One row per trial: complete ones first (front by rising latency, then the rest by falling PSNR, then what
+            lacks the PSNR that is ranked), with the added columns ``front`` and ``gain_db`` (that PSNR less bicubic's).
         hypervolume: Area between the front and the study's reference point, in dB times natural log of latency.
     """
 
@@ -46,6 +48,13 @@ class Board:
         """The non-dominated trials by rising latency."""
         return self.rows[self.rows["front"]]
 
+    @property
+    def ranked(self) -> pd.DataFrame:
+        """The complete trials that have the PSNR which is ranked."""
+        if self.rows.empty:
+            return self.rows
+        return self.rows[(self.rows["state"] == "complete") & self.rows[self.study.ranked_by].notna()]
+
     def selected(
         self, *, sort: str = "front", max_latency_ms: float | None = None, min_psnr_y_db: float | None = None
     ) -> "Board":
@@ -54,7 +63,7 @@ class Board:
         Args:
             sort: ``front`` as ranked, else one of ``SORTS``; rows without the value come last.
             max_latency_ms: Budget in milliseconds, which the fastest round meets.
-            min_psnr_y_db: Least PSNR-Y in dB.
+            min_psnr_y_db: Least PSNR-Y in dB, of that which is ranked.
 
         Raises:
             InputError: If there is no such order.
@@ -67,8 +76,9 @@ class Board:
         if max_latency_ms is not None:
             rows = rows[[meets(fastest_ms, max_latency_ms) for fastest_ms in rows["latency_fastest_ms"]]]
         if min_psnr_y_db is not None:
-            rows = rows[rows["psnr_y_db"] >= min_psnr_y_db]
+            rows = rows[rows[self.study.ranked_by] >= min_psnr_y_db]
         column, ascending = SORTS[sort]
+        column = self.study.ranked_by if sort == "psnr" else column
         if column in rows:
             rows = rows.sort_values(column, ascending=ascending, kind="stable", na_position="last")
         return replace(self, rows=rows.reset_index(drop=True))
@@ -82,12 +92,12 @@ class Board:
 def frame_of(rows: Iterable[TrialRow]) -> pd.DataFrame:
     """Return rows as a table in their order; what is not known is NaN.
 
-    Doubt and runs are no columns where no row has them.
+    Doubt, runs and PSNR in the data type that is timed are no columns where no row has them.
     """
     frame = pd.DataFrame([vars(row) for row in rows])
     if frame.empty:
         return frame
-    unknown = [key for key in (*DOUBT, "run_id") if frame[key].isna().all()]
+    unknown = [key for key in (*DOUBT, "run_id", "timed_psnr_y_db") if frame[key].isna().all()]
     # A column of nothing but None would hold objects, and whole numbers beside None fractions.
     whole = dict.fromkeys(("num_seeds", "timed_together_ms"), "Int64")
     numbers = {c.key: "float64" for c in COLUMNS if c.digits and c.key in frame} | whole
@@ -100,13 +110,18 @@ def rank_rows(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame |
         return Board(study, rows.assign(front=False, gain_db=0.0), 0.0)
     if confidence is not None:
         rows = rows.drop(columns=list(DOUBT), errors="ignore").merge(confidence, on="trial", how="left")
-    complete = (rows["state"] == "complete").to_numpy()
-    points = list(zip(rows["psnr_y_db"].where(complete), rows["latency_fastest_ms"], strict=True))
-    rows = rows.assign(front=non_dominated(points), gain_db=rows["psnr_y_db"] - study.bicubic_psnr_y_db)
+    if study.ranked_by not in rows:
+        rows = rows.assign(**{study.ranked_by: math.nan})
+    complete, ranked = rows["state"] == "complete", rows[study.ranked_by]
+    points = list(zip(ranked.where(complete), rows["latency_fastest_ms"], strict=True))
+    rows = rows.assign(front=non_dominated(points), gain_db=ranked - study.bicubic_psnr_y_db)
     order = pd.DataFrame(
         {
-            "group": [0 if front else 1 if done else 2 for front, done in zip(rows["front"], complete, strict=True)],
-            "value": rows["latency_fastest_ms"].where(rows["front"], -rows["psnr_y_db"]).fillna(rows["trial"]),
+            # Whether it is not on the front, not ranked, not finished.
+            "group": 3 - rows["front"].astype(int) - (complete & ranked.notna()) - complete,
+            "value": rows["latency_fastest_ms"]
+            .where(rows["front"], -ranked.fillna(rows["psnr_y_db"]))
+            .fillna(rows["trial"]),
         }
     ).sort_values(["group", "value"])
     reference = (study.reference_psnr_y_db, study.reference_fastest_ms)
@@ -115,4 +130,5 @@ def rank_rows(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame |
 
 def rank_records(study: StudyRecord, trials: Sequence[TrialRecord], replicates: Sequence[Replicate] = ()) -> Board:
     """Rank trials that need not be in MLflow, with their doubt."""
-    return rank_rows(study, frame_of(map(TrialRow.of, trials)), confidence_rows(trials, replicates))
+    doubt = confidence_rows(as_ranked(study, trials), replicates_as_ranked(study, replicates))
+    return rank_rows(study, frame_of(map(TrialRow.of, trials)), doubt)

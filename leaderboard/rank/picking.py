@@ -24,14 +24,16 @@ class Contender:
 
     Attributes:
         trial: Its record.
-        qualities: Scores of its trainings, the first one's first.
+        qualities: Scores of its trainings as its study ranks them, the first one's first.
         within: Probability that the fastest of as many rounds, drawn again, is within the budget; not a number where
             there is no budget.
+        ranked_by: Column of the PSNR that its study ranks.
     """
 
     trial: TrialRecord
     qualities: tuple[Quality, ...]
     within: float = math.nan
+    ranked_by: str = "psnr_y_db"
 
     @property
     def psnr_y_db(self) -> float:
@@ -110,7 +112,7 @@ def pick(
         board: The ranked trials of a study.
         budget_ms: What the fastest round must not exceed, in milliseconds.
         confidence: Least probability of being within it, if that is asked for as well.
-        load: Returns the record of a trial, and the qualities of its further trainings.
+        load: Returns the record of a trial, and the qualities of its trainings that the study ranks.
 
     Raises:
         InputError: If the budget is not positive, the confidence is not in 0 to 1, or no network meets the budget.
@@ -119,22 +121,26 @@ def pick(
         raise InputError(f"--latency-ms must be positive, but got {budget_ms:g}.")
     if confidence is not None and not 0 < confidence <= 1:
         raise InputError(f"0 < --confidence <= 1 must hold, but got {confidence:g}.")
-    done = board.rows[board.rows["state"] == "complete"] if len(board.rows) else board.rows
+    ranked_by = board.study.ranked_by
+    done = board.ranked
     if done.empty:
-        raise InputError(f"study '{board.study.name}' must hold a trained network, but it holds none.")
+        needed = f" with its PSNR in {board.study.device.dtype}" if board.study.ranks_timed else ""
+        raise InputError(
+            f"study '{board.study.name}' must hold a trained network{needed}, but it holds none; run 'srnas search' to "
+            "its end."
+        )
     near = done[[meets(fastest_ms, budget_ms) for fastest_ms in done["latency_fastest_ms"]]]
-    mean = near["psnr_mean_db"].fillna(near["psnr_y_db"]) if "psnr_mean_db" in near else near["psnr_y_db"]
+    mean = near["psnr_mean_db"].fillna(near[ranked_by]) if "psnr_mean_db" in near else near[ranked_by]
     ranked = near.assign(mean=mean).sort_values(["mean", "latency_fastest_ms"], ascending=[False, True])
 
     def within(numbers: Iterable[int]) -> Iterator[Contender]:
         for number in numbers:
-            trial, others = load(int(number))
+            trial, qualities = load(int(number))
             assert trial.latency is not None
-            assert trial.quality is not None
             latency = trial.latency
             found = within_probability([latency.rounds_ms[i] for i in latency.kept], budget_ms)
             if confidence is None or found >= confidence:
-                yield Contender(trial, (trial.quality, *others), found)
+                yield Contender(trial, tuple(qualities), found, ranked_by)
 
     contenders = within(ranked["trial"])
     best = next(contenders, None)

@@ -14,7 +14,8 @@ class Column:
         key: Name of the field, with its unit last.
         help: What it is, in words.
         unit: Unit of a number in words; nothing where it has none.
-        heading: What stands above it in a table; nothing keeps it out of tables.
+        heading: What stands above it in a table; nothing keeps it out of tables. ``{dtype}`` stands for the data type
+            that is timed.
         digits: Digits behind the point that are shown; 0 of a whole number; ``None`` of a text.
         sign: ``+`` shows the sign of positive numbers too.
         wide: Whether a table leaves it out in a narrow terminal.
@@ -72,7 +73,7 @@ COLUMNS = (
     _text("study", "name of the study", tag="srnas.study"),
     Column("trial", "number of the trial in its study", digits=0, on_page=True, tag="srnas.trial"),
     _text("state", "how the trial ended", tag="srnas.state"),
-    _text("reason", "why it was not finished", tag="srnas.error"),
+    _text("reason", "why it was not finished, or has no rank", tag="srnas.error"),
     _text("key", "hash of the architecture", tag="srnas.key"),
     _text("architecture", "short form of the architecture", tag="srnas.architecture"),
     _text("design", "name of the human design", tag="srnas.design"),
@@ -83,7 +84,11 @@ COLUMNS = (
         "psnr_y_db", "PSNR-Y on the held-out photographs", "dB", "PSNR-Y", 2,
         compared=True, on_page=True, metric="psnr_y_db.{validation}",
     ),
-    Column("gain_db", "PSNR-Y less bicubic's", "dB", "gain", 2, "+", compared=True),
+    Column(
+        "timed_psnr_y_db", "PSNR-Y in the data type that is timed", "dB", "PSNR {dtype}", 2,
+        compared=True, on_page=True, metric="timed_psnr_y_db.{validation}",
+    ),
+    Column("gain_db", "PSNR-Y that is ranked less bicubic's", "dB", "gain", 2, "+", compared=True),
     _doubt("psnr_mean_db", "mean PSNR-Y over seeds", "dB", "mean", 2),
     _doubt("psnr_se_db", "standard error of PSNR-Y over seeds", "dB", "s.e.", 3, wide=False, page=True),
     _doubt("num_seeds", "trainings with different seeds", "", "seeds", 0),

@@ -26,6 +26,7 @@ class TrialRow:
     latency_flags: str
     protocol: str
     psnr_y_db: float | None = None
+    timed_psnr_y_db: float | None = None
     psnr_mean_db: float | None = None
     psnr_se_db: float | None = None
     num_seeds: int | None = None
@@ -68,7 +69,7 @@ class TrialRow:
             study=trial.study,
             trial=trial.number,
             state=trial.state,
-            reason=trial.reason,
+            reason=trial.reason or trial.timed_reason,
             key=trial.architecture.key,
             architecture=str(trial.architecture),
             design=trial.design,
@@ -110,6 +111,8 @@ def _measured(trial: TrialRecord) -> dict[str, Any]:
         }
     if quality := trial.quality:
         found |= {"psnr_y_db": quality.mean_psnr_y_db, "ssim_y": quality.mean_ssim_y}
+    if timed := trial.timed_quality:
+        found["timed_psnr_y_db"] = timed.mean_psnr_y_db
     return found
 
 

@@ -50,6 +50,21 @@ class StudyRecord(Record):
         return f"x{self.scale}"
 
     @property
+    def ranks_timed(self) -> bool:
+        """Whether its front ranks networks as they are timed, since in that data type they give something else."""
+        return self.device.dtype != "float32"
+
+    @property
+    def ranked_by(self) -> str:
+        """The column of the PSNR that its front ranks."""
+        return "timed_psnr_y_db" if self.ranks_timed else "psnr_y_db"
+
+    @property
+    def psnr_said(self) -> str:
+        """What the PSNR is called that its front ranks."""
+        return f"PSNR-Y ({self.device.dtype})" if self.ranks_timed else "PSNR-Y"
+
+    @property
     def iterations(self) -> int:
         """Training steps of each of its networks."""
         return int(self.config["training.iterations"])

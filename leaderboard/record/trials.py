@@ -102,6 +102,9 @@ class TrialRecord(Record):
             comes from that; ``None`` of a network that was timed by itself.
         rungs: PSNR-Y during training.
         quality: Scores on the held-out set, once it is trained.
+        timed_quality: The same of the network as it is timed, in another data type than float32, where it is near the
+            front of its study.
+        timed_reason: Why there are none of these, where they were looked for.
         train_s: Seconds spent in training steps.
         spared: Whether a rung would have stopped it, and it went on to measure how often that is wrong.
         halved_batch: Whether memory sufficed only for half of a batch at a time.
@@ -130,6 +133,8 @@ class TrialRecord(Record):
     timed_together_ms: int | None = None
     rungs: tuple[Rung, ...] = ()
     quality: Quality | None = None
+    timed_quality: Quality | None = None
+    timed_reason: str = ""
     train_s: float = 0.0
     spared: bool = False
     halved_batch: bool = False
@@ -142,7 +147,7 @@ class TrialRecord(Record):
 
     @property
     def point(self) -> tuple[float, float] | None:
-        """``(PSNR-Y in dB, fastest round in ms)`` of a complete trial, as the front ranks it."""
+        """``(PSNR-Y in dB, fastest round in ms)`` of a complete trial, with the PSNR that it was trained to."""
         if self.state != "complete" or self.quality is None or self.latency is None:
             return None
         return self.quality.mean_psnr_y_db, self.latency.fastest_ms
@@ -155,10 +160,12 @@ class Replicate(Record):
         number: Number of the trial in its study.
         seed: Seed of initialisation and patches.
         quality: Scores of the network on the held-out set.
+        timed_quality: The same in the data type that is timed, where that is not float32.
         train_s: Seconds spent in training steps.
     """
 
     number: int
     seed: int
     quality: Quality
+    timed_quality: Quality | None = None
     train_s: float

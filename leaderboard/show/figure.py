@@ -19,8 +19,8 @@ _SAMPLES = 40
 
 def _groups(board: Board) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the front, the dominated trials, and the human designs among both."""
-    complete = board.rows[board.rows["state"] == "complete"]
-    return board.front, complete[~complete["front"]], complete[complete["design"] != ""]
+    ranked = board.ranked
+    return board.front, ranked[~ranked["front"]], ranked[ranked["design"] != ""]
 
 
 def _title(board: Board) -> str:
@@ -37,7 +37,7 @@ def write_png(board: Board, path: Path) -> None:
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    psnr, latency = "psnr_y_db", "latency_fastest_ms"
+    psnr, latency = board.study.ranked_by, "latency_fastest_ms"
     every = pd.concat([front, dominated])
     axes.axhline(board.study.bicubic_psnr_y_db, color=_BICUBIC, linestyle="--", linewidth=1, label="bicubic")
     axes.scatter(dominated[latency], dominated[psnr], color=_DOMINATED, s=28, label="dominated", zorder=2)
@@ -52,7 +52,7 @@ def write_png(board: Board, path: Path) -> None:
         log_scale(axes, "x")
     axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
     axes.set_xlabel(_LATENCY)
-    axes.set_ylabel(f"PSNR-Y in dB on '{board.study.validation}'")
+    axes.set_ylabel(f"{board.study.psnr_said} in dB on '{board.study.validation}'")
     axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
@@ -60,14 +60,14 @@ def write_png(board: Board, path: Path) -> None:
     # Laid out once: where labels stand depends on it.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    taken = [*zip(every[latency], every[psnr], strict=True), *_along(front)]
-    place_labels(axes, _labels(front, designs), taken)
+    taken = [*zip(every[latency], every[psnr], strict=True), *_along(front, psnr)]
+    place_labels(axes, _labels(front, designs, psnr), taken)
     figure.savefig(path, dpi=150)
 
 
-def _along(front: pd.DataFrame) -> Iterator[tuple[float, float]]:
+def _along(front: pd.DataFrame, psnr: str) -> Iterator[tuple[float, float]]:
     """Yield points along the line of the front."""
-    members = zip(front["latency_fastest_ms"], front["psnr_y_db"], strict=True)
+    members = zip(front["latency_fastest_ms"], front[psnr], strict=True)
     for (x, y), (next_x, next_y) in pairwise(members):
         for step in range(_SAMPLES):
             share = step / _SAMPLES
@@ -75,16 +75,16 @@ def _along(front: pd.DataFrame) -> Iterator[tuple[float, float]]:
             yield next_x, y + (next_y - y) * share
 
 
-def _labels(front: pd.DataFrame, designs: pd.DataFrame) -> list[Label]:
+def _labels(front: pd.DataFrame, designs: pd.DataFrame, psnr: str) -> list[Label]:
     """Return the labels by importance: designs on the front, its other members, the other designs."""
     on_front = designs[designs["front"]]
     others = front[front["design"] == ""]
     return [
-        *(_label(row, row["design"], _DESIGN) for _, row in on_front.iterrows()),
-        *(_label(row, f"#{row['trial']}", _FRONT) for _, row in others.iterrows()),
-        *(_label(row, row["design"], _DESIGN) for _, row in designs[~designs["front"]].iterrows()),
+        *(_label(row, row["design"], psnr, _DESIGN) for _, row in on_front.iterrows()),
+        *(_label(row, f"#{row['trial']}", psnr, _FRONT) for _, row in others.iterrows()),
+        *(_label(row, row["design"], psnr, _DESIGN) for _, row in designs[~designs["front"]].iterrows()),
     ]
 
 
-def _label(row: "pd.Series[Any]", text: str, colour: str) -> Label:
-    return Label(text, float(row["latency_fastest_ms"]), float(row["psnr_y_db"]), colour)
+def _label(row: "pd.Series[Any]", text: str, psnr: str, colour: str) -> Label:
+    return Label(text, float(row["latency_fastest_ms"]), float(row[psnr]), colour)

@@ -22,7 +22,8 @@ from srnas.leaderboard.store.reading import StoredStudy
 # What the page is told of its columns.
 _SHOWN = {
     column.key: {
-        "heading": column.heading,
+        # Studies of several data types stand in one table.
+        "heading": column.heading.format(dtype="timed"),
         "help": column.help,
         "label": column.label,
         "digits": column.digits,
@@ -75,6 +76,7 @@ def study_data(study: StudyRecord, protocol: str, count: int, stored: StoredStud
         "device": study.device.key,
         "profile": str(study.device),
         "bicubic_psnr_y_db": study.bicubic_psnr_y_db,
+        "ranked_by": study.ranked_by,
         "count": count,
         "status": stored.status if stored else "FINISHED",
         "ended_ms": stored.ended_ms if stored else None,
@@ -91,7 +93,7 @@ def trials_data(rows: pd.DataFrame, studies: Sequence[StudyRecord]) -> dict[str,
 
 
 def _curve(rows: pd.DataFrame, study: StudyRecord) -> list[CurvePoint]:
-    """Return the start, the points at which the hypervolume grew, and the last."""
+    """Return the start, the points at which the hypervolume grew, and the last: by the PSNR that a search goes by."""
     if rows.empty:
         return []
     own = rows[(rows["study"] == study.name) & (rows["task"] == study.task)].sort_values(["ended_ms", "trial"])

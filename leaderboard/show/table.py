@@ -1,7 +1,6 @@
 """The board as a rich table."""
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 from rich.markup import escape
@@ -10,6 +9,7 @@ from rich.table import Table
 from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.paired import TIE_DB
 from srnas.leaderboard.record.columns import SHOWN, Column
+from srnas.leaderboard.record.studies import StudyRecord
 from srnas.search_space import PUBLISHED
 
 _STATES = {"complete": "", "over_budget": "over budget", "out_of_memory": "out of memory"}
@@ -21,7 +21,7 @@ WIDE = 130
 _LEAST, _LEAST_NARROW, _USUAL = 36, 22, 80
 # What stands in every row: the star, the number, the borders.
 _FIXED = 16
-_ALWAYS = ("psnr_y_db", "latency_fastest_ms")
+_ALWAYS = ("psnr_y_db", "timed_psnr_y_db", "latency_fastest_ms")
 # The others by importance: what comes last is left out first.
 _ORDER = ("gain_db", "front_probability", "psnr_se_db", "params_k")
 
@@ -35,7 +35,7 @@ def board_markdown(board: Board, *, limit: int | None = None) -> str:
     """
     columns = _columns(board)
     shown = board.rows if limit is None else board.rows.head(len(board.front) + limit)
-    lines = [["", "trial", "architecture", *(column.heading for column in columns)]]
+    lines = [["", "trial", "architecture", *(_heading(board, column) for column in columns)]]
     lines.append(["---", "---:", "---", *("---:" for _ in columns)])
     for _, row in shown.iterrows():
         name = f"`{row['architecture']}`".replace("|", r"\|")
@@ -56,15 +56,15 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     study = board.study
     front = len(board.front)
     shown = board.rows if limit is None else board.rows.head(front + limit)
-    columns, left = _fitting(_columns(board), shown, width)
+    columns, left = _fitting(board, shown, width)
     more = f" Left out at {width} columns: {', '.join(left)}; --csv and --json have all." if left else ""
     table = Table(
         title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
         caption=(
             f"* front. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} steps, and its gain "
-            f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f}). ms: latency, fastest "
-            f"round; median, low, high: its median over rounds with the 95 % interval.{_said_of_confidence(board)}"
-            f"{more}"
+            f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f})."
+            f"{said_of_dtype(study)}{_said_of_unranked(study)} ms: latency, fastest round; median, low, high: its "
+            f"median over rounds with the 95 % interval.{_said_of_confidence(board)}{more}"
         ),
         title_justify="left",
         caption_justify="left",
@@ -73,7 +73,7 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
     table.add_column("trial", justify="right")
     table.add_column("architecture", overflow="fold", ratio=1, min_width=len("architecture"))
     for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
+        table.add_column(_heading(board, column), justify="right", no_wrap=True)
     for _, row in shown.iterrows():
         numbers = (column.shown(row[column.key]) for column in columns)
         style = "bold" if row["front"] else ""
@@ -82,28 +82,47 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 
 
 def _columns(board: Board) -> list[Column]:
-    """Return what is shown of a board: columns of doubt only where something is known of it."""
-    return [column for column in SHOWN if not column.doubt or _is_known(board, column.key)]
+    """Return what is shown of a board: PSNR as ranked and columns of doubt only where something is known of them."""
+    return [
+        column
+        for column in SHOWN
+        if _is_known(board, column.key) or not (column.doubt or column.key == "timed_psnr_y_db")
+    ]
 
 
-def _fitting(columns: Sequence[Column], rows: pd.DataFrame, width: int) -> tuple[list[Column], list[str]]:
+def _heading(board: Board, column: Column) -> str:
+    return column.heading.format(dtype=board.study.device.dtype)
+
+
+def _fitting(board: Board, rows: pd.DataFrame, width: int) -> tuple[list[Column], list[str]]:
     """Return the columns for which there is room, and the headings of those that are left out for want of it."""
-    candidates = [column for column in columns if width >= WIDE or not column.wide]
+    candidates = [column for column in _columns(board) if width >= WIDE or not column.wide]
     rank = {key: place for place, key in enumerate((*_ALWAYS, *_ORDER))}
     room = width - _FIXED - (_LEAST if width >= _USUAL else _LEAST_NARROW)
     kept: set[str] = set()
     for column in sorted(candidates, key=lambda column: rank.get(column.key, len(rank))):
         cells = (column.shown(value) for value in rows[column.key]) if column.key in rows else ()
-        room -= 3 + max(map(len, (column.heading, *cells)))
+        room -= 3 + max(map(len, (_heading(board, column), *cells)))
         if room < 0 and column.key not in _ALWAYS:
             break
         kept.add(column.key)
-    left = [column.heading for column in candidates if column.key not in kept]
+    left = [_heading(board, column) for column in candidates if column.key not in kept]
     return [column for column in candidates if column.key in kept], left
 
 
 def _is_known(board: Board, key: str) -> bool:
     return key in board.rows and bool(board.rows[key].notna().any())
+
+
+def said_of_dtype(study: StudyRecord) -> str:
+    """Return what the PSNR in the data type that is timed is, where a study ranks by it."""
+    return f" PSNR {study.device.dtype}: of the network as it is timed, which ranks it." if study.ranks_timed else ""
+
+
+def _said_of_unranked(study: StudyRecord) -> str:
+    if not study.ranks_timed:
+        return ""
+    return " Without it a trial has no rank: its PSNR in float32 is not near the front either, unless it says why."
 
 
 def _said_of_confidence(board: Board) -> str:
@@ -124,6 +143,11 @@ def board_summary(board: Board) -> str:
             f"Front of {len(front)}, best {front['gain_db'].max():+.2f} dB over bicubic, hypervolume "
             f"{board.hypervolume:.3f} dB x ln(ms) against ({board.study.reference_psnr_y_db:.2f} dB, "
             f"{board.study.reference_fastest_ms:.1f} ms).{_said_of_ties(front)}"
+        )
+    if board.study.ranks_timed and (states == "complete").any():
+        return (
+            f"No trial has its PSNR in {board.study.device.dtype}, without which none ranks: the end of 'srnas search' "
+            "gives it to what is near the front."
         )
     if (states == "over_budget").any():
         near = board.rows["latency_fastest_ms"].min()

@@ -12,8 +12,8 @@ _TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
 
 
 def front_chart(board: Board, *, width: int) -> str:
-    """Return PSNR against latency, so many characters wide; nothing where no trial is complete."""
-    done = board.rows[board.rows["state"] == "complete"] if len(board.rows) else board.rows
+    """Return PSNR against latency, so many characters wide; nothing where no trial is ranked."""
+    done = board.ranked
     if done.empty:
         return ""
     designs = done["design"] != ""
@@ -23,7 +23,7 @@ def front_chart(board: Board, *, width: int) -> str:
         ("●", "front", done[done["front"] & ~designs]),
         ("◉", "human design on the front", done[done["front"] & designs]),
     )
-    latencies = done["latency_fastest_ms"]
+    latencies, ranked_by = done["latency_fastest_ms"], board.study.ranked_by
     ticks = [tick for tick in _TICKS if latencies.min() <= tick <= latencies.max()]
     # plotext draws into one figure of the process, which may hold an earlier chart.
     plotext.clear_figure()
@@ -31,11 +31,11 @@ def front_chart(board: Board, *, width: int) -> str:
     plotext.plotsize(width, _HEIGHT)
     for marker, name, rows in marks:
         if len(rows):
-            plotext.scatter(rows["latency_fastest_ms"].tolist(), rows["psnr_y_db"].tolist(), marker=marker, label=name)
+            plotext.scatter(rows["latency_fastest_ms"].tolist(), rows[ranked_by].tolist(), marker=marker, label=name)
     plotext.xscale("log")
     if ticks:
         plotext.xticks(ticks, [f"{tick:g}" for tick in ticks])
     plotext.hline(board.study.bicubic_psnr_y_db)
     plotext.xlabel("latency in ms, fastest round")
-    plotext.ylabel("PSNR-Y in dB; line: bicubic")
+    plotext.ylabel(f"{board.study.psnr_said} in dB; line: bicubic")
     return _COLOURS.sub("", plotext.build()).rstrip()

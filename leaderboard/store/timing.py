@@ -1,4 +1,4 @@
-"""Updates the latencies of trials in MLflow after the end of a study has timed its front together."""
+"""Brings trials in MLflow up to date: the end of a study times its front together, and scores it as it is timed."""
 
 import math
 import time
@@ -14,9 +14,12 @@ from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.reading import Results
 from srnas.leaderboard.store.runs import row_metrics, row_tags
 
+# What the end of a study gives to trials.
+_LATE = ("timed_together_ms", "timed_psnr_y_db")
+
 
 def write_timing(store: Results, study: StudyRecord, trials: Iterable[TrialRecord]) -> int:
-    """Write the latencies of trials whose runs hold those of another timing, in place of what was written.
+    """Write trials whose runs hold the latency of another timing, or not the PSNR in the data type that is timed.
 
     Returns:
         How many trials these were; a trial without a run is none of them.
@@ -26,8 +29,12 @@ def write_timing(store: Results, study: StudyRecord, trials: Iterable[TrialRecor
     # By the rows: the records themselves are files of MLflow's, which would have to be fetched one by one.
     for before in store.read_rows([study]):
         trial = wanted.get(before.trial)
-        if trial is not None and trial.timed_together_ms != before.timed_together_ms:
-            _write(store, before, replace(TrialRow.of(trial), study=study.name), trial)
+        if trial is None:
+            continue
+        now = replace(TrialRow.of(trial), study=study.name)
+        is_same = all(getattr(now, key) == getattr(before, key) for key in _LATE)
+        if not is_same or trial.timed_reason not in before.reason:
+            _write(store, before, now, trial)
             written += 1
     return written
 

@@ -233,8 +233,9 @@ def _beside(one: "Contender", other: "Contender") -> "Table":
         a, b = left.get(column.key), right.get(column.key)
         if a is not None and b is not None:
             # Decibels and SSIM have no zero that a ratio could refer to.
-            ratio = f"{b / a:.2f}" if a and column.key not in ("psnr_y_db", "ssim_y") else ""
+            ratio = f"{b / a:.2f}" if a and not column.key.endswith(("_db", "ssim_y")) else ""
             table.add_row(column.label, column.shown(a), column.shown(b), ratio)
+    scored = "PSNR-Y" if one.ranked_by == "psnr_y_db" else "PSNR-Y as timed"
     for image, a, b in zip(one.qualities[0].images, one.by_image_db, other.by_image_db, strict=True):
-        table.add_row(f"PSNR-Y of {escape(image)}", f"{a:.2f}", f"{b:.2f}", "")
+        table.add_row(f"{scored} of {escape(image)}", f"{a:.2f}", f"{b:.2f}", "")
     return table

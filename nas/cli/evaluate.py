@@ -11,9 +11,11 @@ import typer
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
+    Dtype,
     Json,
     RawColours,
     Row,
+    Runtime,
     Threads,
     WorkspacePath,
     count_bar,
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from srnas.nas.images.assessment import ImageScores, OnImage
     from srnas.nas.images.pairs import PairSet
     from srnas.nas.workspace.sources import Source
+    from srnas.profiling import Target
+    from srnas.profiling.runtimes import Run
 
+# Side of the patches that calibrate int8, in low-resolution pixels, where no study says another.
+_PATCH = 48
 _SHEET = ".sheet.png"
 
 
@@ -49,6 +55,11 @@ def evaluate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
+    runtime: Runtime = "eager",
+    dtype: Dtype = "float32",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photographs whose patches calibrate int8 \\[default: embedded].")
+    ] = None,
     threads: Threads = 1,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
@@ -59,6 +70,8 @@ def evaluate(
     photographs are reduced with bicubic imresize.
 
     Gray photographs are judged as RGB, as publications do; those of a --trial are judged as gray, as its study does.
+
+    With --runtime or --dtype the network runs as it is shipped; int8 is calibrated on 64 patches, as a search does.
     """
     from rich.console import Console
 
@@ -68,9 +81,12 @@ def evaluate(
         from srnas.nas.images.pairs import load_pairs
         from srnas.nas.workspace.sources import SourceRequest, load_source
         from srnas.nas.workspace.workspace import Workspace
-        from srnas.profiling import cpu_threads, resolve_device, resolve_threads
+        from srnas.profiling import Target, cpu_threads, resolve_device, resolve_threads
+        from srnas.profiling.runtimes import check_any_size
 
         where, threads = resolve_device(device), resolve_threads(threads)
+        target = Target(where, runtime, dtype, threads=threads)
+        check_any_size(target)
         request = SourceRequest(network, checkpoint, scale, trial, study, plain_weights)
         source = load_source(Workspace(workspace), request)
         architecture = source.architecture
@@ -78,17 +94,41 @@ def evaluate(
         pairs = load_pairs(data, architecture.scale, hr=hr, lr=lr, min_size=least, raw_colours=raw_colours)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
         outputs = _outputs(save, pairs, overwrite) if save else {}
-    print_notes(said, pairs.notes)
+        run, how = _runner(source, target, calibration)
+    print_notes(said, [*pairs.notes, *([how] if run else [])])
     with cpu_threads(threads), count_bar(said) as bar:
         task = bar.add_task("evaluating", total=len(pairs.pairs))
         on_image = _on_image(source, outputs, lambda: bar.update(task, advance=1))
-        scores = assess(source.network.to(where), pairs.pairs, where, on_image)
+        scores = assess(source.network.to(where), pairs.pairs, where, on_image, run=run)
     if as_json:
-        typer.echo(json.dumps(_plain(source, pairs, scores), indent=2, allow_nan=False))
+        plain = _plain(source, pairs, scores) | {"runtime": runtime, "dtype": dtype}
+        typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
-    output().print(_table(source, pairs, scores))
+    output().print(_table(source, pairs, scores, how))
     if save:
         output().print(f"sheets  {save}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _runner(source: "Source", target: "Target", calibration: Path | None) -> "tuple[Run | None, str]":
+    """Return what runs the network on a target, and how in words; nothing of both where it is torch in float32."""
+    import torch
+
+    from srnas.nas.images.photos import embedded_photos, load_set
+    from srnas.nas.judging.timed_scorer import calibration_of
+    from srnas.profiling.runtimes import prepare_any, runtime_version
+
+    if (target.runtime, target.dtype) == ("eager", "float32"):
+        return None, ""
+    architecture, study = source.architecture, source.judged and source.judged.study
+    patch = max(int(study.config["training.patch"]) if study else _PATCH, architecture.min_size)
+    how = f"{target.dtype} by {runtime_version(target.runtime) or target.runtime}"
+    patches = torch.zeros(1, 3, patch, patch)
+    if target.dtype == "int8":
+        scale = architecture.scale
+        photos = load_set(calibration, scale, "train") if calibration else embedded_photos("train")
+        patches = calibration_of(photos, scale, patch)
+        how += f", calibrated on {len(patches)} patches of {patch}x{patch} pixels of '{photos.name}'"
+    return prepare_any(source.network, patches, target), how
 
 
 def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:
@@ -158,7 +198,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "Table":
+def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]", how: str) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -172,6 +212,7 @@ def _table(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> "
     )
     if not all(one.counts for one in scores):
         caption += " The mean leaves out flat photographs and those of an infinite PSNR."
+    caption += f" The network ran in {how}." if how else ""
     table = Table(
         title=escape(f"{source.label}, x{scale}, on '{pairs.name}'"),
         caption=escape(caption),

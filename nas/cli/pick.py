@@ -89,6 +89,7 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     from rich.table import Table
 
     from srnas.leaderboard.rank.paired import TIE_DB
+    from srnas.leaderboard.show.table import said_of_dtype
 
     study = board.study
     asked = "" if confidence is None else f" with probability {confidence:g}"
@@ -98,15 +99,16 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
             f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} "
             f"steps, mean over trainings; bicubic {study.bicubic_psnr_y_db:.2f} dB. behind: what the pick is better "
             "by, with the standard error over photographs. tie: not told apart from the best PSNR, at most "
-            f"{TIE_DB:g} dB below it. ms: the fastest round, which decides; median: over rounds, with its 95 % "
-            "interval. P: how likely the fastest of as many rounds is within the budget."
+            f"{TIE_DB:g} dB below it.{said_of_dtype(study)} ms: the fastest round, which decides; median: over rounds, "
+            "with its 95 % interval. P: how likely the fastest of as many rounds is within the budget."
         ),
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("trial", justify="right")
     table.add_column("architecture", overflow="fold", ratio=1)
-    for head in ("PSNR-Y", "behind", "ms", "median", "P"):
+    ranked = (f"PSNR {study.device.dtype}",) if study.ranks_timed else ()
+    for head in ("PSNR-Y", *ranked, "behind", "ms", "median", "P"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_row(*_cells(picked.chosen, ""), style="bold")
     tied = {picked.best.trial.number, *(tie.rival.trial.number for tie in picked.ties)}
@@ -135,7 +137,9 @@ def _cells(one: "Contender", behind: str) -> list[str]:
         f"\n[dim]{escape(trial.design)}[/]" if trial.design else ""
     )
     median = f"{latency.median_ms:.2f}\n[dim]{latency.low_ms:.2f}-{latency.high_ms:.2f}[/]"
-    figures = (f"{one.psnr_y_db:.2f}", behind, f"{latency.fastest_ms:.2f}", median, f"{one.within:.2f}")
+    assert trial.quality is not None
+    trained = () if one.ranked_by == "psnr_y_db" else (f"{trial.quality.mean_psnr_y_db:.2f}",)
+    figures = (*trained, f"{one.psnr_y_db:.2f}", behind, f"{latency.fastest_ms:.2f}", median, f"{one.within:.2f}")
     return [str(trial.number), name, *figures]
 
 
@@ -158,10 +162,11 @@ def contender_row(one: "Contender") -> Row:
     from srnas.leaderboard.record.row import TrialRow
 
     row = vars(TrialRow.of(one.trial))
-    kept = {key: value for key, value in row.items() if key not in (*DOUBT, "run_id")}
+    left = (*DOUBT, "run_id", *(() if row["timed_psnr_y_db"] else ("timed_psnr_y_db",)))
+    kept = {key: value for key, value in row.items() if key not in left}
     return kept | {
         "architecture": one.trial.architecture.to_dict(),
-        "psnr_y_db": one.psnr_y_db,
+        one.ranked_by: one.psnr_y_db,
         "num_seeds": len(one.qualities),
     }
 

@@ -15,6 +15,7 @@ from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.pairs import Pair, to_image
 from srnas.nas.images.upscaling import inference_errors
+from srnas.profiling.runtimes import Run
 from srnas.search_space import Network
 
 KeptFractions = dict[str, float]
@@ -51,7 +52,12 @@ OnImage = Callable[[Pair, Image, ImageScores], None]
 
 
 def assess(
-    network: Network, pairs: Sequence[Pair], device: torch.device, on_image: OnImage = lambda *_: None
+    network: Network,
+    pairs: Sequence[Pair],
+    device: torch.device,
+    on_image: OnImage = lambda *_: None,
+    *,
+    run: Run | None = None,
 ) -> list[ImageScores]:
     """Score ``network``, in eval mode on ``device``, by inference on whole photographs.
 
@@ -60,6 +66,7 @@ def assess(
         pairs: The photographs.
         device: The device that holds the network.
         on_image: Told of each pair, the network's 8-bit output, and the scores.
+        run: What runs the network in place of torch; what hard attention keeps is not known then.
 
     Raises:
         InputError: If an output is not finite, or does not fit into memory.
@@ -68,8 +75,9 @@ def assess(
     all_scores = []
     for pair in pairs:
         advice = "use --device cpu, or smaller photographs"
-        with inference_errors(pair.name, advice), _outputs(network) as outputs, _kept_fractions(network) as kept:
-            ours = evaluate(network, [pair], scale, device)
+        outputs: list[Image] = []
+        with inference_errors(pair.name, advice), _outputs(network, outputs), _kept_fractions(network) as kept:
+            ours = evaluate(network, [pair], scale, device, run=run and _recording(run, outputs))
         bicubic = evaluate_bicubic([pair], scale)
         scores = ImageScores(
             pair.name,
@@ -101,13 +109,23 @@ def mean_scores(scores: Sequence[ImageScores]) -> ImageScores:
     )
 
 
+def _recording(run: Run, outputs: list[Image]) -> Run:
+    """Collect what a runtime gives, in 8 bits."""
+
+    def recorded(x: torch.Tensor) -> torch.Tensor:
+        sr = run(x)
+        outputs.append(to_image(sr))
+        return sr
+
+    return recorded
+
+
 @contextlib.contextmanager
-def _outputs(network: nn.Module) -> Iterator[list[Image]]:
+def _outputs(network: nn.Module, outputs: list[Image]) -> Iterator[None]:
     """Collect what the network gives, in 8 bits."""
-    outputs: list[Image] = []
     hook = network.register_forward_hook(lambda _module, _given, output: outputs.append(to_image(output)))
     try:
-        yield outputs
+        yield
     finally:
         hook.remove()
 

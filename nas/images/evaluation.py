@@ -16,27 +16,42 @@ from srnas.nas.images.metrics import Image, Luma, psnr_y_db, ssim_y
 from srnas.nas.images.moving import to_device
 from srnas.nas.images.pairs import Pair, to_image, to_luma, to_tensor
 from srnas.profiling.precision import true_float32
+from srnas.profiling.runtimes import Run
 from srnas.search_space import InputError, Network, host
 
 
 def evaluate(
-    network: nn.Module, pairs: Sequence[Pair], scale: int, device: torch.device, *, with_ssim: bool = True
+    network: nn.Module,
+    pairs: Sequence[Pair],
+    scale: int,
+    device: torch.device,
+    *,
+    with_ssim: bool = True,
+    run: Run | None = None,
 ) -> Quality:
     """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32.
 
     What is scored is the output in 8 bits; of a network that enlarges the luma alone it is its luma, clamped but not
     rounded, as its authors do. Without SSIM, which takes longer, it is not a number.
 
+    Args:
+        network: The network.
+        pairs: The photographs.
+        scale: Upscaling factor.
+        device: What holds the network.
+        with_ssim: Whether SSIM is computed as well.
+        run: What runs the network in place of torch: another runtime, or in another data type.
+
     Raises:
         DivergedError: If an output is not finite.
     """
     luma_alone = isinstance(network, Network) and network.architecture.colours == "y"
     with true_float32(), torch.inference_mode():
-        if device.type != "cpu":
+        if run is None and device.type != "cpu":
             return _score_on_device(network, pairs, scale, device, luma_alone, with_ssim)
 
         def upscale(lr: Image) -> Image | Luma:
-            sr = network(to_tensor(lr))
+            sr = (run or network)(to_tensor(lr))
             if not sr.isfinite().all():
                 raise DivergedError("the network's output is not finite")
             return to_luma(sr) if luma_alone else to_image(sr)

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -24,6 +25,7 @@ from srnas.nas.judging.device_errors import check_device, is_memory
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.judging.proxies import proxies
+from srnas.nas.judging.timed_scorer import TimedScorer, draw_calibration
 from srnas.nas.training.loop import build_seeded
 from srnas.profiling import (
     BlockTable,
@@ -202,6 +204,13 @@ class Judge:
         known = materials.cache.load(architecture.key)
         # Nobody reads this draft: a replicate is no trial and passes no gate.
         return known or CandidateTraining(materials, architecture, Draft()).run()
+
+    @cached_property
+    def timed_scorer(self) -> TimedScorer:
+        """What scores trained networks in the data type that is timed."""
+        materials = self.materials
+        calibration = draw_calibration(materials.patches)
+        return TimedScorer(materials.target, materials.validation, materials.settings.scale, calibration)
 
 
 def brief_protocol(target: Target) -> LatencyProtocol:

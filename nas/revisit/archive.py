@@ -113,7 +113,7 @@ def _found(workspace: Workspace, name: str) -> StoredStudy | None:
 def study_row(stored: StoredStudy) -> StudyRow:
     """Return what is said of a study in a list."""
     known = stored.snapshot()
-    points = [record.point for record in known.records if record.point]
+    points = [record.point for record in known.ranked if record.point]
     owners = _living(stored, known)
     volume = 0.0
     if known.study is not None:
@@ -124,7 +124,7 @@ def study_row(stored: StoredStudy) -> StudyRow:
         workers=len(owners),
         trials=len(known.records),
         total=known.total,
-        complete=len(points),
+        complete=sum(record.point is not None for record in known.records),
         front=sum(non_dominated(points)),
         hypervolume=volume,
         ended_ms=max((record.ended_ms for record in known.records), default=None),

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srnas.leaderboard.rank.board import Board, rank_rows
-from srnas.leaderboard.rank.front import non_dominated
+from srnas.leaderboard.rank.front import front_numbers, non_dominated
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timed_quality import as_ranked
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.store import Store
-from srnas.nas.study.settings import check_front_dtype
+from srnas.nas.revisit.rescoring import load_scorer, rescore
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.boards import write_figures
 from srnas.nas.workspace.own_sources import check_sources
-from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.studies import load_request, load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceProfile, MeasuredNetwork, Measurement, Target, measure_latency
 from srnas.profiling.runtimes import RuntimeFailedError
@@ -66,21 +67,24 @@ def retime(
         on_start: Told of the number of networks.
         on_network: Told of each network that is prepared.
         on_timed: Told of the number of networks that are timed.
-        on_note: Told when a board is waited for.
+        on_note: Told when a board is waited for, and what is scored in the data type that is timed.
 
     Raises:
-        InputError: If there is no such study, it has no trained network, or the runtime can run none of them.
+        InputError: If there is no such study, it has no trained network, the runtime can run none of them, or their
+            photographs are gone and the data type asks for scores of its own.
         DeviceBusyError: If another process holds the device for too long; nothing is written then.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
-    check_front_dtype(target.dtype)
     settings, record, trials = load_study(workspace, study, storage)
     chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
     if not chosen:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
     for trial in chosen:
         check_sources(trial.architecture, record.config, f"trial {trial.number} of '{study}'")
+    # What cannot be scored need not be timed.
+    asked = load_request(workspace, study, storage)
+    scorer = load_scorer(workspace, settings, asked, target) if target.dtype != "float32" else None
     on_start(len(chosen))
     shape = (1, 3, *settings.latency_input)
     timed: dict[int, MeasuredNetwork] = {}
@@ -102,13 +106,19 @@ def retime(
             "retimed_from": study,
         }
     )
-    changes = {"study": after.name, "reused": True, "timed_together_ms": None}
+    changes = {
+        "study": after.name,
+        "reused": True,
+        "timed_together_ms": None,
+        "timed_quality": None,
+        "timed_reason": "",
+    }
     moved = [t.model_copy(update=changes | vars(timed[t.number])) for t in kept]
+    if scorer:
+        moved = rescore(workspace, after, moved, settings.training.seed, scorer, on_note)
     board = _write(workspace.store, after, moved)
     figures = write_figures(board, workspace.figures)
-    front = non_dominated([trial.point for trial in kept if trial.point])
-    on_front = frozenset(trial.number for trial, is_on in zip(kept, front, strict=True) if is_on)
-    return Retimed(on_front, board, figures, failed)
+    return Retimed(frozenset(front_numbers(as_ranked(record, kept))), board, figures, failed)
 
 
 def _layers(trials: list[TrialRecord]) -> Iterator[TrialRecord]:

@@ -1,5 +1,7 @@
 """The end of a search: the front and its neighbours are timed again, together, in the same rounds.
 
+In another data type than float32 they are scored in that type first, since that decides what the front is.
+
 Before, each network was timed alone and briefly, at another moment than the others. A network that the latencies of one
 run put on the front without having been in it joins, and all are timed again.
 """
@@ -14,24 +16,22 @@ from srnas.leaderboard.record.timing import JointTiming
 from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
+from srnas.nas.run.timed_quality import NEAR_SHARE, score_as_timed, unscored
 from srnas.nas.study.snapshot import Snapshot
 from srnas.profiling import Target
 from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.profiling.targets import describe
 
-# A candidate is a neighbour of the front as well if so much less of its latency would put it there: two timings of one
-# network, alone and beside other work, differ by less.
-_NEAR_SHARE = 0.1
 _MOST_RUNS = 3
 
 
 def is_due(known: Snapshot, target: Target) -> bool:
-    """Return whether the front of a study is still to be timed together, and this machine is the one to do it."""
+    """Return whether the front of a study is still to be timed or scored, and this machine is the one to do it."""
     return not _is_done(known) and known.study is not None and known.study.device.key == describe(target).key
 
 
 def time_front(session: Session) -> None:
-    """Time the front of a study and its neighbours together, unless that is done.
+    """Time the front of a study and its neighbours together, and score them as they are timed, unless that is done.
 
     Raises:
         DeviceBusyError: If another process holds the device for too long.
@@ -46,17 +46,21 @@ def time_front(session: Session) -> None:
             f"'{describe(target)}'"
         )
         return
+    known = score_as_timed(session)
     while not _is_done(known):
         joint = _time(session, known)
         if joint is None:
             return
         stored.keep_joint(joint)
-        known = stored.snapshot()
-    _tell(session, known)
+        known = score_as_timed(session)
+    if known.joint is not None:
+        _tell(session, known, known.joint)
 
 
 def _is_done(known: Snapshot) -> bool:
-    front, joint = front_numbers(known.records), known.joint
+    front, joint = front_numbers(known.hoped), known.joint
+    if unscored(known):
+        return False
     if joint is None or joint.judged != len(known.records):
         return not front
     return joint.runs >= _MOST_RUNS or front <= joint.networks.keys()
@@ -67,9 +71,9 @@ def _time(session: Session, known: Snapshot) -> JointTiming | None:
     on_note, judged = session.observer.on_note, len(known.records)
     # What this end has timed already stays in, since its latencies made the front what it is.
     begun = known.joint if known.joint and known.joint.judged == judged else None
-    chosen = {record.number for record in near_front(known.records, NEAR_DB, _NEAR_SHARE)}
+    chosen = {record.number for record in near_front(known.hoped, NEAR_DB, NEAR_SHARE)}
     chosen |= begun.networks.keys() if begun else set()
-    front = len(front_numbers(known.records))
+    front = len(front_numbers(known.hoped))
     beside = len(chosen) - front
     on_note(f"timing the front of {front} and {beside} neighbour{'s' * (beside != 1)} together")
     architectures = {str(record.number): record.architecture for record in known.records if record.number in chosen}
@@ -88,14 +92,13 @@ def _time(session: Session, known: Snapshot) -> JointTiming | None:
     )
 
 
-def _tell(session: Session, known: Snapshot) -> None:
+def _tell(session: Session, known: Snapshot, joint: JointTiming) -> None:
     """Say what the latencies of one run did not settle, and what misses the budget by them."""
-    assert known.joint is not None
     budget_ms, on_note = session.search.settings.budgets.max_latency_ms, session.observer.on_note
-    front = front_numbers(known.records)
-    if apart := sorted(front - known.joint.networks.keys()):
+    front = front_numbers(known.ranked)
+    if apart := sorted(front - joint.networks.keys()):
         on_note(
-            f"the front was timed together {known.joint.runs} times, and other networks still join it: the latency "
+            f"the front was timed together {joint.runs} times, and other networks still join it: the latency "
             f"of {_named(apart)} is not of the same run"
         )
     late = [

@@ -14,6 +14,7 @@ from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summ
 from srnas.nas.run.plan import Plan, plan_search
 from srnas.nas.run.request import SearchRequest, search_options
 from srnas.nas.run.session import Session, open_session
+from srnas.nas.run.timed_quality import score_as_timed
 from srnas.nas.run.worker import work
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.snapshot import Snapshot
@@ -95,6 +96,8 @@ def _run(session: Session, plan: Plan) -> Outcome:
             # First, since the latencies of one run decide what is near the front.
             time_front(session)
             replicate(session, request.replicates)
+            if is_due(stored.snapshot(), plan.target):
+                score_as_timed(session)
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.
@@ -109,4 +112,4 @@ def _is_finished(plan: Plan, known: Snapshot) -> bool:
         return False
     if plan.is_gone_on_from:
         return True
-    return not is_due(known, plan.target) and replicated(known.records, known.replicates) >= plan.request.replicates
+    return not is_due(known, plan.target) and replicated(known.ranked, known.replicates) >= plan.request.replicates

@@ -112,7 +112,7 @@ def replicate(session: Session, seeds: int) -> None:
     first = session.search.settings.training.seed + 1
     there = {(one.number, one.seed) for one in known.replicates}
     for seed in range(first, first + seeds):
-        for record in near_front(known.records, NEAR_DB):
+        for record in near_front(known.ranked, NEAR_DB):
             if (record.number, seed) in there:
                 continue
             session.observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())

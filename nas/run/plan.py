@@ -9,15 +9,17 @@ from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_set
 from srnas.nas.judging.judge import brief_protocol
+from srnas.nas.judging.timed_scorer import stand_in
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
-from srnas.nas.study.settings import StudySettings, check_front_dtype, check_name, digest, own_blocks
+from srnas.nas.study.settings import StudySettings, check_name, digest, own_blocks
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import TrainingConfig, scaled_rate
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, count, measure_latency, resolve_device
+from srnas.profiling.runtimes import check_any_size
 from srnas.profiling.targets import describe, resolve_target
 from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
 from srnas.search_space.errors import parse
@@ -65,8 +67,10 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     """
     device = resolve_device(request.device)
     chosen = request.runtime, request.dtype, request.memory_format, request.threads
-    check_front_dtype(request.dtype)
     target = resolve_target(request.timed_on or str(device), *chosen)
+    if target.dtype != "float32":
+        # The end of the search scores the front in that type, for a board too.
+        check_any_size(stand_in(target))
     space = SearchSpace.load(request.space, request.scale)
     workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)

@@ -99,15 +99,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_front_dtype(dtype: str) -> None:
-    """Raise ``InputError`` if networks have another quality in a data type than as they are judged."""
-    if dtype == "int8":
-        raise InputError(
-            "dtype must be float32, bfloat16 or float16 for a front, but got int8: its quality is not that of the "
-            "network as it was trained; time single networks by 'srnas profile network'."
-        )
-
-
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     flat: list[tuple[str, Any]] = []
     for key, value in data.items():

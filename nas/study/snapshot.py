@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.rank.curve import hypervolume_curve
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timed_quality import TimedQuality, as_hoped, as_ranked
 from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.study.owner import Owner
@@ -64,8 +65,9 @@ class Snapshot:
         total: The number of trials that it shall hold.
         patience: Number of trials without a rise of the hypervolume after which the study ends; ``None``: it goes on.
         request: What the user asked for when it was started or extended last, as JSON.
-        replicates: What was trained again with other seeds.
+        trained_again: What was trained with other seeds.
         longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
+        timed: What networks score in the data type that is timed, by number of the trial and seed.
         joint: What was timed together at the end; ``None`` before.
         trials: All trials of the study, in order.
         damaged: Whether settings or record of the study are there but cannot be read.
@@ -77,8 +79,9 @@ class Snapshot:
     total: int
     patience: int | None
     request: str
-    replicates: tuple[Replicate, ...]
+    trained_again: tuple[Replicate, ...]
     longer: Mapping[int, Mapping[str, float]]
+    timed: Mapping[tuple[int, int], TimedQuality]
     joint: JointTiming | None
     trials: tuple[StoredTrial, ...]
     damaged: bool = False
@@ -93,8 +96,30 @@ class Snapshot:
 
     @cached_property
     def records(self) -> tuple[TrialRecord, ...]:
-        """The judged trials, in order; what was timed together has its latency of that run."""
-        return tuple(map(self.joint.of, self.as_judged)) if self.joint else self.as_judged
+        """The judged trials, in order; what was timed together has its latency of that run, and its scores as timed."""
+        records = tuple(map(self.joint.of, self.as_judged)) if self.joint else self.as_judged
+        if self.settings is None or not self.timed:
+            return records
+        own = {number: scores for (number, seed), scores in self.timed.items() if seed == self.settings.training.seed}
+        return tuple(own[one.number].of(one) if one.number in own else one for one in records)
+
+    @cached_property
+    def ranked(self) -> tuple[TrialRecord, ...]:
+        """The same with the scores that the front ranks, or none where it has none of a trial."""
+        return tuple(as_ranked(self.study, self.records)) if self.study else self.records
+
+    @cached_property
+    def hoped(self) -> tuple[TrialRecord, ...]:
+        """The same with the scores of its training for a trial that was not scored as it is timed yet."""
+        return tuple(as_hoped(self.study, self.records)) if self.study else self.records
+
+    @cached_property
+    def replicates(self) -> tuple[Replicate, ...]:
+        """What was trained again with other seeds, with its scores as timed."""
+        known = {place: scores.quality for place, scores in self.timed.items()}
+        return tuple(
+            one.model_copy(update={"timed_quality": known.get((one.number, one.seed))}) for one in self.trained_again
+        )
 
     @cached_property
     def as_judged(self) -> tuple[TrialRecord, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -10,7 +10,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
+from srnas.leaderboard.record.base import Record
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timed_quality import TimedQuality
 from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas import optuna_private
@@ -20,12 +22,14 @@ from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import Snapshot, StoredTrial
 from srnas.nas.study.storage import exists, is_held, open_storage
 
+R = TypeVar("R", bound=Record)
+
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
-# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, that of longer
-# trainings with their length.
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, that of scores in
+# the data type that is timed too, that of longer trainings with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
-_REPLICATE, _LONGER = "replicate ", "longer "
+_REPLICATE, _LONGER, _TIMED = "replicate ", "longer ", "timed "
 _JOINT = "joint"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
@@ -81,11 +85,7 @@ class StoredStudy:
         """Return what the study holds now."""
         kept = self.study.user_attrs
         patience = kept.get(_PATIENCE)
-        replicates = (
-            Replicate.read(value, f"'{key}' of study '{self.name}'")
-            for key, value in kept.items()
-            if key.startswith(_REPLICATE)
-        )
+        timed = {(one.number, one.seed): one for one in _read_all(TimedQuality, kept, _TIMED, self.name)}
         settings = _settings(kept[_SETTINGS]) if _SETTINGS in kept else None
         study = StudyRecord.read(kept[_STUDY], f"the record of study '{self.name}'") if _STUDY in kept else None
         return Snapshot(
@@ -96,7 +96,8 @@ class StoredStudy:
             total=int(kept.get(_TOTAL, 0)),
             patience=None if patience is None else int(patience),
             request=str(kept.get(_REQUEST, "")),
-            replicates=tuple(replicate for replicate in replicates if replicate is not None),
+            trained_again=tuple(_read_all(Replicate, kept, _REPLICATE, self.name)),
+            timed=timed,
             longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
             joint=_joint(kept[_JOINT], self.name) if _JOINT in kept else None,
             trials=self.trials(),
@@ -144,6 +145,10 @@ class StoredStudy:
     def keep_replicate(self, replicate: Replicate) -> None:
         """Keep what was trained again."""
         self.study.set_user_attr(f"{_REPLICATE}{replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    def keep_timed(self, scores: TimedQuality) -> None:
+        """Keep what a trained network scores in the data type that is timed."""
+        self.study.set_user_attr(f"{_TIMED}{scores.number} {scores.seed}", scores.model_dump_json())
 
     def keep_longer(self, iterations: int, psnr_db: Mapping[str, float]) -> None:
         """Keep what networks have reached in a longer training, by key, in place of what was before."""
@@ -207,6 +212,12 @@ class StoredStudy:
         values = list(record.point) if record.point else None
         state = _TOLD.get(record.state, TrialState.PRUNED)
         self.study.tell(record.number, values, state=state, skip_if_finished=True)
+
+
+def _read_all(kind: type[R], kept: Mapping[str, Any], start: str, name: str) -> list[R]:
+    """Return the records of a study whose keys start so."""
+    found = (kind.read(value, f"'{key}' of study '{name}'") for key, value in kept.items() if key.startswith(start))
+    return [one for one in found if one is not None]
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from srnas.leaderboard.rank.board import Board, rank_rows
 from srnas.leaderboard.rank.picking import Contender, Duel, Pick, duel, pick
 from srnas.leaderboard.record.studies import StudyRecord
+from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
 from srnas.leaderboard.record.trials import Quality, TrialRecord
 from srnas.leaderboard.show.figure import write_png
 from srnas.leaderboard.show.page import write_page
@@ -138,22 +139,30 @@ def load_duel(
                 f"study '{board.study.name}' must hold trial or key '{name}', but it does not; "
                 "'srnas leaderboard --json' lists them."
             )
-        trial, others = load(int(matching.iloc[0]["trial"]))
-        if trial.quality is None or trial.latency is None or trial.state != "complete":
+        trial, qualities = load(int(matching.iloc[0]["trial"]))
+        if trial.point is None:
             raise InputError(f"trial {trial.number} must be trained to the end, but it is {trial.state}; name another.")
-        return Contender(trial, (trial.quality, *others))
+        if not qualities:
+            raise InputError(
+                f"trial {trial.number} must have its PSNR in {board.study.device.dtype}, as the front of study "
+                f"'{board.study.name}' ranks it, but it has none; name another."
+            )
+        return Contender(trial, tuple(qualities), ranked_by=board.study.ranked_by)
 
     one, other = find(first), find(second)
     return one, duel(one, other)
 
 
 def _loader(store: Store, board: Board) -> Callable[[int], tuple[TrialRecord, list[Quality]]]:
-    """Return what reads a trial, and the qualities of its further trainings, from the store."""
+    """Return what reads a trial, and the qualities of its trainings that the study ranks, from the store."""
     runs = dict(zip(board.rows["trial"], board.rows["run_id"], strict=True)) if len(board.rows) else {}
-    replicates = store.replicates(board.study)
+    replicates = replicates_as_ranked(board.study, store.replicates(board.study))
 
     def load(number: int) -> tuple[TrialRecord, list[Quality]]:
-        return store.trial(runs[number]), [one.quality for one in replicates if one.number == number]
+        trial = store.trial(runs[number])
+        [own] = as_ranked(board.study, [trial])
+        again = [one.quality for one in replicates if one.number == number]
+        return trial, [own.quality, *again] if own.quality else []
 
     return load
 

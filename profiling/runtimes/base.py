@@ -11,6 +11,9 @@ from srnas.profiling.device import MEMORY_FORMATS, Target
 from srnas.profiling.graphs import Recorder
 from srnas.search_space import InputError
 
+# One forward pass, (1, 3, H, W) to (1, 3, sH, sW), in float32 on the CPU.
+Run = Callable[[torch.Tensor], torch.Tensor]
+
 
 class MissingExtraError(InputError):
     """A runtime's package is not installed."""
@@ -81,6 +84,8 @@ class Runtime:
         dtypes: Data types that exist there, by the type of the device it runs on.
         load: Makes what runs of a network of its own (float32, eval mode, on the device), batches (the first is the
             input, all serve to calibrate), the target, and what it shares with others.
+        load_any: Makes what runs images of any size of a network of its own, an example, batches to calibrate, and the
+            target; ``None``: it prepares a network for one size.
         memory_formats: Those that make a difference to it.
         packages: What must be importable.
         extra: What installs the packages.
@@ -93,6 +98,7 @@ class Runtime:
     name: str
     dtypes: Mapping[str, tuple[str, ...]]
     load: Callable[[nn.Module, Sequence[torch.Tensor], Target, Supplies], Executable]
+    load_any: Callable[[nn.Module, torch.Tensor, Sequence[torch.Tensor], Target], Run] | None = None
     memory_formats: tuple[str, ...] = MEMORY_FORMATS
     packages: tuple[str, ...] = ()
     extra: str = ""

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
-from srnas.profiling.runtimes.eager import TORCH_DTYPES, run_on, to_target
+from srnas.profiling.runtimes.base import Executable, Run, Runtime, Supplies
+from srnas.profiling.runtimes.eager import TORCH_DTYPES, run_any, run_on, to_target
 
 
 def _alone(network: nn.Module) -> Callable[[torch.Tensor], Any]:
@@ -37,4 +37,18 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, s
     return executable
 
 
-RUNTIME = Runtime("compile", {"cpu": TORCH_DTYPES, "cuda": TORCH_DTYPES}, _load)
+def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    import torch._inductor.config as inductor
+
+    network, _ = to_target(network, x, target, Supplies())
+    # One graph for all sizes: at static ones each would be compiled anew.
+    run = run_any(torch.compile(_alone(network), fullgraph=True, dynamic=True), target)
+
+    def run_alone(image: torch.Tensor) -> torch.Tensor:
+        with inductor.patch(compile_threads=1):
+            return run(image)
+
+    return run_alone
+
+
+RUNTIME = Runtime("compile", {"cpu": TORCH_DTYPES, "cuda": TORCH_DTYPES}, _load, _load_any)

@@ -10,7 +10,7 @@ from torch import nn
 from srnas.profiling.device import Target
 from srnas.profiling.graphs import Recorder
 from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
-from srnas.profiling.runtimes.eager import TORCH_DTYPES, run_on, to_plain, to_target
+from srnas.profiling.runtimes.eager import TORCH_DTYPES, load_any, run_on, to_plain, to_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,4 +45,5 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, s
     return Executable(captured.run, captured.output, kernels=call)
 
 
-RUNTIME = Runtime("cudagraph", {"cuda": TORCH_DTYPES}, _load)
+# A graph is of one size; without it the kernels are the same.
+RUNTIME = Runtime("cudagraph", {"cuda": TORCH_DTYPES}, _load, load_any)

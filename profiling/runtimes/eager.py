@@ -6,17 +6,21 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, Runtime, Supplies
+from srnas.profiling.runtimes.base import Executable, Run, Runtime, Supplies
 
 TORCH_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def _form(target: Target) -> tuple[torch.dtype, torch.memory_format]:
+    layout = torch.channels_last if target.memory_format == "channels_last" else torch.contiguous_format
+    return getattr(torch, target.dtype), layout
 
 
 def to_target(
     network: nn.Module, x: torch.Tensor, target: Target, supplies: Supplies
 ) -> tuple[nn.Module, torch.Tensor]:
     """Convert ``network`` in place, and ``x``, to the target's data type and memory format."""
-    dtype: torch.dtype = getattr(torch, target.dtype)
-    layout = torch.channels_last if target.memory_format == "channels_last" else torch.contiguous_format
+    dtype, layout = _form(target)
     network = network.to(dtype)
     if layout is torch.channels_last:
         # The annotations of ``Module.to`` lack this argument.
@@ -40,8 +44,19 @@ def run_on(forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> 
     return Executable(run, lambda: to_plain(run()), kernels=run)
 
 
+def run_any(forward: Callable[[torch.Tensor], torch.Tensor], target: Target) -> Run:
+    """Return what calls ``forward`` on images of any size, each converted as the target is timed."""
+    dtype, layout = _form(target)
+    return lambda x: to_plain(forward(x.to(target.device, dtype).contiguous(memory_format=layout)))
+
+
+def load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    """Return what runs a network eagerly on images of any size."""
+    return run_any(to_target(network, x, target, Supplies())[0], target)
+
+
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
     return run_on(*to_target(network, batches[0], target, supplies))
 
 
-RUNTIME = Runtime("eager", {"cpu": TORCH_DTYPES, "cuda": TORCH_DTYPES}, _load)
+RUNTIME = Runtime("eager", {"cpu": TORCH_DTYPES, "cuda": TORCH_DTYPES}, _load, load_any)

@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from srnas.profiling.runtimes import executorch_, ncnn_
-from srnas.profiling.runtimes.base import RuntimeFailedError
+from srnas.profiling.runtimes.base import Run, RuntimeFailedError
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import ANY_SIZE, to_onnx
 from srnas.profiling.runtimes.onnxruntime_ import run_file
@@ -29,8 +29,6 @@ FORMATS = {
 }
 # ncnn has its weights in a file beside the graph.
 NCNN_WEIGHTS = ".bin"
-
-Run = Callable[[torch.Tensor], torch.Tensor]
 
 
 def write_network(

@@ -17,24 +17,55 @@ from srnas.profiling.agent.onnx_session import (
     version,
 )
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import CUDA_OPSET, INPUT, OPSET, OUTPUT, to_onnx
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
-    provider = _provider(target)
-    x = batches[0].half() if target.dtype == "float16" else batches[0]
-    opset = CUDA_OPSET if target.device.type == "cuda" else OPSET
-    bound = _Bound(_session(_export(network, batches, target.dtype, opset)["model"], x, provider, target), x)
+    x = _given(batches[0], target.dtype)
+    model = _model(network, batches[0], batches, target.dtype, _opset(target))
+    bound = _Bound(_session(model, x, target), x)
     return Executable(bound.run, bound.output, version())
 
 
-def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str, opset: int = OPSET) -> dict[str, bytes]:
-    half = dtype == "float16"
-    model = to_onnx(network.half() if half else network, batches[0].half() if half else batches[0], opset=opset)
-    return {"model": quantise(model, batches) if dtype == "int8" else model.SerializeToString()}
+def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    model = _model(network, x, batches, target.dtype, _opset(target), dynamic=True)
+    session, options = _session(model, _given(x, target.dtype), target, dynamic=True), run_options()
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        given = _given(image.cpu().contiguous(), target.dtype).numpy()
+        return to_plain(torch.from_numpy(session.run(None, {INPUT: given}, options)[0]))
+
+    return run
+
+
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+    return {"model": _model(network, batches[0], batches, dtype, OPSET)}
+
+
+def _opset(target: Target) -> int:
+    return CUDA_OPSET if target.device.type == "cuda" else OPSET
+
+
+def _given(x: torch.Tensor, dtype: str) -> torch.Tensor:
+    return x.half() if dtype == "float16" else x
+
+
+def _model(
+    network: nn.Module,
+    x: torch.Tensor,
+    batches: Sequence[torch.Tensor],
+    dtype: str,
+    opset: int,
+    *,
+    dynamic: bool = False,
+) -> bytes:
+    """Return a network as ONNX for inputs like ``x``, in a data type; with ``dynamic`` of any size."""
+    own = network.half() if dtype == "float16" else network
+    model = to_onnx(own, _given(x, dtype), dynamic=dynamic, opset=opset)
+    return quantise(model, batches) if dtype == "int8" else model.SerializeToString()
 
 
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -80,17 +111,18 @@ def _provider(target: Target) -> tuple[str, dict[str, str]]:
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 
 
-def _options(target: Target) -> Any:
+def _options(target: Target, *, dynamic: bool) -> Any:
     options = session_options(target.threads)
-    if target.device.type == "cuda":
-        # An operator without a CUDA kernel is an error, not a visit to the CPU.
+    if target.device.type == "cuda" and not dynamic:
+        # An operator without a CUDA kernel is an error, not a visit to the CPU; where sizes are open, the CPU has them.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
 
 
-def _session(model: bytes, x: torch.Tensor, provider: tuple[str, dict[str, str]], target: Target) -> Any:
+def _session(model: bytes, x: torch.Tensor, target: Target, *, dynamic: bool = False) -> Any:
     """Return a session that really computes in the target's data type."""
-    session = open_session(model, _options(target), provider)
+    provider, options = _provider(target), _options(target, dynamic=dynamic)
+    session = open_session(model, options, provider)
     if session.get_providers()[0] != provider[0]:
         raise RuntimeFailedError(
             f"onnxruntime's {provider[0]} must start, but it did not; install the onnxruntime-gpu that is built "
@@ -98,7 +130,7 @@ def _session(model: bytes, x: torch.Tensor, provider: tuple[str, dict[str, str]]
         )
     if target.dtype != "float32":
         try:
-            check_executed(model, x.cpu().numpy(), target.dtype, _options(target), provider)
+            check_executed(model, x.cpu().numpy(), target.dtype, _options(target, dynamic=dynamic), provider)
         except WrongDtypeError as error:
             raise RuntimeFailedError(str(error)) from None
     return session
@@ -108,6 +140,7 @@ RUNTIME = Runtime(
     "onnxruntime",
     {"cpu": ("float32", "float16", "int8"), "cuda": ("float32", "float16")},
     _load,
+    _load_any,
     memory_formats=("nchw",),
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",

@@ -4,16 +4,19 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from srnas.profiling.device import Target
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.eager import to_plain
 from srnas.profiling.runtimes.int8 import quantise
 from srnas.profiling.runtimes.onnx_export import to_onnx
+
+if TYPE_CHECKING:
+    import onnx
 
 # What is not quantised in an int8 network stays in float32.
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
@@ -61,18 +64,30 @@ def _options(target: Target) -> dict[str, Any]:
 
 
 def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, supplies: Supplies) -> Executable:
+    bound = _Bound(_compile(to_onnx(network, batches[0]), batches, target), batches[0])
+    return Executable(bound.run, bound.output, _version())
+
+
+def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tensor], target: Target) -> Run:
+    request = _compile(to_onnx(network, x, dynamic=True), batches, target).create_infer_request()
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        request.infer([image.contiguous().numpy()])
+        return to_plain(torch.from_numpy(request.get_output_tensor().data))
+
+    return run
+
+
+def _compile(exported: "onnx.ModelProto", batches: Sequence[torch.Tensor], target: Target) -> Any:
     if target.dtype == "int8" and not find_spec("onnxruntime"):
         raise MissingExtraError("openvino", "onnxruntime's quantiser for int8", "onnx")
     core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
-    exported = to_onnx(network, batches[0])
     # int8 is ONNX Runtime's quantisation, whose pairs of operators OpenVINO folds into its own kernels.
     serialised = quantise(exported, batches) if target.dtype == "int8" else exported.SerializeToString()
-    model = core.read_model(serialised)
-    compiled = core.compile_model(model, "CPU", _options(target))
+    compiled = core.compile_model(core.read_model(serialised), "CPU", _options(target))
     _check_executed(compiled, target)
-    bound = _Bound(compiled, batches[0])
-    return Executable(bound.run, bound.output, _version())
+    return compiled
 
 
 class _Bound:
@@ -108,6 +123,7 @@ RUNTIME = Runtime(
     "openvino",
     {"cpu": tuple(_PRECISIONS)},
     _load,
+    _load_any,
     memory_formats=("nchw",),
     packages=("onnx", "onnxscript", "openvino"),
     extra="openvino",

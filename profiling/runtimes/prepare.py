@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
 from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
-from srnas.profiling.runtimes.base import Executable, MissingExtraError, Runtime, RuntimeFailedError, Supplies
+from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.culprits import culprits
 from srnas.search_space import InputError, Network, unknown_name
 
@@ -26,6 +26,8 @@ RUNTIMES: dict[str, Runtime] = {module.RUNTIME.name: module.RUNTIME for module i
 # Drawn where no inputs are given, to calibrate int8.
 _NUM_BATCHES = 4
 _SEED = 0
+# By how many pixels an example of any size is wider than it is high.
+_BESIDE = 16
 
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir")
 
@@ -70,6 +72,61 @@ def prepare(
         load_s = time.perf_counter() - start
         expected = _own(network, target)(batches[0]).float().cpu()
         return replace(executable, max_abs_difference=_difference(output, expected), load_s=load_s)
+
+
+def check_any_size(target: Target) -> Runtime:
+    """Return the runtime of a target, if what it gives can be judged on images of any size.
+
+    Raises:
+        InputError: As :func:`find_runtime`, and if it quantises a network for images of one size.
+    """
+    runtime = find_runtime(target)
+    if target.dtype == "int8" and runtime.load_any is None:
+        raise InputError(
+            f"int8 must be of any size for its PSNR to be known, but runtime '{runtime.name}' quantises a network for "
+            "one; use onnxruntime or openvino, or time single networks by 'srnas profile network'."
+        )
+    return runtime
+
+
+def prepare_any(network: nn.Module, calibration: torch.Tensor, target: Target) -> Run:
+    """Make ``network`` ready to run on images of any size, one at a time, to judge what it gives.
+
+    A runtime that prepares a network for one size does so for every image.
+
+    Args:
+        network: A network in deploy form, in float32; it is not changed.
+        calibration: Images ``(N, 3, H, W)`` like those that it will get, which calibrate int8.
+        target: Device, runtime, data type, memory format and threads.
+
+    Raises:
+        InputError: As :func:`prepare`.
+        MissingExtraError: If the runtime is not installed.
+        RuntimeFailedError: If the runtime cannot take this network in; what is returned raises it too.
+    """
+    runtime = check_any_size(target)
+    if runtime.load_any is None:
+        return lambda x: prepare(network, (1, 3, x.shape[-2], x.shape[-1]), target, inputs=_plain(x)).output()
+    height, width = calibration.shape[-2:]
+    # Sides that differ: equal ones would be taken for one.
+    example = _draw((1, 3, height, width + _BESIDE)).to(target.device)
+    batches = calibration.detach().to(target.device, torch.float32).split(1)
+    own = _own(network, target)
+    refusing = _refusing(runtime, network, target)
+    with measuring_context(target), torch.inference_mode(False), torch.no_grad(), quiet(), refusing:
+        run = runtime.load_any(own, example, batches, target)
+
+    def run_quietly(x: torch.Tensor) -> torch.Tensor:
+        with measuring_context(target), quiet(), _refusing(runtime, network, target):
+            return run(x)
+
+    return run_quietly
+
+
+@torch.inference_mode(False)
+def _plain(x: torch.Tensor) -> torch.Tensor:
+    """Return a copy that runtimes may trace, which an inference tensor is not."""
+    return x.clone()
 
 
 def _own(network: nn.Module, target: Target) -> nn.Module:
@@ -149,18 +206,26 @@ def _load(
         executable = runtime.load(part, given, target, supplies)
         return executable, executable.output()
 
-    try:
+    with _refusing(runtime, network, target, lambda: culprits(network, batches[0], load)):
         return load(network, batches)
+
+
+@contextlib.contextmanager
+def _refusing(
+    runtime: Runtime, network: nn.Module, target: Target, blocks: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
+    """Name the runtime and the network in whatever the runtime raises, and the blocks to blame."""
+    try:
+        yield
     except RuntimeFailedError as error:
         # In other data types it is kernels that are missing, of many blocks.
-        blocks = culprits(network, batches[0], load) if target.dtype == "float32" else ""
-        raise RuntimeFailedError(str(error) + blocks) from error.__cause__
+        raise RuntimeFailedError(str(error) + (blocks() if target.dtype == "float32" else "")) from error.__cause__
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
-            f"{first_cause(error)}; use another runtime.{culprits(network, batches[0], load)}"
+            f"{first_cause(error)}; use another runtime.{blocks()}"
         ) from error
 
 

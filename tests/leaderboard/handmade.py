@@ -50,7 +50,12 @@ def replicate(number, psnr, seed=1, images="abcd"):
     return Replicate(number=number, seed=seed, quality=quality(psnr, images), train_s=1.0)
 
 
-def study():
+def as_timed(record, psnr):
+    """Return a trial with its scores in the data type that is timed, on as many photographs."""
+    return record.model_copy(update={"timed_quality": quality(psnr, record.quality.images)})
+
+
+def study(dtype="float32"):
     return StudyRecord(
         name="demo",
         scale=2,
@@ -58,7 +63,7 @@ def study():
         validation="held-out",
         bicubic_psnr_y_db=30.0,
         bicubic_ssim_y=0.9,
-        device=describe_device(Target()),
+        device=describe_device(Target(dtype=dtype)),
         reference_psnr_y_db=30.0,
         reference_fastest_ms=math.e,
     )

@@ -40,9 +40,9 @@ def share(key, salt):
 class SimulatedJudge:
     """Sleeps as long as a trial takes; its results depend on the architecture only."""
 
-    def __init__(self, settings, seconds):
+    def __init__(self, settings, seconds, target):
         self.settings, self.seconds, self.proxies = settings, seconds, set()
-        self.materials = SimpleNamespace(observer=Observer(), target=Target())
+        self.materials = SimpleNamespace(observer=Observer(), target=target)
 
     def judge(self, architecture, number, design="", gate=None, predictions=None):
         started_ms = int(time.time() * 1000)
@@ -81,8 +81,9 @@ class SimulatedJudge:
         )
 
 
-def open_simulated(url, workspace, name, space, total, seconds, sampler="random"):
+def open_simulated(url, workspace, name, space, total, seconds, sampler="random", dtype="float32"):
     """Return a session with a simulated judge."""
+    target = Target(dtype=dtype)
     space = SearchSpace.load(str(space), 2)
     settings = StudySettings(
         name=name,
@@ -94,6 +95,7 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
         sampler=sampler,
         seed=0,
         device="cpu",
+        dtype=dtype,
         threads=1,
         latency_input=(32, 32),
         rungs="none",
@@ -106,7 +108,7 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
         validation="held-out",
         bicubic_psnr_y_db=27.0,
         bicubic_ssim_y=0.8,
-        device=describe_device(Target()),
+        device=describe_device(target),
         reference_psnr_y_db=27.0,
         reference_fastest_ms=10.0,
     )
@@ -114,7 +116,7 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
     search.want(total=total)
     record = search.begin(lambda: record, human_designs(space).values())
     publisher = Publisher(Workspace(Path(workspace)), url, record, lambda _: None)
-    return Session(search, SimulatedJudge(settings, seconds), publisher)
+    return Session(search, SimulatedJudge(settings, seconds, target), publisher)
 
 
 def run_simulated(*arguments):

@@ -78,7 +78,7 @@ def test_onnxruntime_on_cuda_takes_models_of_that_opset(monkeypatch, device, exp
     pytest.importorskip("onnxruntime")
     asked = []
 
-    def to_onnx(network, x, *, opset):
+    def to_onnx(network, x, *, dynamic, opset):
         asked.append(opset)
         raise _AskedError
 

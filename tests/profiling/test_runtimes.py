@@ -102,7 +102,8 @@ def check(module, shape, target):
 def exported_once(monkeypatch, name):
     """Export each network once for all runtimes and data types: that takes most of their time."""
 
-    def to_onnx(module, x, *, opset=onnx_export.OPSET):
+    def to_onnx(module, x, *, dynamic=False, opset=onnx_export.OPSET):
+        assert not dynamic
         assert (x.dtype, opset) == (torch.float32, onnx_export.OPSET)
         if name not in EXPORTED:
             EXPORTED[name] = real(module, x)

@@ -33,7 +33,7 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
   const roomy = area.clientWidth > 600;
   const traces = [];
   [...groups].forEach(([name, trials], index) => {
-    const done = trials.filter((trial) => trial.done && trial.latency_fastest_ms !== null);
+    const done = trials.filter((trial) => trial.done && trial.ranked_db !== null && trial.latency_fastest_ms !== null);
     const front = done.filter((trial) => trial.front).sort((a, b) => a.latency_fastest_ms - b.latency_fastest_ms);
     const colour = colours.groups[index % colours.groups.length];
     const suffix = groups.size > 1 ? `: ${name}` : "";
@@ -54,7 +54,7 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
       cliponaxis: false,
     });
   });
-  const chosen = [...groups.values()].flat().filter((trial) => selected.includes(trial.id) && trial.done);
+  const chosen = [...groups.values()].flat().filter((trial) => selected.includes(trial.id) && trial.done && trial.ranked_db !== null);
   traces.push(points(chosen, "chosen", { mode: "markers", marker: { size: 18, symbol: "diamond-open", color: colours.ink } }));
   const bicubic = [...new Set(studies.map((study) => study.bicubic_psnr_y_db))];
   const layout = {
@@ -149,7 +149,7 @@ export function placeHandle(handle, area, budget) {
 function points(trials, name, look) {
   return {
     x: trials.map((trial) => trial.latency_fastest_ms),
-    y: trials.map((trial) => trial.psnr_y_db),
+    y: trials.map((trial) => trial.ranked_db),
     customdata: trials.map((trial) => trial.id),
     hovertext: trials.map(said),
     hovertemplate: "%{hovertext}<extra></extra>",
@@ -167,7 +167,7 @@ function said(trial) {
   return [
     `<b>${escaped(name.length > 60 ? `${name.slice(0, 59)}…` : name)}</b>`,
     `${escaped(trial.study)}, trial ${trial.trial}`,
-    `${number(trial.psnr_y_db, 2)} dB (${number(trial.gain_db, 2, true)}), SSIM ${number(trial.ssim_y, 4)}`,
+    `${number(trial.ranked_db, 2)} dB (${number(trial.gain_db, 2, true)}), SSIM ${number(trial.ssim_y, 4)}`,
     `${number(trial.latency_fastest_ms, 2)} ms, median ${number(trial.latency_median_ms, 2)} [${number(trial.latency_median_low_ms, 2)}, ${number(trial.latency_median_high_ms, 2)}]`,
     `${number(trial.params_k, 1)} K parameters, ${number(trial.macs_g, 3)} G MACs`,
   ].join("<br>");

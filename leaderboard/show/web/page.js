@@ -153,7 +153,7 @@ function draw() {
   const within = (trial) =>
     (trial.done || state.unfinished) &&
     (state.budget === null || (trial.latency_fastest_ms !== null && trial.latency_fastest_ms <= state.budget)) &&
-    (state.least === null || (trial.psnr_y_db !== null && trial.psnr_y_db >= state.least)) &&
+    (state.least === null || (trial.ranked_db !== null && trial.ranked_db >= state.least)) &&
     words.every((word) => `${trial.architecture} ${trial.design} ${trial.key} ${trial.study}`.toLowerCase().includes(word));
   const listed = known.filter(within);
   const blocks = [...new Set(known.flatMap((trial) => trial.positions.flat()))].sort();

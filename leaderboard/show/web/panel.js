@@ -43,7 +43,8 @@ export async function showComparison(panel, trials, { details, workspace, onClos
   const rows = compared(trials).map(({ key, label }) =>
     make("tr", {}, make("th", { scope: "row" }, label), ...trials.map((trial) => cell(trial, first, key))),
   );
-  const pairs = found.map((one) => (one && found[0] ? paired(found[0].trial.quality, one.trial.quality) : null));
+  const ranked = found.map((one, i) => one?.trial[trials[i].ranked_by === "psnr_y_db" ? "quality" : "timed_quality"]);
+  const pairs = ranked.map((scores) => paired(ranked[0], scores));
   const against = pairs.map((pair, i) => make("td", { class: "figure" }, i === 0 ? "" : pair ? `${number(pair.mean, 3, true)}${pair.error === null ? "" : ` ± ${number(pair.error, 3)}`}` : "other photographs, or not known"));
   const heads = trials.map((trial) => make("th", { scope: "col" }, `${trial.study} #${trial.trial}`, make("br"), make("small", {}, title(trial))));
   const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, "PSNR-Y of the first less this one's, dB ± standard error over photographs"), ...against)));
@@ -64,7 +65,8 @@ function head(text, onClose) {
 }
 
 function summary(trial, runLink) {
-  const state = trial.done ? (trial.front ? "on the front" : "dominated") : `${trial.state.replaceAll("_", " ")}: ${trial.reason}`;
+  const rank = trial.ranked_db === null ? `not ranked${trial.reason && `, ${trial.reason}`}` : trial.front ? "on the front" : "dominated";
+  const state = trial.done ? rank : `${trial.state.replaceAll("_", " ")}: ${trial.reason}`;
   const link = trial.run_id ? make("a", { href: runLink(trial) }, "run in MLflow") : null;
   const facts = compared([trial]).map(({ key, label }) => make("div", {}, make("dt", {}, label), make("dd", {}, figure(trial, key, MORE))));
   return make("section", {}, make("p", {}, `${trial.study}, trial ${trial.trial}, key `, make("code", {}, trial.key), `: ${state}. `, link), make("p", {}, make("code", {}, trial.architecture)), make("dl", {}, ...facts));
@@ -113,10 +115,10 @@ function learning(record) {
 }
 
 function photographs({ trial, crops }) {
-  const { quality } = trial;
+  const { quality, timed_quality: timed } = trial;
   if (!quality) return null;
-  const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2) || "∞"), make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
-  const heads = ["photograph", "PSNR-Y", "SSIM-Y"].map((text, i) => make("th", { scope: "col", class: i ? "figure" : "" }, text));
+  const rows = quality.images.map((image, i) => make("tr", {}, make("th", { scope: "row" }, image), make("td", { class: "figure" }, number(quality.psnr_y_db[i], 2) || "∞"), timed ? make("td", { class: "figure" }, number(timed.psnr_y_db[i], 2) || "∞") : null, make("td", { class: "figure" }, number(quality.ssim_y[i], 4))));
+  const heads = ["photograph", "PSNR-Y", ...(timed ? ["PSNR timed"] : []), "SSIM-Y"].map((text, i) => make("th", { scope: "col", class: i ? "figure" : "" }, text));
   const images = (crops ?? []).map((source) => picture(source, "bicubic, this network, the photograph, and the error"));
   return section("Photographs", ...images, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
 }

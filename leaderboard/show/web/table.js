@@ -11,6 +11,7 @@ const COLUMNS = [
   { key: "rank", heading: "#", help: "rank: the front by rising latency, then the others by falling PSNR", text: (t) => t.rank ?? "", least: true },
   { key: "architecture", heading: "architecture", help: "blocks by depth", text: (t) => architecture(t), least: true },
   { key: "psnr_y_db", least: false },
+  { key: "timed_psnr_y_db", least: false },
   { key: "gain_db", least: false },
   { key: "ssim_y", least: false },
   { key: "latency_fastest_ms", least: true },

@@ -12,7 +12,10 @@ export function decode({ columns: keys, rows, shown }, studies) {
     return Object.assign(trial, {
       id: `${trial.study}:${trial.trial}`,
       device: study.device,
-      gain_db: trial.psnr_y_db === null ? null : trial.psnr_y_db - study.bicubic_psnr_y_db,
+      // In another data type than float32 a network gives something else than what was trained.
+      ranked_by: study.ranked_by,
+      ranked_db: trial[study.ranked_by],
+      gain_db: trial[study.ranked_by] === null ? null : trial[study.ranked_by] - study.bicubic_psnr_y_db,
       positions: positionsOf(trial.architecture),
       done: trial.state === "complete",
     });
@@ -23,16 +26,16 @@ export function decode({ columns: keys, rows, shown }, studies) {
 export function rank(trials, groupOf) {
   const groups = Map.groupBy(trials, groupOf);
   for (const members of groups.values()) {
-    const done = members.filter((t) => t.done && t.psnr_y_db !== null && t.latency_fastest_ms !== null);
-    done.sort((a, b) => a.latency_fastest_ms - b.latency_fastest_ms || b.psnr_y_db - a.psnr_y_db);
+    const done = members.filter((t) => t.done && t.ranked_db !== null && t.latency_fastest_ms !== null);
+    done.sort((a, b) => a.latency_fastest_ms - b.latency_fastest_ms || b.ranked_db - a.ranked_db);
     let best = null;
     for (const trial of done) {
-      const equal = best && trial.psnr_y_db === best.psnr_y_db && trial.latency_fastest_ms === best.latency_fastest_ms;
-      trial.front = best === null || trial.psnr_y_db > best.psnr_y_db || equal;
+      const equal = best && trial.ranked_db === best.ranked_db && trial.latency_fastest_ms === best.latency_fastest_ms;
+      trial.front = best === null || trial.ranked_db > best.ranked_db || equal;
       if (trial.front) best = trial;
     }
     const front = done.filter((t) => t.front);
-    const rest = done.filter((t) => !t.front).sort((a, b) => b.psnr_y_db - a.psnr_y_db);
+    const rest = done.filter((t) => !t.front).sort((a, b) => b.ranked_db - a.ranked_db);
     [...front, ...rest].forEach((trial, i) => (trial.rank = i + 1));
     for (const trial of members) if (!done.includes(trial)) Object.assign(trial, { front: false, rank: null });
   }

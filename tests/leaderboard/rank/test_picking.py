@@ -25,7 +25,7 @@ TRIALS = [SLOW, GOOD, NEAR, HUMAN]
 def picked(trials, budget_ms, confidence=None, others=()):
     def load(number):
         [found] = [one for one in trials if one.number == number]
-        return found, others if number == 1 else ()
+        return found, (found.quality, *(others if number == 1 else ()))
 
     return pick(rank_records(study(), trials), budget_ms, confidence, load)
 

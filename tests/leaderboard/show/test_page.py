@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from filled import HOSTILE, made
+from handmade import as_timed, study
 from PIL import Image
 
-from srnas.leaderboard.rank.board import rank_rows
+from srnas.leaderboard.rank.board import rank_records, rank_rows
 from srnas.leaderboard.show.page import write_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -382,3 +383,21 @@ def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path)
     frame = page.frame_locator("iframe")
     frame.locator("#trials tr[data-id='alpha:1']").click()
     expect(frame.locator("#panel")).to_contain_text("alpha, trial 1")
+
+
+def test_a_front_in_another_data_type_is_that_of_its_own_psnr(show, tmp_path):
+    record = study("int8").model_copy(update={"name": "whole"})
+    trained = [made(0, 31.0, 1.0, "conv"), made(1, 33.0, 2.0, "conv", "conv"), made(2, 32.0, 3.0, "dw")]
+    scored = [as_timed(trained[0], 30.5), trained[1], as_timed(trained[2], 31.5)]
+    trials = [one.model_copy(update={"study": "whole"}) for one in scored]
+    details = {"trial": json.loads(trials[0].model_dump_json()), "places": None, "crops": [], "explained": {}}
+    write_page([rank_records(record, trials)], tmp_path / "board.html", {"whole:0": details})
+    page = show(url=(tmp_path / "board.html").as_uri() + "?open=whole:0", offline=True)
+    page.get_by_text("Photographs").wait_for()
+    assert trials_shown(page) == ["whole #0", "whole #2", "whole #1"]
+    assert page.locator("#trials tr.front").count() == 2
+    assert column(page, "rank") == ["1", "2", ""]
+    assert column(page, "timed_psnr_y_db") == ["30.50", "31.50", ""]
+    assert column(page, "psnr_y_db") == ["31.00", "32.00", "33.00"]
+    assert "PSNR timed" in page.inner_text("th[data-key=timed_psnr_y_db]")
+    assert "PSNR timed" in page.inner_text("#panel")

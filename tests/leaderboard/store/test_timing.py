@@ -1,11 +1,14 @@
 """Latencies of a front that was timed together replace those in MLflow, once."""
 
 import pytest
-from handmade import study, trial
+from handmade import as_timed, study, trial
 
 from srnas.leaderboard.rank.board import rank_records, rank_rows
+from srnas.leaderboard.record.timed_quality import TimedQuality
 from srnas.leaderboard.store.store import Store
 from srnas.leaderboard.store.timing import write_timing
+
+REFUSED = TimedQuality(number=1, seed=0, dtype="int8", runtime="r", reason="no kernel")
 
 
 def timed(record, fastest_ms, ended_ms=7, flags=()):
@@ -65,3 +68,15 @@ def test_a_trial_that_is_written_late_has_it_at_once(store, alone):
     store.write_trial(store.find_study(study()), study(), late)
     assert write_timing(store, study(), [*alone, late]) == 0
     assert store.rows(study())["latency_fastest_ms"].tolist()[-1] == 4.4
+
+
+def test_scores_as_timed_are_written_once(store, alone):
+    scored = [as_timed(alone[0], 30.5), REFUSED.of(alone[1]), alone[2]]
+    assert write_timing(store, study("int8"), scored) == 2
+    rows = store.rows(study("int8"))
+    assert rows["timed_psnr_y_db"].tolist()[0] == 30.5
+    assert rows["timed_psnr_y_db"].isna().tolist() == [False, True, True]
+    assert rows["reason"].tolist() == ["", "no PSNR in int8: no kernel", ""]
+    assert rank_rows(study("int8"), rows).front["trial"].tolist() == [0]
+    assert [store.trial(run_id) for run_id in rows["run_id"]] == scored
+    assert write_timing(store, study("int8"), scored) == 0

@@ -357,3 +357,27 @@ def test_official_weights_give_the_published_result(run, tmp_path):
     assert found["mean"]["ssim_y"] == pytest.approx(0.8855, abs=0.00006)
     reduced = json.loads(run("evaluate", *given, "--data", SET5 / "HR", "--json")[1])
     assert reduced["images"] == found["images"]
+
+
+def test_a_network_in_another_data_type(run, local, held_out_folder):
+    given = ("evaluate", "--data", held_out_folder, *local, "--json")
+    plain, half = (json.loads(run(*given, "--dtype", dtype)[1]) for dtype in ("float32", "bfloat16"))
+    assert (plain["runtime"], plain["dtype"], half["dtype"]) == ("eager", "float32", "bfloat16")
+    # Rounded to 8 bits by every operator, and to 8 bits in the picture.
+    assert 0 < abs(half["mean"]["psnr_y_db"] - plain["mean"]["psnr_y_db"]) < 1
+    assert half["bicubic"] == plain["bicubic"]
+    code, _, err = run(*given, "--dtype", "int8")
+    assert code == 2
+    assert "dtype must be float32, bfloat16 or float16 for runtime 'eager' on cpu, but got dtype=int8" in err
+
+
+@pytest.mark.slow
+def test_int8_is_calibrated_on_photographs(run, local, held_out_folder, photo_folder):
+    pytest.importorskip("onnxruntime")
+    given = ("evaluate", "--data", held_out_folder, *local, "--runtime", "onnxruntime", "--dtype", "int8")
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("srnas.nas.cli.evaluate._PATCH", 16)
+        code, out, err = run(*given, "--calibration", photo_folder)
+    assert code == 0, err
+    assert "calibrated on 64 patches of 16x16 pixels of 'photos0'" in " ".join(err.split())
+    assert "The network ran in int8 by onnxruntime" in " ".join(out.split())

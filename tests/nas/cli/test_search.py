@@ -58,7 +58,7 @@ OPTIONS = {
     ),
     "evaluate": (
         "--data --network --scale --checkpoint --plain-weights --trial --study --hr --lr --raw-colours --save "
-        "--overwrite --device --threads --workspace --json"
+        "--overwrite --device --runtime --dtype --calibration --threads --workspace --json"
     ),
     "export": (
         "--format --out --dtype --size --licence --register --overwrite --network --scale --checkpoint --plain-weights "
@@ -227,7 +227,7 @@ def contents(folder):
         (["--runtime", "onnx"], "unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
         (
             ["--dtype", "int8"],
-            "dtype must be float32, bfloat16 or float16 for a front, but got int8",
+            "dtype must be float32, bfloat16 or float16 for runtime 'eager' on cpu, but got dtype=int8",
         ),
         (["--memory-format", "nhwc"], "unknown memory format 'nhwc'. Did you mean 'nchw'?"),
         (["--patch", "6"], "patch >= 7 must hold for the blocks of space 'small', but got patch=6."),

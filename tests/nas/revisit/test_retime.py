@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from srnas.leaderboard.store.store import Store
+from srnas.nas.revisit.rescoring import load_scorer
 from srnas.nas.revisit.retime import _measure, retime
 from srnas.nas.workspace.boards import load_board
-from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.studies import load_request, load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, describe_device
 from srnas.profiling.runtimes import RuntimeFailedError, runtime_version
@@ -205,3 +206,26 @@ def test_a_batch_that_is_refused_is_let_go_before_its_networks_are_timed_one_by_
     batch = [SimpleNamespace(number=number, architecture=Architecture(scale=2, channels=6)) for number in range(2)]
     list(_measure(batch, (1, 3, 8, 8), LAYOUT, print, print, {}))
     assert alive == [False, False]
+
+
+def test_in_another_data_type_the_front_has_scores_of_its_own(search, workspace):
+    search()
+    place, said = Workspace(workspace), []
+    again = retime(place, "small-x2", Target(dtype="bfloat16"), on_note=said.append)
+    front = again.board.front
+    assert len(front)
+    assert front["timed_psnr_y_db"].notna().all()
+    assert (front["timed_psnr_y_db"] != front["psnr_y_db"]).any()
+    assert any(note.endswith("near the front in bfloat16 by eager") for note in said)
+    # Back in float32 they have none.
+    assert "timed_psnr_y_db" not in retime(place, "small-x2", LAYOUT).board.rows
+
+
+def test_other_photographs_score_nothing(search, workspace):
+    search()
+    place = Workspace(workspace)
+    settings, asked = load_study(place, "small-x2").settings, load_request(place, "small-x2")
+    with pytest.raises(
+        InputError, match="must be those that it began with, others, to score it in int8, but --val hol"
+    ):
+        load_scorer(place, settings.model_copy(update={"validation": "others"}), asked, Target(dtype="int8"))

@@ -4,83 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from simulated import open_simulated
 
 from srnas.nas.revisit.archive import export_study, import_study
 from srnas.nas.run import final_timing
 from srnas.nas.run.final_timing import is_due, time_front
-from srnas.nas.run.worker import work
 from srnas.nas.study.options import Budgets
 from srnas.nas.study.snapshot import since_rise
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
-from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import Latency, Measurement
 from srnas.profiling.runtimes import RuntimeFailedError
-
-# PSNR in dB and latency in ms by number: 0, 1 and 5 are the front, 2 and 3 would be on it if they were 10 % faster.
-POINTS = [(30.0, 1.0), (31.0, 2.0), (30.99, 2.05), (30.9, 2.1), (30.9, 3.0), (32.0, 4.0), (30.8, 3.6), (30.7, 4.4)]
-
-
-def latency(fastest_ms):
-    return Latency(
-        median_ms=fastest_ms,
-        low_ms=fastest_ms,
-        high_ms=fastest_ms,
-        fastest_ms=fastest_ms,
-        reference_ratio=1.0,
-        first_call_ms=1.0,
-        rounds_ms=(fastest_ms,),
-        reference_rounds_ms=(1.0,),
-        flags=(),
-    )
-
-
-class Clock:
-    """Stands for the measurement: every network takes as long as when it was judged, times a factor of its number."""
-
-    def __init__(self):
-        self.runs, self.factors, self.failing = [], {}, {}
-
-    def time_together(self, architectures):
-        numbers = sorted(map(int, architectures))
-        if len(self.runs) in self.failing:
-            raise self.failing.pop(len(self.runs))
-        self.runs.append(numbers)
-        timed = {str(n): latency(POINTS[n][1] * self.factors.get(n, 1.0)) for n in numbers}
-        shared = dict.fromkeys(timed, 2.0)
-        return Measurement(timed, {}, {"host": "here"}, peak_memory_mib=shared, max_abs_difference=shared)
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def opened(workspace, space_file, few_draws, clock, monkeypatch):
-    """Return a function that judges so many candidates of the study, and returns its session and its notes."""
-
-    def opened(total=len(POINTS)):
-        url = Workspace(workspace).study_url("timed")
-        session = open_simulated(url, workspace, "timed", space_file, total, 0)
-        real = session.judge.judge
-
-        def judge(architecture, number, *given):
-            psnr_db, fastest_ms = POINTS[number]
-            record = real(architecture, number, *given)
-            quality = record.quality.model_copy(update={"mean_psnr_y_db": psnr_db, "psnr_y_db": (psnr_db,)})
-            return record.model_copy(update={"quality": quality, "latency": latency(fastest_ms)})
-
-        monkeypatch.setattr(session.judge, "judge", judge)
-        session.judge.time_together = clock.time_together
-        monkeypatch.setattr(session.publisher, "publish", lambda *_: None)
-        work(session)
-        notes = []
-        session.observer.on_note = notes.append
-        return session, notes
-
-    return opened
 
 
 def known(session):
