@@ -175,6 +175,8 @@ def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_fo
     shutil.copy(photo_folder / "crop0.png", "photo.png")
     key = ""
     for words in ours(TUTORIAL):
+        if words[1] == "search" and "--train" not in words:
+            continue  # The same on the embedded photographs, as the page on Python searches.
         here = [_as_here(word, key) for word in words[1:]]
         code, out, err = run(*here, *SHORTER.get(words[1], "").split())
         assert code == 0, err
