@@ -120,8 +120,8 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
 def _said_of_ties(picked: "Pick") -> str:
     numbers = ", ".join(str(tie.rival.trial.number) for tie in picked.ties)
     return (
-        f"Trial {picked.best.trial.number} has the best PSNR and ties with: {numbers}. The fastest of them is picked, or "
-        "the simplest of those as fast within 3 %."
+        f"Trial {picked.best.trial.number} has the best PSNR and ties with: {numbers}. The fastest of them is picked, "
+        "or the simplest of those as fast within 3 %."
     )
 
 
