@@ -186,8 +186,8 @@ def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_fo
             here = {"420026cbe67f": found["pick"]["key"], "13": found["pick"]["trial"], "tiny-x2.1200": found["study"]}
             assert found["pick"]["key"] in out
     exec(compile(blocks(TUTORIAL, "python")[0], "tutorial.md", "exec"), {})
-    photo, larger = (Image.open(name) for name in ("photo.png", "photo_x2.png"))
-    assert larger.size == (2 * photo.width, 2 * photo.height)
+    with Image.open("photo.png") as photo, Image.open("photo_x2.png") as larger:
+        assert larger.size == (2 * photo.width, 2 * photo.height)
 
 
 @pytest.mark.usefixtures("brief_latency")
