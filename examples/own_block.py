@@ -19,7 +19,7 @@ trunk = ["none", "conv"]
 attention = ["none", { name = "lia", features = 4 }, "eca", { name = "eca", kernel = 7 }]
 
 [defaults]
-latency_output = [256, 256]
+latency_output = [128, 128]
 patch = 24
 batch = 8
 iterations = 400

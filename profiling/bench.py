@@ -47,7 +47,7 @@ class CpuBench(HostClock):
         self._load = HostLoad()
 
     def time(self, subject: Timed, calls: int) -> list[float]:
-        """Run a subject so many times and return the duration of each call in milliseconds."""
+        """Run a subject a number of times and return the duration of each call in milliseconds."""
         threads = self._threads.get(subject)
         if threads not in (None, torch.get_num_threads()):
             torch.set_num_threads(threads)

@@ -185,7 +185,7 @@ def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
 
 @contextlib.contextmanager
 def cpu_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many CPU threads, and put the number back.
+    """Let torch use a number of CPU threads, and restore the number before.
 
     One thread per process is the default everywhere: two on two cores gain little on small networks, and lose a factor
     of 30 to 100 when another process competes, since each operator waits for the slower thread.

@@ -32,7 +32,7 @@ class HostClock:
         self._flush = np.empty(COLD_FACTOR * last_cache_bytes() if any_cold else 0, dtype=np.uint8)
 
     def time(self, subject: Timed, calls: int) -> list[float]:
-        """Run a subject so many times and return the duration of each call in milliseconds."""
+        """Run a subject a number of times and return the duration of each call in milliseconds."""
         run, clock, durations = self._runs[subject], time.perf_counter_ns, []
         for _ in range(calls):
             if subject.way is Way.COLD:

@@ -41,7 +41,7 @@ class Roofline:
     bytes_per_s: Mapping[int, float]
 
     def bandwidth(self, working_set: float) -> float:
-        """Return the rate at which so many bytes are moved: that of the next greater buffer."""
+        """Return the rate at which a number of bytes is moved: that of the next greater buffer."""
         sizes = sorted(self.bytes_per_s)
         return self.bytes_per_s[next((size for size in sizes if size >= working_set), sizes[-1])]
 

@@ -74,7 +74,7 @@ class Bench(Protocol):
     """What is measured and the clock it is measured with."""
 
     def time(self, subject: Timed, calls: int) -> Sequence[float]:
-        """Run a subject so many times and return the duration of each call in milliseconds."""
+        """Run a subject a number of times and return the duration of each call in milliseconds."""
 
     def now_s(self) -> float:
         """Return a monotonic time in seconds."""
@@ -88,7 +88,7 @@ class Bench(Protocol):
 
 @dataclass(frozen=True)
 class LatencyProtocol:
-    """When a measurement is steady, how long it goes on, and what disturbs it.
+    """The rules of a measurement: when it is steady, how long it lasts, and what disturbs it.
 
     Attributes:
         warmup_min_s: Least warm-up time of each subject.

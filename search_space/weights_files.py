@@ -46,7 +46,7 @@ _HARMLESS = (
 
 
 def read_tensors(path: Path, *, average: bool = True) -> Tensors:
-    """Return the weights of a file by name; what is taken out of it or left out is said.
+    """Return the weights of a file by name, and report what was unwrapped or ignored.
 
     Args:
         path: Path of a ``.safetensors`` file, or of a file of ``torch.save``.

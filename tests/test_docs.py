@@ -173,24 +173,21 @@ def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_fo
     shutil.copytree(photo_folder, "photos/train")
     shutil.copytree(held_out_folder, "photos/held-out")
     shutil.copy(photo_folder / "crop0.png", "photo.png")
-    key = ""
+    here = {}
     for words in ours(TUTORIAL):
-        here = [_as_here(word, key) for word in words[1:]]
-        code, out, err = run(*here, *SHORTER.get(words[1], "").split())
+        if words[1] == "search" and "--train" not in words:
+            continue  # The same on the embedded photographs, as the page on Python searches.
+        run_as_here = [here.get(word, word) for word in words[1:]]
+        code, out, err = run(*run_as_here, *SHORTER.get(words[1], "").split())
         assert code == 0, err
         if words[1] == "pick":
-            key = json.loads(run(*here, "--json")[1])["pick"]["key"]
-            assert key in out
+            found = json.loads(run(*run_as_here, "--json")[1])
+            # What the page's search found, and this one.
+            here = {"420026cbe67f": found["pick"]["key"], "13": found["pick"]["trial"], "tiny-x2.1200": found["study"]}
+            assert found["pick"]["key"] in out
     exec(compile(blocks(TUTORIAL, "python")[0], "tutorial.md", "exec"), {})
-    photo, larger = (Image.open(name) for name in ("photo.png", "photo_x2.png"))
-    assert larger.size == (2 * photo.width, 2 * photo.height)
-
-
-def _as_here(word, key):
-    """Return a word of the tutorial with the key, and the place of the training, that were found here."""
-    word = re.sub(r"\b[0-9a-f]{12}\b", key, word)
-    found = [path for path in Path().glob(re.sub(rf"(finals/{key})-\w+", r"\1-*", word)) if "finals" in word]
-    return str(found[0]) if found else word
+    with Image.open("photo.png") as photo, Image.open("photo_x2.png") as larger:
+        assert larger.size == (2 * photo.width, 2 * photo.height)
 
 
 @pytest.mark.usefixtures("brief_latency")

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from srnas.search_space import REGISTRY, Block, BlockConfig, BlockInfo
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 
 @REGISTRY.register(

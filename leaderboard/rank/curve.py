@@ -13,7 +13,7 @@ _HYPERVOLUME = "hypervolume in dB x ln(ms)"
 
 
 class CurvePoint(NamedTuple):
-    """The hypervolume when so many trials had ended, so many seconds after the first one started."""
+    """The hypervolume after a number of trials, and of seconds since the first one started."""
 
     trials: int
     seconds: float

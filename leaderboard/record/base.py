@@ -34,7 +34,7 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, text: str | bytes, what: str) -> Self | None:
-        """Return a record that was written as JSON, or ``None`` if it cannot be read, which is said.
+        """Return a record from its JSON, or ``None``, with a warning, if it cannot be read.
 
         Args:
             text: The JSON.

@@ -25,7 +25,7 @@ METRICS = {
 
 
 def in_names_of_now(data: Any, names: Mapping[str, str]) -> Any:
-    """Return fields by their names of now; what holds none of the old ones is returned as it is."""
+    """Return fields under their present names; without old names they are returned unchanged."""
     if not isinstance(data, Mapping) or not data.keys() & names.keys():
         return data
     return {names.get(name, name): value for name, value in data.items()}

@@ -9,7 +9,7 @@ from srnas.leaderboard.record.trials import TrialRecord
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A row; :data:`~srnas.leaderboard.record.columns.COLUMNS` says of each field what it is and its unit.
+    """A row; :data:`~srnas.leaderboard.record.columns.COLUMNS` states the meaning and unit of each field.
 
     ``None`` is what was not measured, or is not known.
     """

@@ -20,7 +20,7 @@ StoredLatency = Annotated[Latency, BeforeValidator(_of_before)]
 
 
 class Rung(Record):
-    """PSNR-Y on the held-out set, in dB, after so many iterations."""
+    """PSNR-Y on the held-out set in dB, after a number of iterations."""
 
     iteration: int
     psnr_y_db: float

@@ -177,8 +177,8 @@ def _said_of_ties(front: pd.DataFrame) -> str:
         return ""
     numbers = ", ".join(str(number) for number in ties["trial"])
     return (
-        f" Ties in PSNR with the next faster member (not told apart, and a step of at most {TIE_DB:g} dB): "
-        f"{len(ties)}, by trial {numbers}."
+        f" Ties in PSNR with the next faster member (the difference may be 0 and is at most {TIE_DB:g} dB): "
+        f"{len(ties)}, trials {numbers}."
     )
 
 

@@ -12,7 +12,7 @@ _TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
 
 
 def front_chart(board: Board, *, width: int) -> str:
-    """Return PSNR against latency, so many characters wide; nothing where no trial is ranked."""
+    """Return a chart of PSNR against latency of a width in characters; empty where no trial is ranked."""
     done = board.ranked
     if done.empty:
         return ""

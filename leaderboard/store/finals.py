@@ -112,7 +112,7 @@ class FinalRun:
         self.client.set_terminated(self.run_id)
 
     def fail(self, reason: str, *, killed: bool) -> None:
-        """End the run of a training that did not come to its end; it may still go on."""
+        """End the run of an unfinished training, which can be continued."""
         self._tag({"srnas.state": "killed" if killed else "failed", "srnas.error": reason})
         self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
 

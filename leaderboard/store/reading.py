@@ -223,7 +223,7 @@ class Results:
 
 
 def _read_row(run: FoundRun, task: str) -> TrialRow | None:
-    """Return a trial's run as a row, or ``None`` if it cannot be read, which is said."""
+    """Return a trial's run as a row, or ``None``, with a warning, if it cannot be read."""
     try:
         return read_row(run, task)
     except (KeyError, ValueError) as error:

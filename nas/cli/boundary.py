@@ -75,7 +75,7 @@ class _Worded(logging.Formatter):
 
 
 def print_notes() -> None:
-    """Print what is said where files are read: what is taken of them, and what cannot be read."""
+    """Print the notes that reading files gives: what is used of them, and what cannot be read."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Worded())
     handler.addFilter(_Once())
@@ -85,7 +85,7 @@ def print_notes() -> None:
 
 
 def message_of(error: Exception) -> str | None:
-    """Return what is said of an error, or ``None`` if it is a fault of this program, which its traceback tells best.
+    """Return the message for an error, or ``None`` for a fault of this program, which a traceback shows best.
 
     With ``SRNAS_DEBUG=1`` every error is told by its traceback.
     """
@@ -111,7 +111,7 @@ def message_of(error: Exception) -> str | None:
 
 
 def _of_own_block(error: Exception) -> str | None:
-    """Return what is said of an error that arose in a block of the user's own."""
+    """Return the message for an error that arose in a block of the user's own."""
     folders = [os.path.abspath(folder) for folder in os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep) if folder]
     frames = [
         frame

@@ -97,10 +97,10 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
         title=escape(f"Within {budget_ms:g} ms{asked}: study '{study.name}' on {study.device}"),
         caption=(
             f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} "
-            f"steps, mean over trainings; bicubic {study.bicubic_psnr_y_db:.2f} dB. behind: what the pick is better "
-            "by, with the standard error over photographs. tie: not told apart from the best PSNR, at most "
-            f"{TIE_DB:g} dB below it.{said_of_dtype(study)} ms: the fastest round, which decides; median: over rounds, "
-            "with its 95 % interval. P: how likely the fastest of as many rounds is within the budget."
+            f"steps, mean over trainings; bicubic {study.bicubic_psnr_y_db:.2f} dB. behind: the gain of the pick "
+            "over the network, with its standard error over photographs. tie: the difference from the best PSNR may be "
+            f"0 and is at most {TIE_DB:g} dB.{said_of_dtype(study)} ms: the fastest round, which decides; median: over "
+            "rounds, with its 95 % interval. P: how likely the fastest of as many rounds is within the budget."
         ),
         title_justify="left",
         caption_justify="left",
@@ -122,8 +122,8 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
 def _said_of_ties(picked: "Pick") -> str:
     numbers = ", ".join(str(tie.rival.trial.number) for tie in picked.ties)
     return (
-        f"Ties in PSNR with trial {picked.best.trial.number}, the best: {len(picked.ties)}, by trial {numbers}. "
-        "Of these the fastest is picked; of those as fast within 3 %, the simplest."
+        f"Trial {picked.best.trial.number} has the best PSNR and ties with: {numbers}. The fastest of them is picked, "
+        "or the simplest of those as fast within 3 %."
     )
 
 

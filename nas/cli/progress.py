@@ -58,7 +58,7 @@ class FinalProgress(_Bars):
         self._psnr = ""
 
     def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
-        """Show where the training goes on."""
+        """Show from where the training continues."""
         self._bars.start()
         self._bars.update(self._training, completed=judged, total=iterations)
 

@@ -60,7 +60,7 @@ def _draw(
 
 
 def _ink(effect: Range, most: float) -> str:
-    """Return what is read on the cell's colour; dimmer where nothing is said."""
+    """Return a text colour that is readable on the cell's colour, and dimmer without a statement."""
     is_light = effect.value > 0.1 * most
     if effect.is_sure:
         return "black" if is_light else "white"

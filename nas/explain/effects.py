@@ -25,7 +25,7 @@ FEWEST_TRIALS = 20
 
 
 class Cell(NamedTuple):
-    """A block in a share of the depth: ``depth`` of so many equal parts, from 0."""
+    """A block in one of several equal parts of the depth, counted from 0."""
 
     block: str
     role: str

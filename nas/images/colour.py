@@ -35,7 +35,7 @@ def profile_of(path: Path) -> bytes | None:
 
 
 def to_srgb(image: PillowImage.Image, *, raw: bool = False) -> tuple[PillowImage.Image, str]:
-    """Return an image in sRGB, and what is said of its colours, or nothing.
+    """Return an image in sRGB, and a note on its colours, or an empty text.
 
     Args:
         image: Of any mode; transparency is kept.

@@ -58,7 +58,7 @@ class Pair:
 
 
 def note_flat(name: str, pairs: Sequence[Pair]) -> list[str]:
-    """Return what is said of the flat photographs of a set."""
+    """Return the notes on the flat photographs of a set."""
     flat = [pair.name for pair in pairs if pair.is_flat]
     if not flat:
         return []

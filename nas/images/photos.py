@@ -270,7 +270,7 @@ def _decode(path: Path, name: str, raw: bool) -> tuple[Photo, list[str]]:
 
 
 def _upright(opened: PillowImage.Image) -> tuple[PillowImage.Image, *tuple[str, ...]]:
-    """Return an image turned as its EXIF says, and what is said of EXIF that is damaged."""
+    """Return an image turned as its EXIF says, and a note on damaged EXIF."""
     try:
         exif = opened.getexif()
         orientation = exif.get(ExifTags.Base.Orientation)

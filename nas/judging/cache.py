@@ -55,7 +55,7 @@ class ResultCache:
         return self._folder / f"{key}.{study}.training"
 
     def ended(self, key: str) -> Path:
-        """Return where the training of an architecture is kept that has ended, if a longer one may go on from it."""
+        """Return the file of a finished training of an architecture, if a longer one can continue from it."""
         return self._folder / f"{key}.ended"
 
     def save(self, key: str, result: TrainedResult, network: nn.Module) -> None:

@@ -26,10 +26,10 @@ _CHUNKS = 2
 
 
 class RungGate(Protocol):
-    """Decides at a rung whether a candidate goes on."""
+    """Decides at a rung whether a candidate continues."""
 
     def __call__(self, rung: Rung, fastest_ms: float) -> Decision:
-        """Return the decision for a candidate whose fastest round takes so many milliseconds."""
+        """Return the decision for a candidate with this fastest round in milliseconds."""
 
 
 class CandidateState(TrainingState):

@@ -18,7 +18,7 @@ class Observer:
         """Say something once."""
 
     def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
-        """The search begins with so many judged trials of a total; a candidate is trained for so many iterations."""
+        """The search starts with some trials already judged; a candidate is trained for ``iterations`` steps."""
 
     def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
         """A candidate is about to be judged."""

@@ -171,7 +171,7 @@ def _measure(
 
 
 def _ranked(judged: Sequence[Judged], taking_part: int) -> tuple[Judged, ...]:
-    """Return them with their ranks: those without come last, by score. The first so many take part."""
+    """Return the networks with their ranks; those without a rank come last, by score."""
     counts = [one.admission in ("", "passed") and place < taking_part for place, one in enumerate(judged)]
     ours = ranks([one.score.final if c else None for one, c in zip(judged, counts, strict=True)])
     theirs = ranks([one.official.final if c else None for one, c in zip(judged, counts, strict=True)])

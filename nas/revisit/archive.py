@@ -111,7 +111,7 @@ def _found(workspace: Workspace, name: str) -> StoredStudy | None:
 
 
 def study_row(stored: StoredStudy) -> StudyRow:
-    """Return what is said of a study in a list."""
+    """Return a study's row in the list of studies."""
     known = stored.snapshot()
     points = [record.point for record in known.ranked if record.point]
     owners = _living(stored, known)

@@ -69,7 +69,7 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
 
 
 def run_engine(request: SearchRequest, session: Session, number: int) -> Standing:
-    """Let so many workers run a study, and tell what they do.
+    """Run a study with several workers, and report what they do.
 
     Raises:
         InputError: If the workers fail again and again.

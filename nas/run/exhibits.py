@@ -27,7 +27,7 @@ _ROUNDS = 8
 
 
 def make_exhibits(materials: Materials, records: Sequence[TrialRecord], workspace: Workspace) -> None:
-    """Make what is not in the workspace yet; what cannot be made is said, and does not end a search.
+    """Make what is missing in the workspace; a failure is reported, and does not end a search.
 
     Args:
         materials: The study's photographs, settings and device.

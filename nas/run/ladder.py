@@ -24,7 +24,7 @@ NEAR_DB, NEAR_SHARE = 0.1, 0.1
 
 
 def going_on(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return what goes on from one length to the next: the front, what is near it, and every human design."""
+    """Return what continues from one length to the next: the front, what is near it, and every human design."""
     near = {record.number for record in near_front(records, NEAR_DB, NEAR_SHARE)}
     chosen = [record for record in records if record.point and (record.design or record.number in near)]
     # The longest trainings first: else one worker may begin one when the others have nothing left to do.
@@ -32,7 +32,7 @@ def going_on(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def longer_plan(plan: Plan, multiple: int, below: Snapshot) -> Plan:
-    """Return the plan of the study that trains for longer what goes on.
+    """Return the plan of the study with the longer trainings.
 
     Args:
         plan: That of the length before.
@@ -64,7 +64,7 @@ def longer_plan(plan: Plan, multiple: int, below: Snapshot) -> Plan:
 
 
 def open_longer(session: Session, plan: Plan, below: Snapshot) -> Session:
-    """Open the study of the next length, with all that goes on queued.
+    """Open the study of the next length, with all its candidates queued.
 
     Args:
         session: An open study of the ladder.

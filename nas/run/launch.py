@@ -21,10 +21,10 @@ from srnas.nas.study.snapshot import Snapshot
 
 
 def search(*, observer: Observer | None = None, **options: Any) -> Outcome:
-    """Run a search, or go on with one, as ``srnas search`` does.
+    """Start or continue a search, as ``srnas search`` does.
 
     Args:
-        observer: Told of every stage; by default nobody is. What several workers do is told by their records only.
+        observer: Told of every stage; by default nobody is. Several workers report through their records only.
         **options: Those of the command, with underscores: ``space``, ``trials``, ``max_latency_ms``, ``workspace``, ...
 
     Returns:
@@ -55,7 +55,7 @@ search.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 
 
 def launch(request: SearchRequest, observer: Observer) -> Outcome:
-    """Run a search, or go on with one, until the study holds ``request.trials`` trials.
+    """Start or continue a search, until the study holds ``request.trials`` trials.
 
     Raises:
         InputError: If anything that was given cannot be used; nothing is written then.

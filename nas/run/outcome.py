@@ -87,7 +87,7 @@ def replicated(records: Sequence[TrialRecord], replicates: Sequence[Replicate]) 
 
 
 def summarise(known: Snapshot) -> Outcome:
-    """Return the outcome of a study that has begun, as far as it is; nothing is run or written."""
+    """Return the outcome so far of a study that has started; nothing is run or written."""
     assert known.study is not None
     board = rank_records(known.study, known.records, known.replicates)
     finished = [record for record in known.records if record.point]

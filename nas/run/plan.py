@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def is_gone_on_from(self) -> bool:
-        """Whether the best of the study go on to a longer training."""
+        """Whether the best of the study continue to a longer training."""
         return len(self.settings.training.lengths) < len(self.request.ladder)
 
 

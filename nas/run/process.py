@@ -24,7 +24,7 @@ class _Log(Observer):
     """Writes a line for every note and every candidate."""
 
     def on_note(self, text: str) -> None:
-        """Write what is said."""
+        """Write a note."""
         _write(text)
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:

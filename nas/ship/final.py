@@ -46,7 +46,7 @@ class Final:
 
 
 def train_final(request: FinalRequest, observer: Observer, team: Team) -> Final | None:
-    """Train to the end, or go on with it, or return what was trained before.
+    """Start or continue the training, or return what was trained before.
 
     The result is the moving average of the last iteration: no validation chooses among them.
 

@@ -90,7 +90,7 @@ class Halving(BaseModel):
     salt: str = ""
 
     def decide(self, newcomer: RungResult, others: Sequence[RungResult], iteration: int | None = None) -> Decision:
-        """Return whether ``newcomer`` goes on; neither the order of ``others`` nor the unit of latency matters.
+        """Return whether ``newcomer`` continues; neither the order of ``others`` nor the unit of latency matters.
 
         Args:
             newcomer: The trial that reached the rung.

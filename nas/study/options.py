@@ -79,7 +79,7 @@ def _check_rungs(name: str) -> str:
 
 
 class StudyOptions(BaseModel):
-    """What is the same for every trial of a study, as a user asks for it and as it is stored."""
+    """The options that all trials of a study share, as a user gives them and as they are stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

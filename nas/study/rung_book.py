@@ -21,7 +21,7 @@ class RungBook:
         self._rule = Halving() if rule == "halving" else None
 
     def decide(self, trial: optuna.Trial, key: str, rung: Rung, fastest_ms: float) -> Decision:
-        """Note what a trial has reached, and return whether it goes on.
+        """Record what a trial has reached, and return whether it continues.
 
         Args:
             trial: The trial.

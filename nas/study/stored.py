@@ -163,7 +163,7 @@ class StoredStudy:
         trial.set_user_attr(_RUNGS, trial.user_attrs.get(_RUNGS, {}) | {str(iteration): [psnr_db, fastest_ms]})
 
     def enqueue(self, params: Mapping[str, Any], *, deaths: int = 0) -> None:
-        """Queue a candidate, which so many processes have died of."""
+        """Queue a candidate, with the number of processes that died while they judged it."""
         self.study.enqueue_trial(dict(params), user_attrs={_DEATHS: deaths} if deaths else None)
 
     def enqueue_once(self, params: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
         return self.model_copy(update={"iterations": self.annealed[-1], "annealed": self.annealed[:-1]})
 
     def longer(self, multiple: int) -> Self:
-        """Return the schedule that goes on to a multiple of the first length."""
+        """Return the schedule that continues to a multiple of the first length."""
         changes = {"iterations": multiple * self.lengths[0], "annealed": self.lengths}
         return type(self).model_validate(self.model_dump() | changes)
 

@@ -91,7 +91,7 @@ def load_training(path: Path, trained: Trained, state: TrainingState) -> bool:
 
 
 def saved_iteration(path: Path) -> int:
-    """Return where the training of a file goes on, 0 without a usable file."""
+    """Return the iteration from which the training of a file continues, 0 without a usable file."""
     try:
         with safe_open(path, "pt") as file:
             return TrainingState.model_validate_json(file.metadata()[_STATE]).iteration

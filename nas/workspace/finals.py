@@ -42,7 +42,7 @@ class FinalFolder:
 
     @property
     def training(self) -> Path:
-        """Where the unfinished training goes on from."""
+        """The file from which an unfinished training continues."""
         return self.path / "unfinished.training"
 
     def load(self) -> FinalResult | None:

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class RefusedFileError(ValueError):
-    """A file is not what it is said to be."""
+    """A file does not match its name."""
 
 
 class Files:

@@ -141,7 +141,7 @@ class Client:
             raise BoardLostError(str(getattr(error, "reason", "") or error) or type(error).__name__) from None
 
     def _refused(self, error: urllib.error.HTTPError) -> dict[str, Any]:
-        """Return what an answer that is no success says, where the caller goes on with it."""
+        """Return the content of an unsuccessful answer that the caller handles."""
         try:
             said = dict(json.load(error))
         except (OSError, ValueError):

@@ -79,7 +79,7 @@ def remove(name: str) -> None:
 
 
 def find(name: str) -> Board:
-    """Return a target with what it is now.
+    """Return a target with its present state.
 
     Raises:
         InputError: If there is none of this name, or it does not answer.
@@ -91,7 +91,7 @@ def find(name: str) -> Board:
 
 
 def ask(board: Board) -> Asked:
-    """Ask a target what it is.
+    """Ask a target for its state.
 
     Raises:
         InputError: If it does not answer or refuses.

@@ -181,7 +181,7 @@ def test_steps_that_are_ties_are_said():
     rows = confidence_rows(trials, []).set_index("trial")
     assert rows["step_is_tie"].tolist()[1:] == [1.0, 0.0, 0.0]
     assert math.isnan(rows.loc[0, "step_is_tie"])
-    said = "Ties in PSNR with the next faster member (not told apart, and a step of at most 0.05 dB): 1, by trial 1."
+    said = "Ties in PSNR with the next faster member (the difference may be 0 and is at most 0.05 dB): 1, trials 1."
     assert board_summary(rank_records(study(), trials)).endswith(said)
     assert "Ties" not in board_summary(rank_records(study(), trials[2:]))
     assert "Ties" not in board_summary(rank_records(study(), trials[:1]))

@@ -96,10 +96,10 @@ def test_pick_names_ties(run, with_tie):
     assert [(one["trial"], one["verdict"]) for one in found["runners_up"]] == [(0, "tie"), (2, "undecided")]
     assert found["runners_up"][0]["difference_db"] == pytest.approx(-0.02)
     said = " ".join(run(*given)[1].split())
-    assert "Ties in PSNR with trial 0, the best: 1, by trial 1. Of these the fastest is picked" in said
+    assert "Trial 0 has the best PSNR and ties with: 1. The fastest of them is picked" in said
     assert "It is a human design (plain-small): no searched network does more than tie with it." in said
     faster = " ".join(run("pick", "--workspace", with_tie, "--latency-ms", 3.5)[1].split())
-    assert "Ties in PSNR" not in faster
+    assert "ties with" not in faster
     assert "It is a human design (plain-small): no searched network is better." in faster
 
 
