@@ -62,7 +62,7 @@ def test_all_bad_files_are_named_at_once_whatever_their_decoder_raises(tmp_path,
     with pytest.raises(InputError) as caught:
         load_folder(tmp_path)
     assert all(
-        f"'{name}' does not" in str(caught.value) for name in ("a.png", "b.jpg", "c.tif", "d.webp", "e.bmp", "f.png")
+        f"'{name}' (" in str(caught.value) for name in ("a.png", "b.jpg", "c.tif", "d.webp", "e.bmp", "f.png")
     )
 
     class OddError(Exception):
@@ -72,7 +72,7 @@ def test_all_bad_files_are_named_at_once_whatever_their_decoder_raises(tmp_path,
         raise OddError
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", odd)
-    with pytest.raises(InputError, match=r"'good.png' does not \(OddError\)"):
+    with pytest.raises(InputError, match=r"'good.png' \(OddError\)"):
         load_folder(tmp_path)
 
 

@@ -76,7 +76,7 @@ def test_serving_others_without_a_password_is_warned_of(run, workspace, monkeypa
 
     monkeypatch.setattr("subprocess.Popen", Ended)
     _, _, said = run("ui", "--host", "0.0.0.0", "--workspace", workspace)
-    assert "warning: whoever reaches 0.0.0.0:5000 can read, change and delete every result; --auth" in said
+    assert "warning: anyone who can reach 0.0.0.0:5000 can read, change and delete every result; --auth" in said
 
 
 def test_a_port_in_use_is_said(run, workspace):
