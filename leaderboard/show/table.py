@@ -122,7 +122,7 @@ def said_of_dtype(study: StudyRecord) -> str:
 def _said_of_unranked(study: StudyRecord) -> str:
     if not study.ranks_timed:
         return ""
-    return " Without it a trial has no rank: its PSNR in float32 is not near the front either, unless it says why."
+    return " A trial without it does not rank: its PSNR in float32 is not near the front, or its row says why."
 
 
 def _said_of_confidence(board: Board) -> str:

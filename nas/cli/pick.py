@@ -107,8 +107,8 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     )
     table.add_column("trial", justify="right")
     table.add_column("architecture", overflow="fold", ratio=1)
-    ranked = (f"PSNR {study.device.dtype}",) if study.ranks_timed else ()
-    for head in ("PSNR-Y", *ranked, "behind", "ms", "median", "P"):
+    psnr = f"PSNR {study.device.dtype}\n[dim]PSNR-Y[/]" if study.ranks_timed else "PSNR-Y"
+    for head in (psnr, "behind", "ms", "median", "P"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_row(*_cells(picked.chosen, ""), style="bold")
     tied = {picked.best.trial.number, *(tie.rival.trial.number for tie in picked.ties)}
@@ -138,8 +138,8 @@ def _cells(one: "Contender", behind: str) -> list[str]:
     )
     median = f"{latency.median_ms:.2f}\n[dim]{latency.low_ms:.2f}-{latency.high_ms:.2f}[/]"
     assert trial.quality is not None
-    trained = () if one.ranked_by == "psnr_y_db" else (f"{trial.quality.mean_psnr_y_db:.2f}",)
-    figures = (*trained, f"{one.psnr_y_db:.2f}", behind, f"{latency.fastest_ms:.2f}", median, f"{one.within:.2f}")
+    trained = "" if one.ranked_by == "psnr_y_db" else f"\n[dim]{trial.quality.mean_psnr_y_db:.2f}[/]"
+    figures = (f"{one.psnr_y_db:.2f}{trained}", behind, f"{latency.fastest_ms:.2f}", median, f"{one.within:.2f}")
     return [str(trial.number), name, *figures]
 
 
