@@ -125,5 +125,6 @@ def test_a_provider_that_does_not_start_says_so(monkeypatch):
             return ["CPUExecutionProvider"]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises(RuntimeFailedError, match="onnxruntime's CUDAExecutionProvider must start, but it did not"):
-        onnxruntime_._session(b"", torch.zeros(1), ("CUDAExecutionProvider", {}), Target(runtime="onnxruntime"))
+        onnxruntime_._session(b"", torch.zeros(1), Target(torch.device("cuda"), runtime="onnxruntime"))
