@@ -303,7 +303,7 @@ def test_broken_images_are_named_before_any_is_upscaled(run, local, mixed):
     code, out, err = run("upscale", mixed, *local)
     assert (code, out) == (2, "")
     assert "cannot decode 'broken.png'" in err
-    assert "'sub/other.jpg' does not" in err
+    assert "'sub/other.jpg' (cannot identify" in err
     assert not mixed.with_name("mixed_x2").exists()
 
 
