@@ -176,7 +176,7 @@ def test_a_network_is_not_built_of_other_code_than_it_was_trained_with(tmp_path)
     with registered(tmp_path):
         with pytest.raises(InputError, match="block 'mine' must be as it was when trial 1 of 's' was trained"):
             check_sources(architecture(), config, "trial 1 of 's'")
-        with pytest.raises(InputError, match="'mine' was changed since: now it is another network"):
+        with pytest.raises(InputError, match="'mine' was changed since: it is another network now"):
             check_key(architecture(), key)
 
 
