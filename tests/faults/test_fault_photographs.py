@@ -70,7 +70,7 @@ def test_all_bad_files_are_named_at_once_whatever_their_decoder_raises(tmp_path,
         raise OddError
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", odd)
-    with pytest.raises(InputError, match=r"cannot decode 'good.png' \(OddError\)"):
+    with pytest.raises(InputError, match=r"'good.png' \(OddError\)"):
         load_folder(tmp_path)
 
 
