@@ -108,7 +108,7 @@ def write_whole(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
         raise DiskFullError(
             f"'{path.parent}' must have room for {len(content) / 2**20:.1f} MiB, but {error.strerror or error}; free "
-            "some and run the same command again: it goes on from here."
+            "some and run the same command again: it continues from here."
         ) from None
 
 

@@ -97,7 +97,7 @@ def load_network(architecture: Architecture, path: Path, *, average: bool = True
     if best.faults:
         raise InputError(f"the weights of '{path}' must fit network {architecture}, but {_told(best, tensors)}")
     if best.prefix:
-        _LOGGER.info("'%s': all names begin with '%s', which is left out", path, best.prefix)
+        _LOGGER.info("'%s': all names begin with '%s', which is ignored", path, best.prefix)
     best.network.load_state_dict(best.filled)
     return best.network
 

@@ -148,7 +148,7 @@ class Results:
         except ValidationError:
             raise InputError(
                 f"'trial.json' of MLflow's run {run_id} must hold a trial, but it is damaged or of another version; "
-                "delete that run in MLflow, then 'srnas leaderboard resync' writes it anew."
+                "delete that run in MLflow, then 'srnas leaderboard resync' writes it again."
             ) from None
 
     def details(self, run_id: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _ADVICE = (
     (
         ("database schema", "can't locate revision"),
         "it is of another MLflow: install that version, or copy mlflow.db and run 'mlflow db upgrade', or move it away "
-        "and run 'srnas leaderboard resync', which writes it anew from the studies",
+        "and run 'srnas leaderboard resync', which rebuilds it from the studies",
     ),
     (
         ("database is locked", "database table is locked"),

@@ -133,7 +133,7 @@ def _report_store(workspace: Workspace, on_note: Callable[[str], None]) -> None:
         on_note(f"MLflow's file was damaged; it is now '{aside}'")
     if not workspace.has_store:
         on_note(
-            "MLflow's file is made anew; fronts of 'srnas retime', profiles and registered models were in the old one "
+            "MLflow's file is rebuilt; fronts of 'srnas retime', profiles and registered models were in the old one "
             "only, and the runs of 'srnas train', which come back when the same command is given again"
         )
 

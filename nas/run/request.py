@@ -89,7 +89,7 @@ class SearchRequest(StudyOptions):
     )
     ladder: Annotated[tuple[int, ...], BeforeValidator(_ladder)] = option(
         (1,),
-        "Lengths as multiples of --iterations, such as 1,3,9: networks near the front of one length go on to the next.",
+        "Lengths as multiples of --iterations, such as 1,3,9: networks near one front continue to the next length.",
         "Strategy",
     )
     replicates: int = option(0, "Train networks near the front again with this many other seeds.", "Strategy", ge=0)

@@ -41,7 +41,7 @@ def said(caplog):
 def test_a_prefix_that_all_names_have_is_left_out_and_said(tmp_path, said, prefix):
     torch.save(prefixed(drawn(), prefix), tmp_path / "w.pth")
     assert_loads(tmp_path / "w.pth", drawn())
-    assert said() == [f"'{tmp_path / 'w.pth'}': all names begin with '{prefix}', which is left out"]
+    assert said() == [f"'{tmp_path / 'w.pth'}': all names begin with '{prefix}', which is ignored"]
 
 
 @pytest.mark.parametrize(

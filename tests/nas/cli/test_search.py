@@ -353,7 +353,7 @@ def test_an_interrupt_ends_with_130(run, monkeypatch):
     monkeypatch.setattr("srnas.nas.run.launch.launch", interrupted)
     code, _, err = run("search")
     assert code == 130
-    assert "run the same command again to go on" in err.replace("\n", " ")
+    assert "run the same command again to continue" in " ".join(err.split())
 
 
 def test_a_bug_is_not_hidden(monkeypatch, run):
