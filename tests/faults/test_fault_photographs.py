@@ -61,9 +61,7 @@ def test_all_bad_files_are_named_at_once_whatever_their_decoder_raises(tmp_path,
     (tmp_path / "f.png").write_bytes((tmp_path / "good.png").read_bytes()[:100])
     with pytest.raises(InputError) as caught:
         load_folder(tmp_path)
-    assert all(
-        f"'{name}' (" in str(caught.value) for name in ("a.png", "b.jpg", "c.tif", "d.webp", "e.bmp", "f.png")
-    )
+    assert all(f"'{name}' (" in str(caught.value) for name in ("a.png", "b.jpg", "c.tif", "d.webp", "e.bmp", "f.png"))
 
     class OddError(Exception):
         """No error that anybody lists."""
