@@ -393,7 +393,7 @@ def test_a_front_in_another_data_type_is_that_of_its_own_psnr(show, tmp_path):
     details = {"trial": json.loads(trials[0].model_dump_json()), "places": None, "crops": [], "explained": {}}
     write_page([rank_records(record, trials)], tmp_path / "board.html", {"whole:0": details})
     page = show(url=(tmp_path / "board.html").as_uri() + "?open=whole:0", offline=True)
-    page.get_by_text("Photographs").wait_for()
+    page.get_by_role("heading", name="Photographs").wait_for()
     assert trials_shown(page) == ["whole #0", "whole #2", "whole #1"]
     assert page.locator("#trials tr.front").count() == 2
     assert column(page, "rank") == ["1", "2", ""]

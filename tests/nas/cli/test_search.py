@@ -110,12 +110,12 @@ OPTIONS = {
     "space list": "--json",
     "space show": "--scale --json",
     "ui": "--port --host --auth --workspace",
-    "target script": "",
+    "target script": "--runtime",
     "target serve": "",
     "target add": "--token-file",
     "target list": "--json",
     "target show": "--json",
-    "target check": "",
+    "target check": "--runtime",
     "target rm": "",
 }
 

@@ -226,6 +226,6 @@ def test_other_photographs_score_nothing(search, workspace):
     place = Workspace(workspace)
     settings, asked = load_study(place, "small-x2").settings, load_request(place, "small-x2")
     with pytest.raises(
-        InputError, match="must be those that it began with, others, to score it in int8, but --val hol"
+        InputError, match="must be those that it began with, others, to score it in bfloat16, but --val "
     ):
-        load_scorer(place, settings.model_copy(update={"validation": "others"}), asked, Target(dtype="int8"))
+        load_scorer(place, settings.model_copy(update={"validation": "others"}), asked, Target(dtype="bfloat16"))
