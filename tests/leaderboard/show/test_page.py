@@ -17,6 +17,9 @@ from srnas.leaderboard.show.page import write_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
+# What comes is waited for, however busy the machine is.
+LONGEST_MS = 600_000
+expect.set_options(timeout=LONGEST_MS)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCREENSHOTS = Path("test-output/screenshots")
 
@@ -49,6 +52,7 @@ def show(browser, served, request):
     def show(query="", url=None, failing=None, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         contexts.append(context)
+        context.set_default_timeout(LONGEST_MS)
         page = context.new_page()
         page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -274,7 +278,7 @@ def test_a_running_study_is_followed(show, served):
     page.locator("#trials tr[data-id='live:1']").focus()
     better = made(2, 34.0, 6.0, "conv").model_copy(update={"study": "live"})
     store.write_trial(parents["live"], records["live"], better)
-    page.get_by_text("live #2").wait_for(timeout=10_000)
+    page.get_by_text("live #2").wait_for()
     assert trials_shown(page) == ["live #2", "live #1", "live #0"]
     # What is drawn anew leaves the focus where it was.
     assert page.evaluate("document.activeElement.dataset.id") == "live:1"
@@ -282,7 +286,7 @@ def test_a_running_study_is_followed(show, served):
 
 def test_a_server_that_fails_for_a_while_is_asked_again(show, served):
     page = show("?study=beta", failing=("**/api/trials*", 1))
-    page.get_by_text("beta #1").wait_for(timeout=10_000)
+    page.get_by_text("beta #1").wait_for()
     assert len(trials_shown(page)) == 2
 
 

@@ -47,7 +47,7 @@ def board(monkeypatch):
 
     monkeypatch.setattr(Client, "measure", measure)
     monkeypatch.setattr("srnas.profiling.targets.find", lambda name: replace(BOARD, name=name))
-    monkeypatch.setattr("srnas.profiling.runtimes.onnxruntime_.to_onnx", lambda network, x, opset: Model(network))
+    monkeypatch.setattr("srnas.profiling.runtimes.onnxruntime_.to_onnx", lambda network, x, **_: Model(network))
     return asked
 
 
