@@ -194,7 +194,8 @@ def test_a_seed_out_of_range(search, seed, limit):
     assert f"{limit} must hold, but got seed={seed}." in err
 
 
-def test_blocks(run):
+def test_blocks(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     code, out, _ = run("blocks")
     assert code == 0
     assert "mlka" in out
