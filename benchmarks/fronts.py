@@ -16,7 +16,6 @@ from pathlib import Path
 
 from scipy.stats import kendalltau
 
-from srnas.leaderboard.rank.budget import meets
 from srnas.nas.revisit.retime import Retimed, retime
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target
@@ -35,11 +34,10 @@ def on_front(retimed: Retimed) -> set[int]:
 
 def best_within(retimed: Retimed, budget_ms: float) -> str:
     """Return the network with the best PSNR within a budget."""
-    rows = retimed.board.rows
-    rows = rows[[meets(ms, budget_ms) for ms in rows["latency_fastest_ms"]]]
+    rows = retimed.board.selected(sort="psnr", max_latency_ms=budget_ms).rows
     if rows.empty:
         return "none"
-    best = rows.loc[rows["psnr_y_db"].idxmax()]
+    best = rows.iloc[0]
     return f"#{best['trial']} {best['psnr_y_db']:.2f} dB"
 
 

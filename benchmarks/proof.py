@@ -16,11 +16,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from srnas.leaderboard.rank.curve import growth
+from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
-from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
@@ -103,25 +101,17 @@ def print_front(networks: Sequence[Contender], humans: Sequence[Contender]) -> N
     print(f"\n{len(searched)} of {len(members)} members of the front were searched, {ahead_of} are ahead")
 
 
-def took_s(records: Sequence[TrialRecord]) -> float:
-    """Return how long a study took, from the first start to the last end."""
-    return (max(record.ended_ms for record in records) - min(record.started_ms for record in records)) / 1e3
-
-
-def volume(study: StudyRecord, records: Sequence[TrialRecord], seconds: float) -> float:
-    """Return the hypervolume after so many seconds, from a study's reference point."""
-    started_ms = min(record.started_ms for record in records)
-    ended = sorted((record.ended_ms, record.number, record.point) for record in records)
-    curve = growth(study, started_ms, [(ended_ms, point) for ended_ms, _, point in ended])
+def volume(curve: Sequence[CurvePoint], seconds: float) -> float:
+    """Return the hypervolume after so many seconds."""
     return max((point.hypervolume for point in curve if point.seconds <= seconds), default=0.0)
 
 
 def print_volumes(known: Snapshot, rivals: Sequence[Snapshot]) -> None:
     """Print the hypervolume beside that of random search after equal time."""
     assert known.study
-    seconds = min(took_s(one.records) for one in (known, *rivals))
-    ours = volume(known.study, known.records, seconds)
-    theirs = [volume(known.study, rival.records, seconds) for rival in rivals]
+    curves = [hypervolume_curve(known.study, one.records) for one in (known, *rivals)]
+    seconds = min(curve[-1].seconds for curve in curves)
+    ours, *theirs = (volume(curve, seconds) for curve in curves)
     ratios = [ours / one for one in theirs if one]
     print(f"\nhypervolume after {seconds / 60:.0f} min: {ours:.3f}, random {', '.join(f'{one:.3f}' for one in theirs)}")
     if ratios:

@@ -3,8 +3,7 @@
 import random
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -46,12 +45,24 @@ _THROTTLING = ("throttled", "clock")
 _DISTURBING = ("process", "reference")
 
 
-class _Telling(NamedTuple):
-    """Who is told of each network that is prepared, of each round, and of what a board makes wait."""
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is to be measured, on one device; the arguments of :func:`measure_latency`, one for each network.
 
-    prepared: Callable[[str], None]
-    round: Callable[[int], None]
-    note: Callable[[str], None]
+    Attributes:
+        base: What the reference runs on.
+    """
+
+    networks: Mapping[str, nn.Module]
+    shapes: Mapping[str, InputShape]
+    targets: Mapping[str, Target]
+    base: Target
+    protocol: LatencyProtocol
+    cold: bool
+    seed: int
+    on_prepared: Callable[[str], None]
+    on_round: Callable[[int], None]
+    on_note: Callable[[str], None]
 
 
 def measure_latency(
@@ -90,59 +101,40 @@ def measure_latency(
         check_input_shape(shape)
     base = _reference_target(targets)
     protocol = protocol or default_protocol(base)
-    measure = _measure_on_board if base.board else _measure_here
-    telling = _Telling(on_prepared, on_round, on_note)
-    return measure(networks, shapes, targets, base, protocol, telling, cold=cold, seed=seed)
+    asked = _Asked(networks, shapes, targets, base, protocol, cold, seed, on_prepared, on_round, on_note)
+    return _measure_on_board(asked) if base.board else _measure_here(asked)
 
 
-def _measure_on_board(
-    networks: Mapping[str, nn.Module],
-    shapes: Mapping[str, InputShape],
-    targets: Mapping[str, Target],
-    base: Target,
-    protocol: LatencyProtocol,
-    telling: _Telling,
-    *,
-    cold: bool,
-    seed: int,
-) -> Measurement:
-    order = Order(base, protocol, cold=cold, seed=seed)
+def _measure_on_board(asked: _Asked) -> Measurement:
+    order = Order(asked.base, asked.protocol, cold=asked.cold, seed=asked.seed)
     # Exporting would disturb another process's measurement.
-    with device_share(base.device):
+    with device_share(asked.base.device):
         order.set_reference(_reference(), REFERENCE_SHAPE)
-        for name, network in networks.items():
-            order.add(name, network, shapes[name], targets[name])
-            telling.prepared(name)
-    found = order.take(telling.round, telling.note)
+        for name, network in asked.networks.items():
+            order.add(name, network, asked.shapes[name], asked.targets[name])
+            asked.on_prepared(name)
+    found = order.take(asked.on_round, asked.on_note)
     return Measurement(
-        latencies={name: summarise(found.rounds, name, protocol, found.first_call_ms[name]) for name in networks},
-        devices={name: describe_device(targets[name]) for name in networks},
+        latencies={
+            name: summarise(found.rounds, name, asked.protocol, found.first_call_ms[name]) for name in asked.networks
+        },
+        devices={name: describe_device(asked.targets[name]) for name in asked.networks},
         preflight=found.states,
-        peak_memory_mib=dict.fromkeys(networks),
+        peak_memory_mib=dict.fromkeys(asked.networks),
         max_abs_difference=found.max_abs_difference,
     )
 
 
-def _measure_here(
-    networks: Mapping[str, nn.Module],
-    shapes: Mapping[str, InputShape],
-    targets: Mapping[str, Target],
-    base: Target,
-    protocol: LatencyProtocol,
-    telling: _Telling,
-    *,
-    cold: bool,
-    seed: int,
-) -> Measurement:
-    device = base.device
+def _measure_here(asked: _Asked) -> Measurement:
+    base, targets, protocol, device = asked.base, asked.targets, asked.protocol, asked.base.device
     with measuring_context(base):
         supplies = Supplies(Recorder(device) if device.type == "cuda" else None)
         # Exporting and compiling would disturb another process's measurement.
         with device_share(device):
             prepared: dict[str, Executable] = {}
-            for name, network in networks.items():
-                prepared[name] = prepare(network, shapes[name], targets[name], supplies=supplies)
-                telling.prepared(name)
+            for name, network in asked.networks.items():
+                prepared[name] = prepare(network, asked.shapes[name], targets[name], supplies=supplies)
+                asked.on_prepared(name)
             reference = prepare(_reference(), REFERENCE_SHAPE, base, supplies=supplies)
         first_calls_ms = {name: executable.load_s * 1e3 for name, executable in prepared.items()}
         differences = {name: executable.max_abs_difference for name, executable in prepared.items()}
@@ -150,15 +142,22 @@ def _measure_here(
         with device_lease(device):
             state = preflight(device)
             rounds = time_rounds(
-                prepared, reference, targets, base, protocol, supplies.recorder, cold=cold, seed=seed,
-                on_round=telling.round,
-            )  # fmt: skip
+                prepared,
+                reference,
+                targets,
+                base,
+                protocol,
+                supplies.recorder,
+                cold=asked.cold,
+                seed=asked.seed,
+                on_round=asked.on_round,
+            )
             # One by one, and each let go: nothing of the others is resident beside the last.
             memory = {
                 name: peak_memory_mib(prepared.pop(name).run, targets[name].runtime, device) for name in list(prepared)
             }
     return Measurement(
-        latencies={name: summarise(rounds, name, protocol, first_calls_ms[name]) for name in networks},
+        latencies={name: summarise(rounds, name, protocol, first_calls_ms[name]) for name in asked.networks},
         devices=devices,
         preflight=state,
         peak_memory_mib=memory,

@@ -134,7 +134,8 @@ class Order:
             try:
                 exported = export(own, batches, dtype)
             except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
-                blocks = culprits(own, batches[0], lambda part, given: export(part, given, dtype))
+                blame = dtype == "float32"
+                blocks = culprits(own, batches[0], lambda part, given: export(part, given, dtype)) if blame else ""
                 raise RuntimeFailedError(
                     f"a network must be exportable to {runtime} to be timed on target '{self._board.name}', but got "
                     f"{first_cause(error).rstrip('.')}.{blocks}"

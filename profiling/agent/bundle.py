@@ -21,7 +21,7 @@ _MODULES = (
     "agent.server",
 )
 
-# The oldest versions that the agent was tried with.
+# What it asks of its runtimes; tried were onnxruntime 1.19.2 and 1.32.0, ncnn 1.0.20261020 and executorch 1.5.1.
 _OLDEST = {"onnxruntime": ">=1.17", "ncnn": "", "executorch": ">=1.0"}
 
 _HEAD = '''# /// script

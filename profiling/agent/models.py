@@ -43,7 +43,7 @@ def _check_ncnn(content: bytes) -> None:
         ncnn_net.check_graph(content)
     except ImportError:
         raise RefusedModelError("this machine must have ncnn to run its graphs") from None
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise RefusedModelError(str(error)) from None
 
 

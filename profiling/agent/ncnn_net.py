@@ -43,10 +43,15 @@ def check_graph(content: bytes) -> None:
     """
     if len(content) > _MAX_GRAPH_BYTES:
         raise ValueError(f"a graph of ncnn must have at most {_MAX_GRAPH_BYTES} bytes")
-    lines = [line.split() for line in content.decode("ascii").splitlines()]
-    if lines[0] != [MAGIC.decode()] or len(lines) != 2 + int(lines[1][0]):
-        raise ValueError("a graph of ncnn must have as many lines as it says")
-    for kind in {line[0] for line in lines[2:]}:
+    try:
+        lines = [line.split() for line in content.decode("ascii").splitlines()]
+        is_whole = lines[0] == [MAGIC.decode()] and len(lines) == 2 + int(lines[1][0])
+        kinds = {line[0] for line in lines[2:]}
+    except (ValueError, IndexError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError("a model must be a whole graph of ncnn")
+    for kind in kinds:
         if library().layer_to_index(kind) < 0:
             raise ValueError(f"layers must be ncnn's own, but got {kind[:80]!r}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import contextlib
 from typing import Any
 
 from srnas.profiling.agent import executorch_method, ncnn_net, onnx_session
@@ -12,5 +12,9 @@ RUNTIMES: dict[str, Any] = {"onnxruntime": onnx_session, "ncnn": ncnn_net, "exec
 
 def installed() -> dict[str, dict[str, Any]]:
     """Return name and version of each runtime's library that is here, and the data types it may be asked for."""
-    here = {name: runtime for name, runtime in RUNTIMES.items() if find_spec(name)}
-    return {name: {"version": runtime.version(), "dtypes": list(runtime.dtypes())} for name, runtime in here.items()}
+    here: dict[str, dict[str, Any]] = {}
+    for name, runtime in RUNTIMES.items():
+        # One that cannot be imported, for want of a library of the system, is not here either.
+        with contextlib.suppress(ImportError):
+            here[name] = {"version": runtime.version(), "dtypes": list(runtime.dtypes())}
+    return here

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from srnas.search_space import InputError, Network
+from srnas.search_space import Network
 from srnas.search_space.registry import Block, Tail
 
 
@@ -22,9 +22,14 @@ def culprits(network: nn.Module, x: torch.Tensor, load: Callable[[nn.Module, Seq
     given: dict[nn.Module, torch.Tensor] = {}
     blocks = [module for module in network.modules() if isinstance(module, Block | Tail)]
     hooks = [block.register_forward_pre_hook(lambda module, args: given.update({module: args[0]})) for block in blocks]
-    network(x)
-    for hook in hooks:
-        hook.remove()
+    try:
+        network(x)
+    # Of any kind, as below: what failed before is what the user must be told.
+    except Exception:
+        return ""
+    finally:
+        for hook in hooks:
+            hook.remove()
     by_name = {block.info.name: block for block in blocks if block in given}
     failing = [name for name, block in by_name.items() if not _loads(load, block, given[block])]
     if not 0 < len(failing) < len(by_name):
@@ -36,6 +41,6 @@ def culprits(network: nn.Module, x: torch.Tensor, load: Callable[[nn.Module, Seq
 def _loads(load: Callable[[nn.Module, Sequence[torch.Tensor]], object], block: nn.Module, x: torch.Tensor) -> bool:
     try:
         load(block, [x])
-    except (InputError, RuntimeError, ValueError, TypeError):
+    except Exception:
         return False
     return True

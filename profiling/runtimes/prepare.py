@@ -214,18 +214,24 @@ def _load(
 def _refusing(
     runtime: Runtime, network: nn.Module, target: Target, blocks: Callable[[], str] = lambda: ""
 ) -> Iterator[None]:
-    """Name the runtime and the network in whatever the runtime raises, and the blocks to blame."""
+    """Name the runtime and the network in whatever the runtime raises, and in float32 the blocks to blame.
+
+    In other data types it is kernels that are missing, of many blocks.
+    """
+
+    def blamed() -> str:
+        return blocks() if target.dtype == "float32" else ""
+
     try:
         yield
     except RuntimeFailedError as error:
-        # In other data types it is kernels that are missing, of many blocks.
-        raise RuntimeFailedError(str(error) + (blocks() if target.dtype == "float32" else "")) from error.__cause__
+        raise RuntimeFailedError(f"{error}{blamed()}") from error.__cause__
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
-            f"{first_cause(error)}; use another runtime.{blocks()}"
+            f"{first_cause(error)}; use another runtime.{blamed()}"
         ) from error
 
 

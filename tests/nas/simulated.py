@@ -37,6 +37,20 @@ def share(key, salt):
     return int.from_bytes(hashlib.sha256(f"{salt}{key}".encode()).digest()[:4], "big") / 2**32
 
 
+def latency(fastest_ms):
+    return Latency(
+        median_ms=fastest_ms,
+        low_ms=fastest_ms,
+        high_ms=fastest_ms,
+        fastest_ms=fastest_ms,
+        reference_ratio=1.0,
+        first_call_ms=1.0,
+        rounds_ms=(fastest_ms,),
+        reference_rounds_ms=(1.0,),
+        flags=(),
+    )
+
+
 class SimulatedJudge:
     """Sleeps as long as a trial takes; its results depend on the architecture only."""
 
@@ -58,17 +72,7 @@ class SimulatedJudge:
             design=design,
             protocol=self.settings.protocol,
             validation="held-out",
-            latency=Latency(
-                median_ms=latency_ms,
-                low_ms=latency_ms,
-                high_ms=latency_ms,
-                fastest_ms=latency_ms,
-                reference_ratio=1.0,
-                first_call_ms=1.0,
-                rounds_ms=(latency_ms,),
-                reference_rounds_ms=(1.0,),
-                flags=(),
-            ),
+            latency=latency(latency_ms),
             rungs=(Rung(iteration=1, psnr_y_db=psnr_db - 1), Rung(iteration=3, psnr_y_db=psnr_db)),
             quality=Quality(
                 images=("a",), psnr_y_db=(psnr_db,), ssim_y=(0.9,), mean_psnr_y_db=psnr_db, mean_ssim_y=0.9

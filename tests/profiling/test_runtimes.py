@@ -21,6 +21,7 @@ from srnas.profiling.runtimes import (
     prepare,
     runtime_version,
 )
+from srnas.profiling.runtimes.culprits import culprits
 from srnas.search_space import REGISTRY, Architecture, Network, SearchSpace, build_block, human_designs, published
 from srnas.search_space.registry import fold_all
 
@@ -173,6 +174,26 @@ def test_what_ncnn_cannot_do_is_named():
             RuntimeFailedError, match="ncnn must give what torch gives, but what pnnx has written diffe"
         ):
             prepare(block("se"), (1, CHANNELS, *size), Target(runtime="ncnn"))
+
+
+class OddError(Exception):
+    """An error that nobody lists."""
+
+
+def test_what_fails_beside_the_search_for_a_block_hides_nothing():
+    position = {"trunk": {"name": "conv"}, "attention": {"name": "pa"}}
+    network = Network(Architecture.from_dict({"scale": 2, "channels": 8, "positions": [position]})).deploy().eval()
+
+    def load(part, given):
+        if part.info.name == "pa":
+            raise OddError
+
+    x = torch.rand(1, 3, 9, 11)
+    assert culprits(network, x, load) == " The block that cannot run there: 'pa'."
+    # What no network of these weights can run, and what is no network of ours, blames no block.
+    assert culprits(network.half(), x, load) == ""
+    assert culprits(nn.Conv2d(3, 3, 1), x, load) == ""
+    assert not any(module._forward_pre_hooks for module in network.modules())
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -1,88 +1,13 @@
 """The leaderboard page in a real browser, against a real MLflow server."""
 
-import base64
-import io
-import json
 import math
-import shutil
-from pathlib import Path
 
-import pytest
+from browsing import column, expect, needs_chromium, trials_shown
 from filled import HOSTILE, made
-from handmade import as_timed, study
-from PIL import Image
 
-from srnas.leaderboard.rank.board import rank_records, rank_rows
-from srnas.leaderboard.show.page import write_page
+from srnas.leaderboard.rank.board import rank_rows
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = sync_api.expect
-# What comes is waited for, however busy the machine is.
-LONGEST_MS = 600_000
-expect.set_options(timeout=LONGEST_MS)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = Path("test-output/screenshots")
-
-# As MLflow shows an HTML artifact.
-SANDBOX = """text => {
-  const frame = document.createElement("iframe");
-  frame.setAttribute("sandbox", "allow-scripts");
-  frame.style = "position: fixed; inset: 0; width: 100%; height: 100%; z-index: 9";
-  frame.src = URL.createObjectURL(new Blob([text], { type: "text/html" }));
-  document.body.append(frame);
-}"""
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        # The sandbox of a browser needs a user other than root.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(browser, served, request):
-    """Return a function that opens the page; afterwards nothing may have gone wrong in it or left the host."""
-    address, contexts, troubles, asked = served[0], [], [], []
-
-    def show(query="", url=None, failing=None, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        context.set_default_timeout(LONGEST_MS)
-        page = context.new_page()
-        page.on("console", lambda said: troubles.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda sent: asked.append(sent.url))
-        if failing:
-            page.route(failing[0], lambda route: route.abort(), times=failing[1])
-        page.goto(url or f"{address}/leaderboard/{query}")
-        page.wait_for_selector("html[data-ready]")
-        page.wait_for_selector("#front .main-svg")
-        return page
-
-    yield show
-    for context in contexts:
-        for page in context.pages:
-            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png")
-        context.close()
-    # The browser itself says of a request that it failed.
-    assert [text for text in troubles if "net::ERR_FAILED" not in text] == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:", "file:"))] == []
-
-
-def column(page, key):
-    """Return the texts of a column of the table."""
-    index = page.evaluate("key => document.querySelector(`th[data-key=${key}]`).cellIndex", key)
-    return [row.locator("td").nth(index).inner_text() for row in page.locator("#trials tbody tr").all()]
-
-
-def trials_shown(page):
-    return column(page, "study")
+pytestmark = needs_chromium
 
 
 def test_the_newest_study_is_shown_with_those_of_its_scope(show, served):
@@ -353,55 +278,3 @@ def test_text_of_a_study_stays_text(show):
     page.locator(".hoverlayer .hovertext").wait_for()
     assert page.locator("img[src=x]").count() == 0
     assert page.title() == "srnas leaderboard"
-
-
-def test_one_file_needs_no_server(show, served, tmp_path):
-    _, store, records, _ = served
-    board = rank_rows(records["alpha"], store.rows(records["alpha"]))
-    record = json.loads(made(3, 33.0, 5.0, "conv", "conv", "conv").model_dump_json())
-    record["architecture"]["positions"][0]["attention"] = "pa"
-    stream = io.BytesIO()
-    Image.new("L", (1, 1)).save(stream, "PNG")
-    figures = {"ablation": f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"}
-    details = {"trial": record, "places": None, "crops": [], "explained": figures}
-    write_page([board], tmp_path / "board.html", {"alpha:3": details})
-    page = show(url=(tmp_path / "board.html").as_uri() + "?open=alpha:3", offline=True)
-    page.get_by_text("p02  conv").wait_for()
-    # Of what explains its attention a figure is shown, or the command that draws it.
-    assert page.get_by_alt_text("What the attention of each position gives and takes").count() == 1
-    commands = page.locator("#panel .command code").all_inner_texts()
-    assert any(command.startswith("srnas explain maps --photo PHOTO --trial 3 --study alpha") for command in commands)
-    assert not any("explain ablate" in command for command in commands)
-    assert trials_shown(page)[0] == "alpha #0"
-    assert page.get_by_role("link", name="run", exact=True).count() == 0
-
-
-def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path):
-    _, store, records, _ = served
-    write_page([rank_rows(records["alpha"], store.rows(records["alpha"]))], tmp_path / "board.html")
-    page = show(url=(tmp_path / "board.html").as_uri())
-    page.evaluate(
-        SANDBOX,
-        (tmp_path / "board.html").read_text(),
-    )
-    frame = page.frame_locator("iframe")
-    frame.locator("#trials tr[data-id='alpha:1']").click()
-    expect(frame.locator("#panel")).to_contain_text("alpha, trial 1")
-
-
-def test_a_front_in_another_data_type_is_that_of_its_own_psnr(show, tmp_path):
-    record = study("int8").model_copy(update={"name": "whole"})
-    trained = [made(0, 31.0, 1.0, "conv"), made(1, 33.0, 2.0, "conv", "conv"), made(2, 32.0, 3.0, "dw")]
-    scored = [as_timed(trained[0], 30.5), trained[1], as_timed(trained[2], 31.5)]
-    trials = [one.model_copy(update={"study": "whole"}) for one in scored]
-    details = {"trial": json.loads(trials[0].model_dump_json()), "places": None, "crops": [], "explained": {}}
-    write_page([rank_records(record, trials)], tmp_path / "board.html", {"whole:0": details})
-    page = show(url=(tmp_path / "board.html").as_uri() + "?open=whole:0", offline=True)
-    page.get_by_role("heading", name="Photographs").wait_for()
-    assert trials_shown(page) == ["whole #0", "whole #2", "whole #1"]
-    assert page.locator("#trials tr.front").count() == 2
-    assert column(page, "rank") == ["1", "2", ""]
-    assert column(page, "timed_psnr_y_db") == ["30.50", "31.50", ""]
-    assert column(page, "psnr_y_db") == ["31.00", "32.00", "33.00"]
-    assert "PSNR timed" in page.inner_text("th[data-key=timed_psnr_y_db]")
-    assert "PSNR timed" in page.inner_text("#panel")

@@ -1,30 +1,16 @@
 """The end of a search on eight simulated candidates: a clock and a runtime stand in for the real ones."""
 
 import pytest
-from simulated import open_simulated
+from simulated import latency, open_simulated
 
 from srnas.leaderboard.record.timed_quality import TimedQuality
 from srnas.leaderboard.record.trials import Quality
 from srnas.nas.run.worker import work
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import Latency, Measurement
+from srnas.profiling import Measurement
 
 # PSNR in dB and latency in ms by number: 0, 1 and 5 are the front, 2 and 3 would be on it if they were 10 % faster.
 POINTS = [(30.0, 1.0), (31.0, 2.0), (30.99, 2.05), (30.9, 2.1), (30.9, 3.0), (32.0, 4.0), (30.8, 3.6), (30.7, 4.4)]
-
-
-def latency(fastest_ms):
-    return Latency(
-        median_ms=fastest_ms,
-        low_ms=fastest_ms,
-        high_ms=fastest_ms,
-        fastest_ms=fastest_ms,
-        reference_ratio=1.0,
-        first_call_ms=1.0,
-        rounds_ms=(fastest_ms,),
-        reference_rounds_ms=(1.0,),
-        flags=(),
-    )
 
 
 class Clock:

@@ -20,6 +20,7 @@ from srnas.profiling import LatencyProtocol, Target, describe_device, measure_la
 from srnas.profiling.agent import executorch_method
 from srnas.profiling.agent.bundle import script
 from srnas.profiling.agent.measuring import as_bytes, plain, rounds_of
+from srnas.profiling.agent.runtimes import installed
 from srnas.profiling.agent.server import Agent, make_server
 from srnas.profiling.boards.board import Board
 from srnas.profiling.boards.client import Client
@@ -186,6 +187,12 @@ def test_a_board_that_has_changed_is_told(board, monkeypatch):
     order = Order(Target(runtime="onnxruntime", board=board), BRIEF, cold=False, seed=0)
     with pytest.raises(InputError, match="target 'pi' must have the runtime that it had .* but it has onnxruntime 0.1"):
         order.take(print, print)
+
+
+def test_a_runtime_that_cannot_be_imported_is_not_there(monkeypatch):
+    assert "onnxruntime" in installed()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "onnxruntime" not in installed()
 
 
 def test_rounds_are_the_same_after_the_wire():

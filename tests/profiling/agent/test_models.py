@@ -84,7 +84,7 @@ def test_a_graph_of_ncnn_holds_its_own_layers_only():
         with pytest.raises(RefusedModelError, match=f"layers must be ncnn's own, but got '{layer}'"):
             check_model(NCNN.format(layer).encode())
     for content in ("7767517", "7767517\n9 2\n", "7767517\nx y\n", "77675170\n0 0\n", "7767517\n" + "ä" * 9):
-        with pytest.raises(RefusedModelError):
+        with pytest.raises(RefusedModelError, match="a model must be a whole graph of ncnn"):
             check_model(content.encode())
     with pytest.raises(RefusedModelError, match="a graph of ncnn must have at most 1048576 bytes"):
         check_model(NCNN.format("ReLU").encode() + b" " * 2**20)

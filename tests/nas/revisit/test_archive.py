@@ -1,0 +1,73 @@
+"""Studies as files: listed, exported, imported and removed."""
+
+import json
+from dataclasses import replace
+
+import optuna
+import pytest
+from simulated import open_simulated, run_simulated
+
+from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
+from srnas.nas.run.outcome import summarise
+from srnas.nas.study.claims import Claim
+from srnas.nas.study.storage import open_storage
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.boards import load_board
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+
+
+@pytest.fixture
+def simulated(workspace, space_file, few_draws):
+    """Return a function that opens the simulated study once more."""
+    url = Workspace(workspace).study_url("shared")
+    return lambda total=6, sampler="random": open_simulated(url, workspace, "shared", space_file, total, 0, sampler)
+
+
+def test_studies_are_listed_moved_and_removed(run, workspace, space_file, tmp_path, simulated):
+    url = Workspace(workspace).study_url("shared")
+    run_simulated(url, workspace, "shared", space_file, 4, 0)
+    [row] = list_studies(Workspace(workspace))
+    assert (row.study, row.state, row.workers, row.trials, row.total) == ("shared", "complete", 0, 4, 4)
+    assert row.hypervolume > 0
+    claim = simulated(9).search.claims.claim()
+    assert isinstance(claim, Claim)
+    assert list_studies(Workspace(workspace))[0].state == "running"
+    with pytest.raises(InputError, match="no worker of study 'shared' must be alive, but 1 are"):
+        remove_study(Workspace(workspace), "shared")
+    simulated(4).search.claims.release(claim)
+
+    code, out, _ = run("studies", "--workspace", workspace)
+    assert code == 0
+    assert "shared" in out
+    assert "4/4" in out
+    assert json.loads(run("studies", "--workspace", workspace, "--json")[1])[0]["trials"] == 4
+    file = tmp_path / "shared.study"
+    assert run("studies", "export", "shared", file, "--workspace", workspace)[0] == 0
+    assert "must not exist yet" in run("studies", "export", "shared", file, "--workspace", workspace)[2]
+    assert "there must be no study 'shared' yet" in run("studies", "import", file, "--workspace", workspace)[2]
+    assert run("studies", "rm", "shared", "--yes", "--workspace", workspace)[0] == 0
+    assert list_studies(Workspace(workspace)) == []
+    assert not list((workspace / "studies").glob("shared*.db"))
+    assert run("studies", "import", file, "--workspace", workspace)[0] == 0
+    [back] = list_studies(Workspace(workspace))
+    assert replace(back, total=4) == row
+    assert len(load_board(Workspace(workspace), "shared").rows) == 4
+    assert "study 'none'" in run("studies", "rm", "none", "--yes", "--workspace", workspace)[2]
+    assert (
+        "must be a file of 'srnas studies export'" in run("studies", "import", space_file, "--workspace", workspace)[2]
+    )
+
+
+@pytest.mark.usefixtures("copied_stores")
+def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
+    run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 3, 0)
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    other = f"sqlite:///{tmp_path / 'all.db'}"
+    assert import_study(Workspace(tmp_path), tmp_path / "file", other) == "shared"
+    moved = StoredStudy.find(Workspace(tmp_path).study_url("shared", other), "shared").snapshot()
+    before = StoredStudy.find(Workspace(workspace).study_url("shared"), "shared").snapshot()
+    assert moved.records == before.records
+    assert [row.study for row in list_studies(Workspace(tmp_path), other)] == ["shared"]
+    assert summarise(moved).name == "shared"
+    optuna.delete_study(study_name="shared", storage=open_storage(other))
