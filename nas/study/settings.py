@@ -13,7 +13,7 @@ from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import REGISTRY, InputError, SearchSpace
 
 # Raised when a change of the code changes what a network's PSNR is.
-_PROTOCOL_VERSION = 1
+_PROTOCOL_VERSION = 2
 
 # Values that a schedule had before there was a choice; its protocol says nothing of them, so that results are found as
 # they were kept.

@@ -2,8 +2,8 @@
 
 Muon's step has one spectral norm whatever the width and the kernel of a convolution, so that one rate nearly serves
 narrow and wide networks, plain chains and attention blocks. AdamW's does not: its best rate falls with the width, and a
-study at one rate learns whom the rate suits. What is left is the depth: blocks in a row that mix all channels move the
-output together, so that the rate falls with their number; a gate of low rank moves it little
+study at one rate learns whom the rate suits. What is left is the depth: trunks in a row that mix all channels move the
+output together, so that the rate falls with the root of their number. A gate damps the trunk beside it
 (``docs/measurements.md``, "A ranking that holds").
 """
 
@@ -18,10 +18,14 @@ from srnas.search_space import Network
 
 # They meet pictures, whose values no width changes.
 _OUTER = ("stem", "picture", "tail")
-# Muon's rate as a multiple of AdamW's: the first over the depth, the second at most.
-_BY_DEPTH, _MOST = 22.5, 7.5
-# A block of so many filter banks that mix all channels counts as one.
+# Muon's rate as a multiple of AdamW's: the first over the root of the depth, the second at most.
+_BY_DEPTH, _MOST = 9.2, 7.5
+# A trunk of so many filter banks that mix all channels counts as one.
 _WHOLE = 2
+# What a trunk counts beside a gate, and what attention that mixes all channels does.
+_GATED, _ATTENTION = 0.5, 0.25
+# Attention without a bank of this share of the channels is a gate.
+_GATE_SHARE = 0.5
 # Coefficients of the quintic Newton-Schulz iteration: five of them bring singular values near 1.
 # source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -98,23 +102,28 @@ def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
 
 def hidden_rate(learning_rate: float, depth: float) -> float:
     """Return Muon's rate for a body of such a depth, beside AdamW's ``learning_rate``."""
-    return learning_rate * min(_MOST, _BY_DEPTH / max(1.0, depth))
+    return learning_rate * min(_MOST, _BY_DEPTH / max(1.0, depth) ** 0.5)
 
 
 def depth_of(network: nn.Module) -> float:
-    """Return how many blocks of a network mix all channels.
+    """Return how many trunks in a row mix all channels.
 
-    A trunk or an attention block counts as one if it has two filter banks from at least as many channels to at least as
-    many as the position is wide, and as half with one. Of a module of another kind every two convolutions are one.
+    A trunk counts as one if it has two filter banks from at least as many channels to at least as many as the position
+    is wide, and as half with one; beside a gate, which is attention of low rank or without weights, it counts half of
+    that. Attention that mixes all channels counts a quarter of what such a trunk does. Of a module of another kind
+    every two convolutions are one.
     """
     if not isinstance(network, Network):
         return len(hidden_banks(network)) / _WHOLE
     architecture, depth = network.architecture, 0.0
     for position, module in zip(architecture.positions, network.body, strict=True):
         width = position.active or architecture.channels
+        mixing, is_gated = {"trunk": 0.0, "attention": 0.0}, False
         for block in module.blocks:  # type: ignore[union-attr]
-            banks = [bank for bank in hidden_banks(block) if min(bank.shape[:2]) >= width]
-            depth += min(1.0, len(banks) / _WHOLE)
+            narrowest = [min(bank.shape[:2]) for bank in hidden_banks(block)]
+            mixing[block.info.role] = min(1.0, sum(side >= width for side in narrowest) / _WHOLE)
+            is_gated |= block.info.role == "attention" and max(narrowest, default=0) < _GATE_SHARE * width
+        depth += (_GATED if is_gated else 1.0) * mixing["trunk"] + _ATTENTION * mixing["attention"]
     return depth
 
 

@@ -103,14 +103,15 @@ def test_every_parameter_has_one_optimizer_and_its_rate():
     made = make_optimizers(network(), CONFIG)
     assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {
         "optimizer": 4e-3,
-        "muon": pytest.approx(22.5 * 4e-3 / 5),
-    }  # Five blocks that mix all channels, and a gate of low rank.
+        # Three trunks, one of them beside a gate, and two of attention that mixes all channels (LIA's 16 of 12 features).
+        "muon": pytest.approx(9.2 * 4e-3 / 3**0.5),
+    }
     assert {o.param_groups[0]["weight_decay"] for o in made.values()} == {0.1}
     owned = [id(p) for o in made.values() for group in o.param_groups for p in group["params"]]
     assert len(owned) == len(set(owned)) == len(list(network().parameters()))
 
 
-@pytest.mark.parametrize(("depth", "factor"), [(0, 7.5), (1, 7.5), (3, 7.5), (4.5, 5.0), (6, 3.75), (24, 0.9375)])
+@pytest.mark.parametrize(("depth", "factor"), [(0, 7.5), (1, 7.5), (4, 4.6), (16, 2.3)])
 def test_the_rate_falls_with_the_depth(depth, factor):
     assert hidden_rate(4e-3, depth) == pytest.approx(factor * 4e-3)
 
@@ -122,16 +123,20 @@ def test_the_rate_falls_with_the_depth(depth, factor):
         ("conv", "none", 1.0),
         # One.
         ("conv1", "none", 0.5),
-        # Gates of low rank.
-        ("conv", "cbam", 1.0),
-        ("conv", {"name": "lia", "features": 4}, 1.0),
+        # Gates of low rank, and one without weights.
+        ("conv", "cbam", 0.5),
+        ("conv", {"name": "lia", "features": 4}, 0.5),
+        ("conv", "spa", 0.5),
+        ("none", "cbam", 0.0),
+        # Half of the channels.
+        ("conv", "psa_parallel", 1.0),
         # A convolution from 12 channels to 24 and one back.
-        ("none", "mlka", 1.0),
+        ("none", "mlka", 0.25),
         # Seven of them, side by side and in a row.
-        ("none", "aab_m", 1.0),
+        ("conv", "aab_m", 1.25),
     ],
 )
-def test_depth_counts_blocks_that_mix_all_channels(trunk, attention, depth):
+def test_depth_counts_trunks_that_mix_all_channels(trunk, attention, depth):
     positions = [{"trunk": trunk, "attention": attention}] * 3
     built = Network(Architecture.from_dict({"schema": 1, "scale": 2, "channels": 12, "positions": positions}))
     assert depth_of(built) == 3 * depth
