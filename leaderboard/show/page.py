@@ -34,7 +34,7 @@ _SHOWN = {
     if column.on_page or column.compared
 }
 _STATIC = files("srnas.leaderboard.show") / "web"
-_MODULES = ("trials.js", "elements.js", "chart.js", "table.js", "panel.js")
+_MODULES = ("trials.js", "elements.js", "labels.js", "chart.js", "table.js", "panel.js")
 
 
 def static_file(name: str) -> bytes:

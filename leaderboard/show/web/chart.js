@@ -3,6 +3,7 @@
 
 import { number } from "./trials.js";
 import { make, title } from "./elements.js";
+import { placed } from "./labels.js";
 
 const CONFIG = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const TICKS = [-3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
@@ -45,11 +46,13 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
       error_x: bars(front.map((t) => Math.max(0, (t.latency_median_high_ms ?? t.latency_fastest_ms) - t.latency_fastest_ms)), colour),
       error_y: { ...bars(front.map((t) => t.psnr_se_db ?? 0), colour), symmetric: true },
     });
-    const designs = done.filter((trial) => trial.design).sort((a, b) => a.latency_fastest_ms - b.latency_fastest_ms);
+    const designs = done.filter((trial) => trial.design).sort((a, b) => b.front - a.front);
+    const at = (trial) => ({ x: trial.latency_fastest_ms, y: trial.ranked_db, text: trial.design });
+    const labels = placed(designs.map(at), done.map(at), area.clientWidth, area.clientHeight);
     traces.push({
-      ...points(designs, `human designs${suffix}`, { mode: roomy ? "markers+text" : "markers", textposition: designs.map((_, i) => (i % 2 ? "top left" : "bottom right")) }),
+      ...points(designs, `human designs${suffix}`, { mode: roomy ? "markers+text" : "markers", textposition: labels.map(({ position }) => position) }),
       marker: { size: 15, symbol: "circle-open", color: colours.design, line: { width: 1.5 } },
-      text: designs.map((trial) => escaped(trial.design)),
+      text: labels.map(({ text }) => escaped(text)),
       textfont: { size: 10, color: colours.design },
       cliponaxis: false,
     });

@@ -84,6 +84,18 @@ def test_a_trial_is_opened_from_the_table_and_from_the_chart(show):
     assert "open=alpha%3A0" in page.url
 
 
+def test_names_of_designs_in_the_chart_do_not_overlap(show):
+    page = show()
+    crowd = [{"x": 10 + i / 10, "y": 30 + i / 100, "text": f"design {i}"} for i in range(9)]
+    far = [{"x": 1, "y": 20, "text": "alone"}, {"x": 100, "y": 40, "text": ""}]
+    ask = "([points, pixels]) => import('./labels.js').then(({ placed }) => placed(points, points, pixels, pixels))"
+    alone, _, *close = page.evaluate(ask, [far + crowd, 600])
+    assert alone == {"position": "top left", "text": "alone"}
+    shown = [one["text"] for one in close if one["text"]]
+    assert 0 < len(shown) < len(crowd)
+    assert len({one["position"] for one in close if one["text"]}) == len(shown)
+
+
 def test_a_command_is_copied(show):
     page = show("?open=alpha:3", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy: srnas export").click()

@@ -103,7 +103,7 @@ def test_every_parameter_has_one_optimizer_and_its_rate():
     made = make_optimizers(network(), CONFIG)
     assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {
         "optimizer": 4e-3,
-        # Three trunks, one of them beside a gate, and two of attention that mixes all channels (LIA's 16 of 12 features).
+        # Three trunks, one beside a gate, and two of attention that mixes all channels (LIA has 16 features).
         "muon": pytest.approx(9.2 * 4e-3 / 3**0.5),
     }
     assert {o.param_groups[0]["weight_decay"] for o in made.values()} == {0.1}
@@ -123,6 +123,8 @@ def test_the_rate_falls_with_the_depth(depth, factor):
         ("conv", "none", 1.0),
         # One.
         ("conv1", "none", 0.5),
+        # Six of them, or parts of them that fold into one.
+        ("repmb", "none", 1.5),
         # Gates of low rank, and one without weights.
         ("conv", "cbam", 0.5),
         ("conv", {"name": "lia", "features": 4}, 0.5),
@@ -140,6 +142,13 @@ def test_depth_counts_trunks_that_mix_all_channels(trunk, attention, depth):
     positions = [{"trunk": trunk, "attention": attention}] * 3
     built = Network(Architecture.from_dict({"schema": 1, "scale": 2, "channels": 12, "positions": positions}))
     assert depth_of(built) == 3 * depth
+
+
+def test_a_gate_counts_only_beside_the_input():
+    built = Network(
+        Architecture(scale=2, channels=12, positions=(Position(trunk="conv", attention="cbam", residual=False),))
+    )
+    assert depth_of(built) == 1.0
 
 
 def test_the_depth_of_another_module_is_half_its_convolutions():
