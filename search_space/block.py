@@ -76,6 +76,7 @@ class BlockInfo:
         unbounded: Whether its output grows faster than its input: a product of activations that nothing bounds.
         vanishes: Whether a chain of it dies out as it starts, so that ``"*"`` of a space leaves it out.
         whole: Whether it is the whole body of a network, which ``"*"`` of a space leaves out too.
+        depth: How many trunks of two convolutions it counts as at most where the rate of a training is chosen.
         without_gradient: Parameters that cannot change the output, by name.
         official_names: Prefixes of official parameter names and ours.
     """
@@ -89,6 +90,7 @@ class BlockInfo:
     unbounded: bool = False
     vanishes: bool = False
     whole: bool = False
+    depth: float = 1.0
     without_gradient: tuple[str, ...] = ()
     official_names: Mapping[str, str] = field(default_factory=dict)
 

@@ -20,8 +20,8 @@ from srnas.search_space import Network
 _OUTER = ("stem", "picture", "tail")
 # Muon's rate as a multiple of AdamW's: the first over the root of the depth, the second at most.
 _BY_DEPTH, _MOST = 9.2, 7.5
-# A trunk of so many filter banks that mix all channels counts as one, and counts of so many at most.
-_WHOLE, _COUNTED = 2, 3
+# A trunk of so many filter banks that mix all channels counts as one.
+_WHOLE = 2
 # What a trunk beside a gate counts of that, and what attention that mixes all channels counts.
 _GATED, _ATTENTION = 0.5, 0.25
 # Attention without a bank of this share of the channels is a gate.
@@ -109,26 +109,26 @@ def depth_of(network: nn.Module) -> float:
     """Return how many trunks in a row mix all channels.
 
     A trunk counts as half of the number of its filter banks from at least as many channels to at least as many as the
-    position is wide, as 1.5 at most. It counts half of that beside a gate, which is attention of low rank or without
-    weights, in a position that adds to its input. Attention that mixes all channels counts a quarter. Of a module of
-    another kind every two convolutions are one.
+    position is wide, as much as its ``info.depth`` at most. It counts half of that beside a gate, which is attention of
+    low rank or without weights. Attention that mixes all channels counts a quarter. Of a module of another kind every
+    two convolutions are one.
     """
     if not isinstance(network, Network):
         return len(hidden_banks(network)) / _WHOLE
     architecture, depth = network.architecture, 0.0
     for position, module in zip(architecture.positions, network.body, strict=True):
         width = position.active or architecture.channels
-        mixing, gated = 0, 1.0
+        mixing, gated = 0.0, 1.0
         for block in module.blocks:  # type: ignore[union-attr]
             narrowest = [min(bank.shape[:2]) for bank in hidden_banks(block)]
             whole = sum(side >= width for side in narrowest)
             if block.info.role == "trunk":
-                mixing = min(_COUNTED, whole)
+                mixing = min(block.info.depth, whole / _WHOLE)
             elif whole:
                 depth += _ATTENTION
-            elif module.residual and max(narrowest, default=0) < _GATE_SHARE * width:
+            elif max(narrowest, default=0) < _GATE_SHARE * width:
                 gated = _GATED
-        depth += gated * mixing / _WHOLE
+        depth += gated * mixing
     return depth
 
 

@@ -24,6 +24,7 @@ _PLACES = {"c1_r": "first", "c2_r": "second", "c3_r": "third"}
     BlockInfo(
         name="spab",
         role="trunk",
+        depth=1.5,
         paper=PAPER,
         official_names={
             f"{place}.{official}": f"{ours}.{name}"

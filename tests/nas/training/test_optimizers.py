@@ -123,8 +123,9 @@ def test_the_rate_falls_with_the_depth(depth, factor):
         ("conv", "none", 1.0),
         # One.
         ("conv1", "none", 0.5),
-        # Six of them, or parts of them that fold into one.
-        ("repmb", "none", 1.5),
+        # Three in a row for each of two, and a sum of parts that fold into one.
+        ("repmb", "none", 3.0),
+        ("ecb", "none", 1.0),
         # Gates of low rank, and one without weights.
         ("conv", "cbam", 0.5),
         ("conv", {"name": "lia", "features": 4}, 0.5),
@@ -142,13 +143,6 @@ def test_depth_counts_trunks_that_mix_all_channels(trunk, attention, depth):
     positions = [{"trunk": trunk, "attention": attention}] * 3
     built = Network(Architecture.from_dict({"schema": 1, "scale": 2, "channels": 12, "positions": positions}))
     assert depth_of(built) == 3 * depth
-
-
-def test_a_gate_counts_only_beside_the_input():
-    built = Network(
-        Architecture(scale=2, channels=12, positions=(Position(trunk="conv", attention="cbam", residual=False),))
-    )
-    assert depth_of(built) == 1.0
 
 
 def test_the_depth_of_another_module_is_half_its_convolutions():
