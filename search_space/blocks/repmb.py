@@ -115,9 +115,7 @@ class GateProjection(nn.Module):
 
 
 @REGISTRY.register(
-    BlockInfo(
-        name="repmb", role="trunk", paper=PAPER, constraint=Constraint(min_channels=2), residual=True, depth=3.0
-    )
+    BlockInfo(name="repmb", role="trunk", paper=PAPER, constraint=Constraint(min_channels=2), residual=True, depth=3.0)
 )
 class RepMB(Block):
     """Convolutions with LeakyReLU (slope 0.05) between them, each a RepMBConv until :meth:`fold`; shape kept.
