@@ -16,6 +16,7 @@ from srnas.search_space.registry import REGISTRY, BlockInfo
     BlockInfo(
         name="dw",
         role="trunk",
+        depth=0.5,
         paper="Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861",
     )
 )

@@ -123,6 +123,8 @@ def test_the_rate_falls_with_the_depth(depth, factor):
         ("conv", "none", 1.0),
         # One.
         ("conv1", "none", 0.5),
+        # Two of one pixel.
+        ("dw", "none", 0.5),
         # Three in a row for each of two, and a sum of parts that fold into one.
         ("repmb", "none", 3.0),
         ("ecb", "none", 1.0),
