@@ -11,11 +11,9 @@ import typer
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
-    Dtype,
     Json,
     RawColours,
     Row,
-    Runtime,
     Threads,
     WorkspacePath,
     count_bar,
@@ -55,8 +53,11 @@ def evaluate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
-    runtime: Runtime = "eager",
-    dtype: Dtype = "float32",
+    runtime: Annotated[
+        str,
+        typer.Option(help="Runtime to run in: eager, compile, cudagraph, onnxruntime, openvino, ncnn or executorch."),
+    ] = "eager",
+    dtype: Annotated[str, typer.Option(help="Data type to run in: float32, bfloat16, float16 or int8.")] = "float32",
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of photographs whose patches calibrate int8 \\[default: embedded].")
     ] = None,

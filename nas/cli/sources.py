@@ -19,7 +19,7 @@ PlainWeights = Annotated[
     bool, typer.Option("--plain-weights", help="Use the plain weights even if the file holds a moving average.")
 ]
 Trial = Annotated[
-    int | None, typer.Option("--trial", help="Number of a trained trial, instead of --network and --checkpoint.")
+    int | None, typer.Option("--trial", help="Number of a trained trial, instead of a named network and --checkpoint.")
 ]
 Study = Annotated[str | None, typer.Option("--study", help="Study of the trial \\[default: the newest].")]
 Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]

@@ -110,8 +110,8 @@ def depth_of(network: nn.Module) -> float:
 
     A trunk counts as one if it has two filter banks from at least as many channels to at least as many as the position
     is wide, and as half with one; beside a gate, which is attention of low rank or without weights, it counts half of
-    that. Attention that mixes all channels counts a quarter of what such a trunk does. Of a module of another kind
-    every two convolutions are one.
+    that. Attention that mixes all channels counts a quarter of what such a trunk does. In a module of another kind
+    every two convolutions count as one.
     """
     if not isinstance(network, Network):
         return len(hidden_banks(network)) / _WHOLE

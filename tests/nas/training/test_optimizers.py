@@ -103,7 +103,7 @@ def test_every_parameter_has_one_optimizer_and_its_rate():
     made = make_optimizers(network(), CONFIG)
     assert {name: o.param_groups[0]["lr"] for name, o in made.items()} == {
         "optimizer": 4e-3,
-        # Three trunks, one of them beside a gate, and two of attention that mixes all channels (LIA's 16 of 12 features).
+        # Three trunks, one of them beside a gate, and two attention blocks that mix all channels (LIA of 16).
         "muon": pytest.approx(9.2 * 4e-3 / 3**0.5),
     }
     assert {o.param_groups[0]["weight_decay"] for o in made.values()} == {0.1}
