@@ -184,10 +184,10 @@ def resync(
     console.print(_resynced(done))
     for one in done:
         if one.skipped:
-            console.print(escape(f"'{one.study}' is left: {one.skipped}"))
+            console.print(escape(f"'{one.study}' is skipped: {one.skipped}"))
         if one.strays:
             numbers = ", ".join(f"#{number}" for number in one.strays)
-            console.print(escape(f"'{one.study}': runs of trials that are not in the study are left: {numbers}"))
+            console.print(escape(f"'{one.study}': runs of trials that are not in the study are kept: {numbers}"))
 
 
 def _resynced(done: "list[Resynced]") -> "Table":

@@ -122,7 +122,7 @@ def _runner(source: "Source", target: "Target", calibration: Path | None) -> "tu
         return None, ""
     architecture, study = source.architecture, source.judged and source.judged.study
     patch = max(int(study.config["training.patch"]) if study else _PATCH, architecture.min_size)
-    how = f"{target.dtype} by {runtime_version(target.runtime) or target.runtime}"
+    how = f"{target.dtype} with {runtime_version(target.runtime) or target.runtime}"
     patches = torch.zeros(1, 3, patch, patch)
     if target.dtype == "int8":
         scale = architecture.scale
