@@ -54,7 +54,9 @@ def leaderboard(
         float | None, typer.Option(help="Hide trials whose fastest round takes more milliseconds than this.")
     ] = None,
     min_psnr: Annotated[float | None, typer.Option(help="Hide trials with less PSNR-Y than this, in dB.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all trials, not only the front and the best 20 others.")
+    ] = False,
     figures: Annotated[
         Path | None, typer.Option(help="Write figures of the front, as PNG and HTML, to this folder.")
     ] = None,
