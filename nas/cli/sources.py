@@ -26,7 +26,7 @@ Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of 
 
 
 def print_notes(said: "Console", notes: "tuple[str, ...] | list[str]") -> None:
-    """Print what was said on the way, as a search does."""
+    """Print notes, as a search does."""
     from rich.markup import escape
 
     for note in notes:
