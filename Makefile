@@ -24,7 +24,7 @@ search: $(VENV)/installed
 	$(BIN)/srnas search --ladder 1,3 $(ARGS)
 
 test: $(VENV)/installed-test
-	@$(BIN)/python -c 'import sys, srnas.nas as s; sys.exit("site-packages" not in s.__file__ and "make test needs the built package, but an editable one is installed; run make clean first")'
+	@$(BIN)/python -c 'import sys, srnas.nas as s; sys.exit("site-packages" not in s.__file__ and "make test needs the built package, but an editable one is installed; run make test VENV=.venv-test")'
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov
 

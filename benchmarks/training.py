@@ -33,7 +33,7 @@ from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import embedded_photos
 from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
-from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.schedule import MUON, TrainingConfig
 from srnas.profiling import Target, describe_device
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
@@ -117,7 +117,7 @@ def _measure(steps: int, rounds: int) -> dict[str, list[float]]:
     """Return the images per second of each feed in each round; a round before them is not kept."""
     space = SearchSpace.load("tiny", _SCALE)
     given = space.defaults.model_dump(include={"patch", "batch", "learning_rate"})
-    config = TrainingConfig(iterations=_WARM_UP + steps, rungs=(1.0,), optimizer="muon", **given)
+    config = TrainingConfig(iterations=_WARM_UP + steps, rungs=(1.0,), **MUON, **given)
     architecture = human_designs(space)[_DESIGN]
     rates: dict[str, list[float]] = {"ours": [], "limit": [], "baseline": []}
     with tempfile.TemporaryDirectory() as folder:

@@ -52,7 +52,7 @@ class CudaBench:
             torch.cuda.synchronize(self._device)
             start = clock()
             run()
-            # Of all streams: a runtime may have one of its own.
+            # All streams: a runtime may have its own.
             torch.cuda.synchronize(self._device)
             durations.append((clock() - start) / 1e6)
         return durations

@@ -231,7 +231,7 @@ def _captured(executable: Executable, recorder: Recorder, flush: Run | None = No
             return ColdReplay(executable.kernels, flush, recorder)
         return GraphReplay(executable.kernels, recorder)
     except RuntimeError:
-        # Of a device that is lost this raises, and it is known to be so.
+        # On a lost device this raises, so that the loss is noticed.
         torch.cuda.synchronize(recorder.device)
         return None
 

@@ -133,7 +133,7 @@ class Order:
             export = RUNTIMES[runtime].export
             try:
                 exported = export(own, batches, dtype)
-            except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
+            except Exception as error:  # Any error of a third party is raised under our own name.
                 blame = dtype == "float32"
                 blocks = culprits(own, batches[0], lambda part, given: export(part, given, dtype)) if blame else ""
                 raise RuntimeFailedError(

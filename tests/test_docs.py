@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -149,6 +150,14 @@ def _all(command):
 def test_the_readme_is_one_screen_of_80_columns():
     assert len(text_of(README).splitlines()) <= 150
     assert not [line for block in blocks(README, "console") for line in block.splitlines() if len(line) > 80]
+
+
+def test_the_tables_of_extras_are_those_of_the_package():
+    extras = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]
+    for page, heading in ((README, "## Install"), (ROOT / "docs" / "install.md", "## Extras")):
+        [section] = re.findall(rf"^{heading}\n(.*?)^## ", text_of(page), re.DOTALL | re.MULTILINE)
+        rows = "".join(re.findall(r"^\|.*$", section, re.MULTILINE))
+        assert set(re.findall(r"`([\w-]+)`", rows)) == set(extras), page.name
 
 
 def ours(page):

@@ -29,9 +29,9 @@ class Label(NamedTuple):
 
     Attributes:
         text: What it says.
-        x: Of the point, in data.
-        y: Of the point, in data.
-        colour: Of the text.
+        x: Abscissa of the point, in units of the data.
+        y: Ordinate of the point, in units of the data.
+        colour: Colour of the text.
     """
 
     text: str

@@ -47,7 +47,7 @@ def register(
         MlflowException: If MLflow refuses the name, or does not answer.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of MLflow's own type hints.
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints.
         from mlflow.onnx import save_model
 
         needed = [f"{package}=={version(package)}" for package in _REQUIREMENTS]

@@ -45,7 +45,11 @@ def ablate(
     study: Study = None,
     images: Images = None,
     ways: Annotated[
-        str, typer.Option(help="What replaces the attention: identity, mean, branch, separated by commas.")
+        str,
+        typer.Option(
+            help="What replaces the attention, separated by commas: identity, mean, branch \\[default: all].",
+            show_default=False,
+        ),
     ] = "identity,mean,branch",
     cumulative: Annotated[
         bool,

@@ -99,6 +99,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
     said = Console(stderr=True)
     with said.status("tracing"):
         from srnas.nas.drawing.explanation import explain
+        from srnas.search_space import REGISTRY
 
         explanation = explain(name, channels, *size)
     explanation.draw(svg)
@@ -118,7 +119,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
     options = ", ".join(explanation.options) or "none"
     tiling = "keeps its result, given enough overlap" if facts["tile_invariant"] else _TILED
     refusing = "; ".join(f"but {runtime} ({why})" for runtime, why in facts["not_in"].items())
-    runtimes = f"all {refusing}".strip()
+    runtimes = "untried" if name in REGISTRY.sources else f"all {refusing}".strip()
     lines = {"options": options, "constraints": constraints, "tiling": tiling, "runs in": runtimes}
     lines |= {"paper": facts["paper"], "drawn": str(svg)}
     for key, text in lines.items():

@@ -54,7 +54,9 @@ def leaderboard(
         float | None, typer.Option(help="Hide trials whose fastest round takes more milliseconds than this.")
     ] = None,
     min_psnr: Annotated[float | None, typer.Option(help="Hide trials with less PSNR-Y than this, in dB.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show all trials.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all trials, not only the front and the best 20 others.")
+    ] = False,
     figures: Annotated[
         Path | None, typer.Option(help="Write figures of the front, as PNG and HTML, to this folder.")
     ] = None,
@@ -184,10 +186,10 @@ def resync(
     console.print(_resynced(done))
     for one in done:
         if one.skipped:
-            console.print(escape(f"'{one.study}' is left: {one.skipped}"))
+            console.print(escape(f"'{one.study}' is skipped: {one.skipped}"))
         if one.strays:
             numbers = ", ".join(f"#{number}" for number in one.strays)
-            console.print(escape(f"'{one.study}': runs of trials that are not in the study are left: {numbers}"))
+            console.print(escape(f"'{one.study}': runs of trials that are not in the study are kept: {numbers}"))
 
 
 def _resynced(done: "list[Resynced]") -> "Table":

@@ -26,22 +26,22 @@ _LIBRARIES = {
 _ADVICE = (
     (
         ("database schema", "can't locate revision"),
-        "it is of another MLflow: install that version, or copy mlflow.db and run 'mlflow db upgrade', or move it away "
-        "and run 'srnas leaderboard resync', which rebuilds it from the studies",
+        "another version of MLflow wrote it: install that version, or copy mlflow.db and run 'mlflow db upgrade', or "
+        "move it away and run 'srnas leaderboard resync', which rebuilds it from the studies",
     ),
     (
         ("database is locked", "database table is locked"),
-        "another program holds the file: close it (a database browser keeps what is not saved yet), and run the same "
+        "another program holds the file: close it (a database browser may hold unsaved changes), and run the same "
         "again",
     ),
     (
         ("readonly database", "read-only", "permission denied"),
-        "the workspace must be writable for this: give another --workspace, or the right to write",
+        "the workspace must be writable for this: give another --workspace, or permission to write",
     ),
     (
         ("malformed", "not a database", "no such table", "no such column"),
-        "the file is damaged or of another program: put a copy in its place; of mlflow.db 'srnas leaderboard resync' "
-        "makes a new one",
+        "the file is damaged, or another program wrote it: put a backup in its place; 'srnas leaderboard resync' "
+        "rebuilds mlflow.db",
     ),
     (("no space left", "disk is full", "quota exceeded"), "free some space, and run the same again"),
     (
@@ -123,7 +123,7 @@ def _of_own_block(error: Exception) -> str | None:
     where = f"'{frames[-1].filename}', line {frames[-1].lineno}"
     return (
         f"{where}: a block must run on every input that its constraint allows, but {type(error).__name__}: {error}; "
-        f"mend it, or tighten its constraint. {DEBUG}=1 shows the traceback."
+        f"correct it, or tighten its constraint. {DEBUG}=1 shows the traceback."
     )
 
 
@@ -136,4 +136,4 @@ def _first_line(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     text = f"{error} {error.__cause__ or ''}".lower()
     found = (advice for words, advice in _ADVICE if any(word in text for word in words))
-    return next(found, "mend that, and run the same again")
+    return next(found, "correct that, and run the same again")

@@ -11,11 +11,9 @@ import typer
 from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
-    Dtype,
     Json,
     RawColours,
     Row,
-    Runtime,
     Threads,
     WorkspacePath,
     count_bar,
@@ -55,8 +53,11 @@ def evaluate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     device: Device = "auto",
-    runtime: Runtime = "eager",
-    dtype: Dtype = "float32",
+    runtime: Annotated[
+        str,
+        typer.Option(help="Runtime to run in: eager, compile, cudagraph, onnxruntime, openvino, ncnn or executorch."),
+    ] = "eager",
+    dtype: Annotated[str, typer.Option(help="Data type to run in: float32, bfloat16, float16 or int8.")] = "float32",
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of photographs whose patches calibrate int8 \\[default: embedded].")
     ] = None,
@@ -121,7 +122,7 @@ def _runner(source: "Source", target: "Target", calibration: Path | None) -> "tu
         return None, ""
     architecture, study = source.architecture, source.judged and source.judged.study
     patch = max(int(study.config["training.patch"]) if study else _PATCH, architecture.min_size)
-    how = f"{target.dtype} by {runtime_version(target.runtime) or target.runtime}"
+    how = f"{target.dtype} with {runtime_version(target.runtime) or target.runtime}"
     patches = torch.zeros(1, 3, patch, patch)
     if target.dtype == "int8":
         scale = architecture.scale

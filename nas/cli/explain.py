@@ -30,7 +30,9 @@ Name = Annotated[
     ),
 ]
 Data = Annotated[Path, typer.Option(help="Folder of photographs, or of a folder HR with LR images beside it.")]
-Images = Annotated[int | None, typer.Option("--images", min=1, help="Use only this many of the photographs, by name.")]
+Images = Annotated[
+    int | None, typer.Option("--images", min=1, help="Number of photographs to use, in the order of their names.")
+]
 Out = Annotated[
     Path | None, typer.Option("--out", help="Folder for figures \\[default: 'explained' in the workspace].")
 ]

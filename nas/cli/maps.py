@@ -57,7 +57,7 @@ def maps(
     """Show what the attention of each position weighs by, as maps of a photograph or as means over a data set.
 
     For a photograph, a sheet (PNG) and one HTML file are drawn. For a data set, there is one row per position and kind
-    of weights: A2N's weight of the attention branch and its gate, LIA's gate and importance, MLKA's three scales, ...
+    of weights, such as A2N's weight of the attention branch and its gate, or LIA's gate and importance.
     """
     from rich.console import Console
 
@@ -130,7 +130,7 @@ def _pixel(text: str | None) -> tuple[int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"--pixel must be X,Y in pixels of the LR image, but got '{text}'; give 40,30, say.")
+        raise InputError(f"--pixel must be X,Y in pixels of the LR image, but got '{text}'; give 40,30, for example.")
     x, y = map(int, parts)
     return y, x
 

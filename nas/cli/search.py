@@ -102,8 +102,8 @@ def _say_where(console: "Console", outcome: "Outcome", workspace: Path) -> None:
     console.print(f"MLflow  {workspace / 'mlflow.db'} (browse it: {browse})", soft_wrap=True, markup=False)
     if outcome.unwritten:
         console.print(
-            f"MLflow did not answer ({outcome.unwritten}): run the same command again when it does, and what it lacks "
-            "is written.",
+            f"MLflow did not answer ({outcome.unwritten}). Run the same command again when it does; that writes what "
+            "is missing.",
             style="yellow",
             markup=False,
         )

@@ -19,14 +19,14 @@ PlainWeights = Annotated[
     bool, typer.Option("--plain-weights", help="Use the plain weights even if the file holds a moving average.")
 ]
 Trial = Annotated[
-    int | None, typer.Option("--trial", help="Number of a trained trial, instead of --network and --checkpoint.")
+    int | None, typer.Option("--trial", help="Number of a trained trial, instead of a named network and --checkpoint.")
 ]
 Study = Annotated[str | None, typer.Option("--study", help="Study of the trial \\[default: the newest].")]
 Scale = Annotated[int | None, typer.Option("--scale", help="Upscaling factor of a published network: 2, 3 or 4.")]
 
 
 def print_notes(said: "Console", notes: "tuple[str, ...] | list[str]") -> None:
-    """Print what was said on the way, as a search does."""
+    """Print notes, as a search does."""
     from rich.markup import escape
 
     for note in notes:

@@ -23,7 +23,7 @@ def script(
         list[str], typer.Option(help="Runtime that it times in, once for each: onnxruntime, ncnn or executorch.")
     ] = ["onnxruntime"],  # noqa: B006 (typer reads it)
 ) -> None:
-    """Print the program of the agent, for a machine with Python 3.9, numpy and a runtime.
+    """Print the program of the agent, for a machine with Python 3.9 or later, numpy and a runtime.
 
     Start it there with: uv run agent.py
     """
@@ -53,7 +53,7 @@ def add(
     url: Annotated[str, typer.Argument(help="Address of its agent, such as http://pi:7788.")],
     token_file: Annotated[Path | None, typer.Option(help="File that holds the token of the agent.")] = None,
 ) -> None:
-    """Give a machine with an agent a name."""
+    """Name a machine that runs an agent."""
     from srnas.profiling.boards.registry import add as keep
     from srnas.search_space import InputError
 
@@ -67,7 +67,7 @@ def add(
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the targets that have a name."""
+    """List the named targets."""
     from srnas.profiling.boards.registry import boards
 
     known = boards()

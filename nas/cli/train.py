@@ -122,7 +122,7 @@ def train(
 
 
 def _follow(request: "FinalRequest", team: "Team") -> None:
-    """Train in a process that does not lead: what the first says is not said again."""
+    """Train in a process that does not lead; only the first one prints."""
     from srnas.nas.errors import LeaderFailedError
     from srnas.nas.judging.observer import Observer
     from srnas.nas.ship.final import train_final
@@ -189,8 +189,8 @@ def _report(console: "Console", final: "Final", workspace: "Workspace") -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if final.unwritten:
         console.print(
-            f"MLflow did not answer ({final.unwritten}): run the same command again when it does, and the outcome is "
-            "written.",
+            f"MLflow did not answer ({final.unwritten}). Run the same command again when it does; that writes the "
+            "outcome.",
             style="yellow",
             markup=False,
         )

@@ -102,7 +102,7 @@ def _leave_existing(outputs: dict[Path, Path], overwrite: bool) -> list[str]:
     names = listed([str(output) for output in existing.values()])
     for path in existing:
         del outputs[path]
-    return [f"left as they are, since they exist: {names}; --overwrite replaces files"] if existing else []
+    return [f"skipped, since they exist: {names}; --overwrite replaces files"] if existing else []
 
 
 def _survey(outputs: dict[Path, Path], folder: Path, upscaler: "Upscaler", raw_colours: bool) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Effect of one more block in a part of the depth, all else equal, above the number of trials that have it. Bold: "
-    "the 95 % interval does not hold 0; dim: it does, nothing is said. Colours: dark is less, light is more."
+    "the 95 % interval does not hold 0; dim: it does, which supports no statement. Dark is less, light is more."
 )
 
 

@@ -1,4 +1,4 @@
-"""By what the attention of a network weighs a photograph, position by position.
+"""What the attention of a network weighs a photograph by, position by position.
 
 Blocks tell their weights themselves (:meth:`~srnas.search_space.registry.Block.attention_weights`); of one that tells
 none, the gain of every pixel stands for them: the norm of its output over that of its input. Maps are reduced as they

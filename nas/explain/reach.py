@@ -29,7 +29,7 @@ from srnas.nas.images.metrics import Image, luma
 from srnas.nas.images.pairs import to_tensor
 from srnas.search_space import InputError
 
-# Of the path. source: the authors' code, 50 images, sigma 1.2, a kernel of 9 pixels.
+# The path of blurs. source: the authors' code, 50 images, sigma 1.2, a kernel of 9 pixels.
 _STEPS, SIGMA, _KERNEL = 50, 1.2, 9
 # Attributions miss the detector's difference by no more than this share of it.
 COMPLETE = 0.01

@@ -38,7 +38,7 @@ def to_srgb(image: PillowImage.Image, *, raw: bool = False) -> tuple[PillowImage
     """Return an image in sRGB, and a note on its colours, or an empty text.
 
     Args:
-        image: Of any mode; transparency is kept.
+        image: An image of any mode; transparency is kept.
         raw: Whether its numbers are kept, whatever its profile says.
     """
     profile = image.info.get("icc_profile")
@@ -72,7 +72,7 @@ def _convert(image: PillowImage.Image, profile: Any) -> PillowImage.Image:
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     mode = "L" if image.mode in _GRAY else image.mode if image.mode in ("CMYK", _LAB) else "RGB"
     srgb = ImageCms.createProfile("sRGB")
-    # Of gray values each becomes one gray: a ramp tells which.
+    # Each gray value becomes one gray: a ramp gives the table.
     if mode == "L":
         ramp = PillowImage.fromarray(np.arange(256, dtype=np.uint8)[None])
         table = ImageCms.profileToProfile(ramp, profile, srgb, outputMode="RGB")

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from srnas.nas.images.metrics import LUMA_WEIGHTS, PEAK, ROUNDING
 
-# Of SSIM's window, in pixels. source: Wang et al., IEEE TIP 2004, section III-C, as scikit-image has it.
+# SSIM's window, in pixels. source: Wang et al., IEEE TIP 2004, section III-C, as scikit-image has it.
 _RADIUS, _SIGMA = 5, 1.5
 _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 

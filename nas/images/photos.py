@@ -69,7 +69,7 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class PhotoSet:
-    """Photographs with the name of their set, and what was said while they were read."""
+    """Photographs with the name of their set, and the notes from reading them."""
 
     name: str
     photos: tuple[Photo, ...]
@@ -291,7 +291,7 @@ def _turned(image: PillowImage.Image, orientation: object) -> PillowImage.Image:
 
 
 def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
-    """Return what was said while the sets were read, and what they share."""
+    """Return the notes from reading the sets, and what the sets share."""
     seen = {photo.pixels.tobytes() for photo in train.photos}
     shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
     notes = [*train.notes, *held_out.notes]

@@ -101,7 +101,7 @@ class TimedScorer:
         try:
             return scores.model_copy(update={"quality": self._score(architecture, weights)})
         except (RuntimeFailedError, DivergedError, LostWeightsError) as error:
-            # Of a device that is lost nobody has a score, and nobody is to blame.
+            # On a lost device no network gets a score, and none is to blame.
             check_device(stand_in(self.target).device, _cause(error))
             return scores.model_copy(update={"reason": str(error)})
         except (MemoryError, RuntimeError) as error:

@@ -52,7 +52,7 @@ def longer_plan(plan: Plan, multiple: int, below: Snapshot) -> Plan:
     judged = {record.architecture.key for record in known.records} if known else set()
     limit = settings.max_train_s and settings.max_train_s * training.iterations / before.iterations
     shared = {"rungs": "none", "max_train_s": limit}
-    # Of the schedule nothing is asked for: a worker takes that which the study has.
+    # No schedule is asked for: a worker takes that of the study.
     asked = {"study": name, "iterations": None, "learning_rate": None, "patience": None}
     return replace(
         plan,

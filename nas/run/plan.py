@@ -16,7 +16,7 @@ from srnas.nas.study.settings import StudySettings, check_name, digest, own_bloc
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
-from srnas.nas.training.schedule import TrainingConfig, scaled_rate
+from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, count, measure_latency, resolve_device
 from srnas.profiling.runtimes import check_any_size
@@ -103,10 +103,13 @@ def training_config(request: SearchRequest, space: SearchSpace, known: TrainingC
         known: The schedule that the study was started with, if it exists.
 
     Raises:
-        InputError: If it is not valid, or the patch is too small for the blocks.
+        InputError: If it is not valid, the patch is too small for the blocks, or the study belongs to another rule of
+            Muon's rate.
     """
     names = ("patch", "batch", "iterations", "learning_rate")
-    defaults = known.model_dump() if known else {**space.defaults.model_dump(include=set(names)), "optimizer": "muon"}
+    if known:
+        known.check_rule()
+    defaults = known.model_dump() if known else {**space.defaults.model_dump(include=set(names)), **MUON}
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
     # A length that cannot be is refused below.
     if not known and given.get("iterations", 0) > 0:

@@ -65,7 +65,7 @@ def work(session: Session) -> Standing:
         elif claim is Standing.WAIT:
             time.sleep(_POLL_S)
         else:
-            # Of all workers, as one that was killed may have written nothing of its last trial.
+            # The trials of all workers: one that was killed may not have written its last.
             publisher.publish(judged())
             return claim
 

@@ -17,7 +17,7 @@ from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.photos import embedded_photos, load_set
 from srnas.nas.images.validation_sets import load_sets, shared_with
 from srnas.nas.training.loop import build_seeded
-from srnas.nas.training.schedule import TrainingConfig, scaled_rate
+from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
 from srnas.nas.training.team import Team
 from srnas.nas.workspace.finals import FinalFolder
 from srnas.nas.workspace.sources import find_architecture, find_judged
@@ -173,7 +173,7 @@ def _schedule(request: FinalRequest, architecture: Architecture) -> TrainingConf
     given: dict[str, Any] = {name: getattr(request, name) for name in names}
     if request.learning_rate is None:
         given["learning_rate"] = scaled_rate(max(1, request.iterations))
-    config = parse(TrainingConfig, {**given, "optimizer": "muon"}, "training")
+    config = parse(TrainingConfig, {**given, **MUON}, "training")
     every = request.validate_every
     if every is None:
         every = max(1, config.iterations // _VALIDATIONS)

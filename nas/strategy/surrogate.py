@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 
-# Of the Matern kernel, in units of the typical distance to the center; the likelier one is taken.
+# Lengths of the Matern kernel, in units of the typical distance to the centre; the likelier one is taken.
 _LENGTHS = (1.0, 2.0)
 # Where the weights are expected, and the standard deviation of their natural logarithms; four of them are the bounds.
 _WEIGHT, _NOISE, _SPREAD = 0.2, 0.02, 2.0

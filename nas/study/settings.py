@@ -13,11 +13,11 @@ from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import REGISTRY, InputError, SearchSpace
 
 # Raised when a change of the code changes what a network's PSNR is.
-_PROTOCOL_VERSION = 2
+_PROTOCOL_VERSION = 1
 
 # Values that a schedule had before there was a choice; its protocol says nothing of them, so that results are found as
 # they were kept.
-_BEFORE: Mapping[str, object] = {"optimizer": "adamw", "annealed": ()}
+_BEFORE: Mapping[str, object] = {"optimizer": "adamw", "annealed": (), "depth_rule": 1}
 
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

@@ -105,7 +105,7 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
         raise StorageInternalError(_first_line(error)) from error
     except AssertionError:  # Whoever made the tables was killed before they had a version.
         raise StorageInternalError(f"the tables of {shown(url)} are not whole") from None
-    except RuntimeError as error:  # Of the tables' version.
+    except RuntimeError as error:  # The tables are of another version.
         raise InputError(
             f"the storage {shown(url)} must be of this version of Optuna ({optuna.__version__}), but {error}"
         ) from None

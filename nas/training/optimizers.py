@@ -133,7 +133,12 @@ def depth_of(network: nn.Module) -> float:
 
 
 def make_optimizers(network: nn.Module, config: TrainingConfig) -> dict[str, torch.optim.Optimizer]:
-    """Return what trains a network, by the name under which it is saved; the rates are the peaks of the schedule."""
+    """Return what trains a network, by the name under which it is saved; the rates are the peaks of the schedule.
+
+    Raises:
+        InputError: If the schedule belongs to another rule of Muon's rate.
+    """
+    config.check_rule()
     banks = hidden_banks(network) if config.optimizer == "muon" else []
     theirs = {id(bank) for bank in banks}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in theirs]

@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -9,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from srnas.search_space import InputError
 
+# The rule by which Muon's rate falls with the depth, raised when it changes what a network's PSNR is.
+_RULE = 2
+# What a new training is optimised with.
+MUON: Mapping[str, object] = {"optimizer": "muon", "depth_rule": _RULE}
 # A peak for AdamW that suits a length, measured on space `tiny`.
 _MEASURED_RATE, _MEASURED_ITERATIONS = 4e-3, 400
 
@@ -36,6 +41,7 @@ class TrainingConfig(BaseModel):
         learning_rate: Peak on the way to the first length, for what AdamW trains.
         optimizer: ``muon`` trains the convolutions of the body with Muon and the rest with AdamW; ``adamw``, which
             studies had that were started before there was a choice, trains all with AdamW.
+        depth_rule: Version of the rule that sets Muon's rate; 1 where a study was started before there was a second.
         warmup: Share of the steps to the next length with a linearly rising rate.
         weight_decay: Weight decay of AdamW.
         clip_norm: Gradients are scaled down to this norm.
@@ -52,6 +58,7 @@ class TrainingConfig(BaseModel):
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     optimizer: Literal["muon", "adamw"] = "adamw"
+    depth_rule: int = 1
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     clip_norm: float = Field(default=1.0, gt=0)
@@ -74,6 +81,14 @@ class TrainingConfig(BaseModel):
                 f"iterations={self.iterations}."
             )
         return self
+
+    def check_rule(self) -> None:
+        """Raise ``InputError`` if no training can go on by this schedule's rule of Muon's rate."""
+        if self.optimizer == "muon" and self.depth_rule != _RULE:
+            raise InputError(
+                f"a training must use rule {_RULE} of Muon's rate, but this study was started with rule "
+                f"{self.depth_rule}, whose results cannot be compared; start another with --study."
+            )
 
     @property
     def lengths(self) -> tuple[int, ...]:

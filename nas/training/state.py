@@ -106,7 +106,7 @@ def device_of(trained: Trained) -> torch.device:
 
 def _random_states(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    # Of the device that trains: to ask for another would start CUDA there.
+    # Only the device that trains is asked: asking another would start CUDA there.
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states

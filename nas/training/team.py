@@ -96,7 +96,7 @@ class Team:
             if on_gpu:
                 self._check_apart(gpu_uuid(device))
             with warnings.catch_warnings():
-                # Of 1x1 kernels, for which the layouts that differ are one.
+                # The warning is about 1x1 kernels, for which both layouts are the same.
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
                 yield
         finally:

@@ -124,7 +124,7 @@ def _write(entries: dict[str, _Entry]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        # Of mode 600 from the beginning: whoever may read it has the tokens.
+        # Mode 600 from the start: whoever can read it has the tokens.
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump({name: entry.model_dump() for name, entry in entries.items()}, file, indent=2)
         aside.replace(path)

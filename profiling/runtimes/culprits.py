@@ -24,7 +24,7 @@ def culprits(network: nn.Module, x: torch.Tensor, load: Callable[[nn.Module, Seq
     hooks = [block.register_forward_pre_hook(lambda module, args: given.update({module: args[0]})) for block in blocks]
     try:
         network(x)
-    # Of any kind, as below: what failed before is what the user must be told.
+    # Any error, as below: the user must be told of what failed before.
     except Exception:
         return ""
     finally:

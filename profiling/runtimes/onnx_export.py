@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import onnx
 
 INPUT, OUTPUT = "lr", "sr"
-# Of the dimensions of the one input, height and width may be others than the example's.
+# Height and width of the one input may be others than the example's.
 ANY_SIZE = ({2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
 # The first with GELU as one operator; in 2.13 it is also the exporter's default.
 OPSET = 20

@@ -228,7 +228,7 @@ def _refusing(
         raise RuntimeFailedError(f"{error}{blamed()}") from error.__cause__
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # Of any kind: it comes from a third party, and is raised on under a name.
+    except Exception as error:  # Any error of a third party is raised under our own name.
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
             f"{first_cause(error)}; use another runtime.{blamed()}"

@@ -19,7 +19,7 @@ from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
 
 PAPER = "Wan et al., SPAN, CVPRW 2024, https://arxiv.org/abs/2311.12770"
 GAIN = 2
-# Of one convolution, in training and in deploy form.
+# The names of one convolution, in training and in deploy form.
 OFFICIAL_NAMES = {
     "conv.0": "body.expand",
     "conv.1": "body.spatial",

@@ -38,7 +38,7 @@ _OFFICIAL_OF_DERIVATIVE = {
     "bias": "bias",
     "mask": "mask",
 }
-# Of the branches beside the 3x3 convolution, and of the activation.
+# The names of the branches beside the 3x3 convolution, and of the activation.
 OFFICIAL_NAMES = {
     "conv1x1_3x3.k0": "conv.branches.expanded.first.weight",
     "conv1x1_3x3.b0": "conv.branches.expanded.first.bias",

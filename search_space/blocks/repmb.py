@@ -24,7 +24,7 @@ Start = Literal["alive", "official"]
 _EXPANSION = 2
 _SQUEEZE = 4
 _VECTOR_START = 0.1
-# Of one RepMBConv.
+# The names of one RepMBConv.
 OFFICIAL_NAMES = {
     "expand_conv": "expand",
     "fea_conv": "spatial",

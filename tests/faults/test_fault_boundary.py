@@ -38,7 +38,7 @@ def test_a_store_of_another_mlflow_is_one_message(run, ws, edit, unchanged, word
         code, out, err = run(*words, "--workspace", "ws")
     assert (code, out) == (2, "")
     assert "srnas: error: MLflow's store must answer, but Detected out-of-date database schema" in err
-    assert "it is of another MLflow: install that version" in err
+    assert "another version of MLflow wrote it: install that version" in err
     assert "Traceback" not in err
 
 
@@ -100,8 +100,11 @@ def test_the_traceback_is_shown_when_asked_for(run, ws, edit, monkeypatch):
             "'a.json' must be usable, but No space left on device; free",
         ),
         (PermissionError(13, "Permission denied", "a"), "the workspace must be writable for this"),
-        (OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")), "but disk I/O error; mend that"),
-        (sqlite3.DatabaseError("database disk image is malformed"), "the file is damaged or of another program"),
+        (
+            OperationalError("SELECT 1", {}, sqlite3.OperationalError("disk I/O error")),
+            "but disk I/O error; correct that",
+        ),
+        (sqlite3.DatabaseError("database disk image is malformed"), "the file is damaged, or another program wrote it"),
         (
             MlflowException("API request failed with Max retries exceeded"),
             "start the server or set MLFLOW_TRACKING_URI",

@@ -220,6 +220,7 @@ def test_a_trunk_with_a_constraint_is_one_file_too(srnas, tmp_path):
     done = srnas("blocks", "seventh")
     assert done.returncode == 0, done.stderr
     assert "slice H[0::2]" in done.stdout
+    assert "runs in     untried" in done.stdout
     assert "Return the closed form" not in done.stdout
     code = (
         "import random; from srnas.search_space import SearchSpace; space = SearchSpace.load('full', 2)\n"

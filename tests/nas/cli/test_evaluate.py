@@ -291,7 +291,7 @@ def test_a_folder_is_upscaled_and_conversions_are_said(run, local, mixed):
     kept = (made / "alpha.png").stat().st_mtime_ns
     code, out, err = run("upscale", mixed, *local)
     assert (code, len(out.splitlines())) == (0, 1)
-    assert "left as they are, since they exist:" in err
+    assert "skipped, since they exist:" in err
     assert (made / "alpha.png").stat().st_mtime_ns == kept
     code, _, err = run("upscale", mixed, *local)
     assert (code, "and 1 more do; --overwrite" in err) == (2, True)
@@ -380,4 +380,4 @@ def test_int8_is_calibrated_on_photographs(run, local, held_out_folder, photo_fo
         code, out, err = run(*given, "--calibration", photo_folder)
     assert code == 0, err
     assert "calibrated on 64 patches of 16x16 pixels of 'photos0'" in " ".join(err.split())
-    assert "The network ran in int8 by onnxruntime" in " ".join(out.split())
+    assert "The network ran in int8 with onnxruntime" in " ".join(out.split())

@@ -129,7 +129,7 @@ def test_runs_of_trials_that_are_not_in_the_study_are_left_and_said(run, searche
     assert store.client.get_run(stray).info.lifecycle_stage == "active"
     code, out, _ = run("leaderboard", "resync", "--workspace", searched)
     assert code == 0
-    assert "runs of trials that are not in the study are left: #77" in out
+    assert "runs of trials that are not in the study are kept: #77" in out
 
 
 def test_a_study_that_is_not_started_or_still_worked_on_is_skipped(run, searched):

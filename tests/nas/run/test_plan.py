@@ -45,6 +45,14 @@ def test_a_study_of_other_photographs_is_not_extended_by_the_embedded_ones(embed
         plan_search(embedded_request)
 
 
+def test_a_study_of_another_rule_of_rates_is_not_extended(embedded_request):
+    plan = plan_search(embedded_request)
+    StoredStudy.create(plan.url, plan.settings.name).keep_settings(plan.settings.with_training(depth_rule=1))
+    with pytest.raises(InputError, match="started with rule 1"):
+        plan_search(embedded_request)
+    assert plan_search(embedded_request.changed(study="another")).known is None
+
+
 def test_a_study_that_cannot_be_called_so(embedded_request):
     for name in ("a b", "../a", "x" * 300):
         with pytest.raises(InputError, match="a study's name must be letters, digits"):

@@ -98,6 +98,7 @@ def test_flat_settings_have_dotted_names_and_are_plain():
         {"training": {"clip_norm": 2.0}},
         {"training": {"ema_share": 0.1}},
         {"training": {"rungs": (0.5, 1.0)}},
+        {"training": {"depth_rule": 2}},
         {"scale": 3},
         {"train": "embedded-train@000000000001"},
         {"validation": "embedded-held-out@000000000001"},

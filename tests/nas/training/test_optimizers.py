@@ -12,10 +12,10 @@ from srnas.nas.training.optimizers import (
     make_optimizers,
     orthogonalised,
 )
-from srnas.nas.training.schedule import TrainingConfig
-from srnas.search_space import Architecture, Network, Position
+from srnas.nas.training.schedule import MUON, TrainingConfig
+from srnas.search_space import Architecture, InputError, Network, Position
 
-CONFIG = TrainingConfig(iterations=10, patch=8, batch=2, learning_rate=4e-3, weight_decay=0.1, optimizer="muon")
+CONFIG = TrainingConfig(iterations=10, patch=8, batch=2, learning_rate=4e-3, weight_decay=0.1, **MUON)
 
 
 def network(channels=12):
@@ -149,6 +149,11 @@ def test_depth_counts_trunks_that_mix_all_channels(trunk, attention, depth):
 
 def test_the_depth_of_another_module_is_half_its_convolutions():
     assert depth_of(nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(5)))) == 2.5
+
+
+def test_a_training_by_another_rule_does_not_go_on():
+    with pytest.raises(InputError, match="must use rule 2 of Muon's rate, .* with rule 1, .* another with --study"):
+        make_optimizers(network(), CONFIG.model_copy(update={"depth_rule": 1}))
 
 
 def test_what_has_no_hidden_convolution_has_one_optimizer():

@@ -12,7 +12,7 @@ from srnas.nas.images.pairs import make_pairs
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import load_folder
 from srnas.nas.training.loop import Compute, _backward, build_seeded, train
-from srnas.nas.training.schedule import TrainingConfig
+from srnas.nas.training.schedule import MUON, TrainingConfig
 from srnas.nas.training.state import TrainingState, _load_moments, _random_states
 from srnas.search_space import Architecture, Position
 
@@ -45,9 +45,9 @@ def weights(trained):
     return {name: value.clone() for name, value in trained.state_dict().items()}
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", [MUON, {"optimizer": "adamw"}])
 def test_a_resumed_training_is_bit_identical(patches, tmp_path, optimizer):
-    config = CONFIG.model_copy(update={"optimizer": optimizer})
+    config = CONFIG.model_copy(update=optimizer)
     whole = weights(train(network(), patches, config, COMPUTE)[0])
     saved, state = tmp_path / "x.training", Kept(kept=1)
 
