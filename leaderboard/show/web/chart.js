@@ -3,7 +3,7 @@
 
 import { number } from "./trials.js";
 import { make, title } from "./elements.js";
-import { placed } from "./labels.js";
+import { covered, placed } from "./labels.js";
 
 const CONFIG = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 const TICKS = [-3, -2, -1, 0, 1, 2, 3, 4].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power));
@@ -32,7 +32,7 @@ async function plot(area, traces, layout, config = CONFIG) {
 export async function drawFront(area, groups, studies, { selected, scope, onSelect, onDrawn }) {
   const colours = palette();
   const roomy = area.clientWidth > 600;
-  const traces = [];
+  const traces = [], named = [];
   [...groups].forEach(([name, trials], index) => {
     const done = trials.filter((trial) => trial.done && trial.ranked_db !== null && trial.latency_fastest_ms !== null);
     const front = done.filter((trial) => trial.front).sort((a, b) => a.latency_fastest_ms - b.latency_fastest_ms);
@@ -46,13 +46,12 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
       error_x: bars(front.map((t) => Math.max(0, (t.latency_median_high_ms ?? t.latency_fastest_ms) - t.latency_fastest_ms)), colour),
       error_y: { ...bars(front.map((t) => t.psnr_se_db ?? 0), colour), symmetric: true },
     });
-    const designs = done.filter((trial) => trial.design).sort((a, b) => b.front - a.front);
-    const at = (trial) => ({ x: trial.latency_fastest_ms, y: trial.ranked_db, text: trial.design });
-    const labels = placed(designs.map(at), done.map(at), area.clientWidth, area.clientHeight);
+    const designs = done.filter((trial) => trial.design).sort((a, b) => b.front - a.front || a.latency_fastest_ms - b.latency_fastest_ms);
+    named.push({ trace: traces.length, designs, done, front });
     traces.push({
-      ...points(designs, `human designs${suffix}`, { mode: roomy ? "markers+text" : "markers", textposition: labels.map(({ position }) => position) }),
+      ...points(designs, `human designs${suffix}`, { mode: roomy ? "markers+text" : "markers" }),
       marker: { size: 15, symbol: "circle-open", color: colours.design, line: { width: 1.5 } },
-      text: labels.map(({ text }) => escaped(text)),
+      text: designs.map((trial) => escaped(trial.design)),
       textfont: { size: 10, color: colours.design },
       cliponaxis: false,
     });
@@ -69,10 +68,22 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
     annotations: bicubic.map((y) => ({ xref: "paper", x: 0, xanchor: "left", y, yanchor: "bottom", text: `bicubic ${number(y, 2)}`, showarrow: false, font: { size: 10, color: colours.dim } })),
   };
   if (!(await plot(area, traces, layout))) return;
+  if (roomy) await placeNames(area, named);
   for (const name of ["plotly_click", "plotly_afterplot"]) area.removeAllListeners(name);
   area.on("plotly_click", (event) => onSelect(event.points[0].customdata));
   area.on("plotly_afterplot", onDrawn);
   onDrawn();
+}
+
+/** Write the names of the designs where there is room: where that is, is known once the axes are drawn. */
+async function placeNames(area, named) {
+  const { xaxis, yaxis } = area._fullLayout;
+  const at = (trial) => [xaxis.d2p(trial.latency_fastest_ms), yaxis.d2p(trial.ranked_db)];
+  const taken = named.flatMap(({ done, front }) => covered(done.map(at), front.map(at)));
+  const labels = placed(named.flatMap(({ designs }) => designs.map((trial) => ({ at: at(trial), text: trial.design }))), taken);
+  const ofEach = named.map(({ designs }) => labels.splice(0, designs.length));
+  const look = { text: ofEach.map((own) => own.map(({ text }) => escaped(text))), textposition: ofEach.map((own) => own.map(({ position }) => position)) };
+  await Plotly.restyle(area, look, named.map(({ trace }) => trace));
 }
 
 /** Draw how the hypervolume of each study grew. */

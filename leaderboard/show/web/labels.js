@@ -1,38 +1,34 @@
 // Labels of points in a chart that do not overlap: each stands where there is room, or is left to the hint.
 
-// What a character, a line and half a point take, in pixels at type of size 10, and the share of a chart that data takes.
-const CHARACTER = 6, LINE = 12, POINT = 6, SHARE = 0.85;
-const PLACES = [["top left", -1, 1], ["bottom right", 1, -1], ["top right", 1, 1], ["bottom left", -1, -1], ["top center", 0, 1], ["bottom center", 0, -1]];
+// What a character, a line of type, half a point and the air around a label take, in pixels at type of size 10.
+const CHARACTER = 6, LINE = 12, POINT = 8, AIR = 2;
+// Where plotly can write beside a point, and on which side of it that is: to the right and below are 1.
+const PLACES = [["top left", -1, -1], ["bottom right", 1, 1], ["top right", 1, -1], ["bottom left", -1, 1], ["top center", 0, -1], ["bottom center", 0, 1]];
 
-/**
- * Choose where each label stands.
- *
- * `labelled` and `all` are points `{ x, y }`, of which those labelled have a `text`; x is drawn on a log scale in an area
- * of `width` by `height` pixels. Returned are plotly's `textposition` and text of each labelled point; the first come first.
- */
-export function placed(labelled, all, width, height) {
-  const across = scale(all.map((point) => Math.log(point.x)), width);
-  const up = scale(all.map((point) => point.y), height);
-  const at = (point) => [across(Math.log(point.x)), up(point.y)];
-  const taken = all.map(at).map(([x, y]) => [x - POINT, x + POINT, y - POINT, y + POINT]);
-  return labelled.map((point) => {
-    const [x, y] = at(point), long = CHARACTER * point.text.length;
-    for (const [position, side, over] of PLACES) {
-      const left = x + side * POINT + ((side - 1) * long) / 2, bottom = y + over * POINT + ((over - 1) * LINE) / 2;
-      const box = [left, left + long, bottom, bottom + LINE];
-      if (taken.some((other) => overlap(box, other))) continue;
-      taken.push(box);
-      return { position, text: point.text };
+/** Return plotly's `position` and text of each label `{ at: [x, y], text }`, the first first; `taken` are boxes in pixels. */
+export function placed(labels, taken) {
+  const boxes = [...taken];
+  return labels.map(({ at: [x, y], text }) => {
+    for (const [position, across, down] of PLACES) {
+      const left = x + across * POINT + ((across - 1) * CHARACTER * text.length) / 2, top = y + down * POINT + ((down - 1) * LINE) / 2;
+      const box = [left - AIR, left + CHARACTER * text.length + AIR, top, top + LINE];
+      if (boxes.some((other) => overlap(box, other))) continue;
+      boxes.push(box);
+      return { position, text };
     }
     return { position: PLACES[0][0], text: "" };
   });
 }
 
-function scale(values, pixels) {
-  const low = Math.min(...values), span = Math.max(...values) - low || 1;
-  return (value) => ((value - low) / span) * pixels * SHARE;
+/** Return the boxes that points `[x, y]` take, and those of a front's steps. */
+export function covered(points, front) {
+  const steps = front.slice(1).flatMap(([x, y], i) => {
+    const [before, level] = front[i];
+    return [[before, x, level - AIR, level + AIR], [x - AIR, x + AIR, Math.min(y, level), Math.max(y, level)]];
+  });
+  return [...steps, ...points.map(([x, y]) => [x - POINT / 2, x + POINT / 2, y - POINT / 2, y + POINT / 2])];
 }
 
-function overlap([left, right, bottom, top], [otherLeft, otherRight, otherBottom, otherTop]) {
-  return left < otherRight && otherLeft < right && bottom < otherTop && otherBottom < top;
+function overlap([left, right, top, bottom], [otherLeft, otherRight, otherTop, otherBottom]) {
+  return left < otherRight && otherLeft < right && top < otherBottom && otherTop < bottom;
 }

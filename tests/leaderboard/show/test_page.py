@@ -86,14 +86,16 @@ def test_a_trial_is_opened_from_the_table_and_from_the_chart(show):
 
 def test_names_of_designs_in_the_chart_do_not_overlap(show):
     page = show()
-    crowd = [{"x": 10 + i / 10, "y": 30 + i / 100, "text": f"design {i}"} for i in range(9)]
-    far = [{"x": 1, "y": 20, "text": "alone"}, {"x": 100, "y": 40, "text": ""}]
-    ask = "([points, pixels]) => import('./labels.js').then(({ placed }) => placed(points, points, pixels, pixels))"
-    alone, _, *close = page.evaluate(ask, [far + crowd, 600])
+    crowd = [{"at": [300 + i, 200 - i], "text": f"design {i}"} for i in range(9)]
+    ask = "([labels, points]) => import('./labels.js').then((m) => m.placed(labels, m.covered(points, points)))"
+    alone, *close = page.evaluate(ask, [[{"at": [50, 50], "text": "alone"}, *crowd], [one["at"] for one in crowd]])
     assert alone == {"position": "top left", "text": "alone"}
-    shown = [one["text"] for one in close if one["text"]]
+    shown = [one["position"] for one in close if one["text"]]
     assert 0 < len(shown) < len(crowd)
-    assert len({one["position"] for one in close if one["text"]}) == len(shown)
+    assert len(set(shown)) == len(shown)
+    # A front that leads to the right leaves no room above its next step.
+    [beside] = page.evaluate(ask, [[{"at": [100, 100], "text": "x"}], [[40, 90], [100, 88], [160, 88]]])
+    assert beside["position"] == "bottom right"
 
 
 def test_a_command_is_copied(show):
