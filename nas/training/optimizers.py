@@ -7,6 +7,7 @@ output together, so that the rate falls with the root of their number. A gate da
 (``docs/measurements.md``, "A ranking that holds").
 """
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -102,7 +103,7 @@ def hidden_banks(network: nn.Module) -> list[nn.Parameter]:
 
 def hidden_rate(learning_rate: float, depth: float) -> float:
     """Return Muon's rate for a body of such a depth, beside AdamW's ``learning_rate``."""
-    return learning_rate * min(_MOST, _BY_DEPTH / max(1.0, depth) ** 0.5)
+    return learning_rate * min(_MOST, _BY_DEPTH / math.sqrt(max(1.0, depth)))
 
 
 def depth_of(network: nn.Module) -> float:
