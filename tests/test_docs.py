@@ -152,6 +152,13 @@ def test_the_readme_is_one_screen_of_80_columns():
     assert not [line for block in blocks(README, "console") for line in block.splitlines() if len(line) > 80]
 
 
+def test_pictures_are_small_and_read_on_any_background():
+    for picture in (ROOT / "docs").glob("*.png"):
+        assert picture.stat().st_size < 150_000, picture
+        with Image.open(picture) as image:
+            assert image.convert("RGBA").getchannel("A").getextrema() == (255, 255), picture
+
+
 def test_the_tables_of_extras_are_those_of_the_package():
     extras = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]
     for page, heading in ((README, "## Install"), (ROOT / "docs" / "install.md", "## Extras")):
