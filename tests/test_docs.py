@@ -189,8 +189,10 @@ def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_fo
     shutil.copytree(photo_folder, "photos/train")
     shutil.copytree(held_out_folder, "photos/held-out")
     shutil.copy(photo_folder / "crop0.png", "photo.png")
-    here = {}
-    for words in ours(TUTORIAL):
+    here, shown = {}, ours(TUTORIAL)
+    [key] = {words[2] for words in shown if words[1] in ("train", "export")}
+    [trial] = {words[words.index("--trial") + 1] for words in shown if "--trial" in words}
+    for words in shown:
         if words[1] == "search" and "--train" not in words:
             continue  # The same on the embedded photographs, as the page on Python searches.
         run_as_here = [here.get(word, word) for word in words[1:]]
@@ -199,7 +201,7 @@ def test_the_tutorial_runs(run, tmp_path, monkeypatch, photo_folder, held_out_fo
         if words[1] == "pick":
             found = json.loads(run(*run_as_here, "--json")[1])
             # What the page's search found, and this one.
-            here = {"420026cbe67f": found["pick"]["key"], "13": found["pick"]["trial"], "tiny-x2.1200": found["study"]}
+            here = {key: found["pick"]["key"], trial: found["pick"]["trial"], "tiny-x2.1200": found["study"]}
             assert found["pick"]["key"] in out
     exec(compile(blocks(TUTORIAL, "python")[0], "tutorial.md", "exec"), {})
     with Image.open("photo.png") as photo, Image.open("photo_x2.png") as larger:
