@@ -41,7 +41,7 @@ test-minimum:
 	$(PYTHON) -m venv $(VENV)-minimum
 	rm -rf build
 	$(VENV)-minimum/bin/pip install --quiet --constraint constraints-minimum.txt '.[test]'
-	OMP_NUM_THREADS=1 $(VENV)-minimum/bin/pytest -n 2 --dist worksteal $(MINIMUM)
+	OMP_NUM_THREADS=1 $(VENV)-minimum/bin/pytest -W default -n 2 --dist worksteal $(MINIMUM)
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
