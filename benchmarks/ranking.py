@@ -3,9 +3,10 @@
 The table (``benchmarks/table.py halves``) holds networks of which half have attention in most positions, each trained
 to every length, at whose end the rate is 0; a longer training goes on from the shorter. Shown is Kendall's tau of each
 length with the longest, over all pairs and at equal latency (pairs within 15 %, PSNR beside its trend over latency),
-with its 95 % bootstrap interval over networks, and what the longest gains on average: an attention block that a short
-schedule under-rates gains more than a plain chain. Where networks were trained with other seeds, the same is shown of
-one seed with another at the base length: no length can rank better than that.
+with its 95 % bootstrap interval over networks; of the latter pairs also that of those which the longest tells apart by
+more than 0.05 dB. Beside it stands what the longest gains on average: an attention block that a short schedule
+under-rates gains more than a plain chain. Where networks were trained with other seeds, the same is shown of one seed
+with another at the base length: no length can rank better than that.
 
 The last lines climb the ladder with what was trained: from each length only what ``srnas search --ladder`` takes goes
 on, or what other rules take. Shown is the time in steps beside that of training all to the longest length, what of the
@@ -15,10 +16,11 @@ front of all is missed, by how many dB, and the hypervolume.
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -27,10 +29,11 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.front import Point, are_near, hypervolume, non_dominated
-from srnas.nas.judging.accounts import account
+from srnas.nas.judging.accounts import CLOSE, account, beside_trend
 from srnas.nas.revisit.tabular import Curve, TabularBenchmark, TabulatedNetwork, is_attentive
 from srnas.nas.run.ladder import NEAR_DB, NEAR_SHARE
 
+APART_DB = 0.05
 _TABLE = Path(__file__).parent / "tables" / "tiny-x2.jsonl.xz"
 
 
@@ -54,10 +57,17 @@ class Trained:
 
 
 def taus(first: Sequence[float], last: Sequence[float], fastest_ms: Sequence[float]) -> list[str]:
-    """Return tau over all pairs, and at equal latency with its interval."""
-    found = account({"tau": dict(enumerate(first))}, dict(enumerate(last)), dict(enumerate(fastest_ms)))
+    """Return tau over all pairs, at equal latency with its interval, and of what is then told apart."""
+    ranked, reached = beside_trend(first, fastest_ms), beside_trend(last, fastest_ms)
+    found = account({"tau": dict(enumerate(ranked))}, dict(enumerate(last)), dict(enumerate(fastest_ms)))
     at_equal = [f"{one.tau:.2f} ({one.low:.2f}-{one.high:.2f})" for one in found] or [""]
-    return [f"{kendalltau(first, last).statistic:.2f}", *at_equal]
+    signs = [
+        math.copysign(1, (a - b) * (c - d))
+        for (a, c, ms), (b, d, other_ms) in combinations(zip(ranked, reached, fastest_ms, strict=True), 2)
+        if abs(math.log(ms / other_ms)) <= math.log(1 + CLOSE) and abs(c - d) > APART_DB
+    ]
+    apart = f"{statistics.fmean(signs):.2f}" if signs else ""
+    return [f"{kendalltau(first, last).statistic:.2f}", *at_equal, apart]
 
 
 def rows_of(known: Sequence[Trained], lengths: Sequence[int]) -> Iterator[list[str]]:
@@ -159,7 +169,7 @@ def main() -> None:
     attentive = sum(is_attentive(one.network.architecture) for one in known)
     title = f"{len(known)} networks of '{made.head.space}', {attentive} with attention in most positions"
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    for head in ("steps", "nets", "PSNR-Y", "gain, att.", "others", "tau, all", "at equal latency", "s each"):
+    for head in ("steps", "nets", "PSNR-Y", "gain, att.", "others", "tau, all", "at equal latency", f"> {APART_DB} dB", "s each"):
         table.add_column(head, justify="right")
     for row in rows_of(known, lengths):
         table.add_row(*row)

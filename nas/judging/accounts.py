@@ -19,7 +19,7 @@ from srnas.leaderboard.record.trials import TrialRecord
 Floats = NDArray[np.float64]
 
 # Pairs are compared whose latencies differ by no more than this share; or, of few trials, the closest tenth of pairs.
-_CLOSE = 0.15
+CLOSE = 0.15
 _LEAST_SHARE = 0.1
 # With fewer trials no predictor is judged.
 MIN_TRIALS = 12
@@ -104,13 +104,13 @@ def account(
     accounts = []
     for name, predicted in predictions.items():
         numbers = sorted(predicted.keys() & psnr_db.keys())
-        gained = _beside_trend([psnr_db[n] for n in numbers], [fastest_ms[n] for n in numbers])
+        gained = beside_trend([psnr_db[n] for n in numbers], [fastest_ms[n] for n in numbers])
         rows = [(predicted[n], gain, fastest_ms[n]) for n, gain in zip(numbers, gained, strict=True)]
         accounts += _account(name, rows, given_latency=True)
     return accounts
 
 
-def _beside_trend(psnr_db: Sequence[float], fastest_ms: Sequence[float]) -> list[float]:
+def beside_trend(psnr_db: Sequence[float], fastest_ms: Sequence[float]) -> list[float]:
     """Return what PSNR exceeds a line over the logarithm of latency by."""
     logs = [math.log(latency) for latency in fastest_ms]
     # Through a single latency goes no line.
@@ -156,5 +156,5 @@ def _close(latency: Floats, told_apart: NDArray[np.bool_]) -> NDArray[np.bool_]:
     distance = np.abs(np.subtract.outer(np.log(latency), np.log(latency)))
     apart = np.sort(distance[np.triu(told_apart)])
     least = apart[math.ceil(_LEAST_SHARE * len(apart)) - 1] if len(apart) else 0.0
-    close: NDArray[np.bool_] = distance <= max(math.log(1 + _CLOSE), least)
+    close: NDArray[np.bool_] = distance <= max(math.log(1 + CLOSE), least)
     return close
