@@ -5,25 +5,37 @@ and beside the fastest searched network of at least its PSNR. Differences in PSN
 seeds that were trained. Members of the front are ahead where they are better by 0.1 dB at equal latency beyond the
 interval, or 20 % faster at equal PSNR.
 
+With ``--time`` the human designs, the front and what is within 0.1 dB and 10 % of it are timed anew, all in the same
+rounds on one thread of this CPU; else latencies are those of the study, where candidates were timed one by one.
+
 With ``--random`` the hypervolume of the study stands beside that of studies by random search, both after the time that
 the shortest of them took, from the reference point of the study.
 
-    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--random STUDY ...]
+    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--time] [--random STUDY ...]
 """
 
 import argparse
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
+from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import Target, default_protocol, measure_latency
 
 AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
+NEAR_DB, NEAR_SHARE = 0.1, 0.1
 
 
 def snapshot(workspace: Workspace, study: str) -> Snapshot:
@@ -41,6 +53,29 @@ def contenders(known: Snapshot) -> list[Contender]:
         others[replicate.number].append(replicate.quality)
     found = [Contender(r, (r.quality, *others[r.number])) for r in known.records if r.quality and r.point]
     return sorted(found, key=lambda one: one.fastest_ms)
+
+
+def timed_together(known: Snapshot, networks: Sequence[Contender]) -> list[Contender]:
+    """Return the human designs and what is near the front, with latencies of one run, by rising latency."""
+    assert known.settings
+    near = {record.number for record in near_front(known.ranked, NEAR_DB, NEAR_SHARE)}
+    chosen = [one for one in networks if one.trial.design or one.trial.number in near]
+    target = Target(torch.device("cpu"))
+    alone = default_protocol(target)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(f"timing {len(chosen)} networks", total=None)
+        measured = measure_latency(
+            {str(one.trial.number): build_seeded(one.trial.architecture, 0).deploy() for one in chosen},
+            (1, 3, *known.settings.latency_input),
+            target,
+            protocol=replace(alone, max_time_s=len(chosen) * alone.max_time_s, give_up_s=len(chosen) * alone.give_up_s),
+            on_round=lambda done: bars.update(task, completed=done),
+        )
+    timed = (
+        replace(one, trial=one.trial.model_copy(update={"latency": measured.latencies[str(one.trial.number)]}))
+        for one in chosen
+    )
+    return sorted(timed, key=lambda one: one.fastest_ms)
 
 
 def best_within(networks: Iterable[Contender], limit_ms: float) -> Contender | None:
@@ -123,11 +158,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--time", action="store_true", help="time all anew in the same rounds")
     parser.add_argument("--random", nargs="*", default=[], metavar="STUDY", help="studies by random search")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
     known = snapshot(workspace, given.study)
-    networks = contenders(known)
+    networks = timed_together(known, contenders(known)) if given.time else contenders(known)
     humans = [one for one in networks if one.trial.design]
     print_designs([one for one in networks if not one.trial.design], humans)
     print_front(networks, humans)

@@ -169,7 +169,8 @@ def main() -> None:
     attentive = sum(is_attentive(one.network.architecture) for one in known)
     title = f"{len(known)} networks of '{made.head.space}', {attentive} with attention in most positions"
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    for head in ("steps", "nets", "PSNR-Y", "gain, att.", "others", "tau, all", "at equal latency", f"> {APART_DB} dB", "s each"):
+    heads = f"steps|nets|PSNR-Y|gain, att.|others|tau, all|at equal latency|> {APART_DB} dB|s each"
+    for head in heads.split("|"):
         table.add_column(head, justify="right")
     for row in rows_of(known, lengths):
         table.add_row(*row)

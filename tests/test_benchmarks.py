@@ -102,7 +102,7 @@ def fronts(tmp_path, held_out_folder):
 
 def proof(tmp_path, held_out_folder):
     """A study of human designs and others, beside itself as random search."""
-    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--random", "tiny-x2"
+    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--time", "--random", "tiny-x2"
 
 
 def survival(tmp_path, held_out_folder):

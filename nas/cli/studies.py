@@ -75,16 +75,23 @@ def remove(
 @app.command("export")
 def export(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
+    file: Annotated[Path, typer.Argument(help="File to write.")],
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    weights: Annotated[
+        bool,
+        typer.Option("--weights", help="Write the weights of the front and of the human designs as well, beside FILE."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Write a study to one file: settings, trials, learning curves and latencies, but no weights."""
+    """Write a study to one file: settings, trials, learning curves and latencies."""
     from srnas.nas.revisit.archive import export_study
     from srnas.nas.workspace.workspace import Workspace
 
-    export_study(Workspace(workspace), name, file, storage)
+    kept = export_study(Workspace(workspace), name, file, storage, weights=weights, overwrite=overwrite)
     typer.echo(f"Study '{name}' is in {file}.")
+    if weights:
+        typer.echo(f"Weights of {len(kept)} trials are beside it.")
 
 
 @app.command("import")
@@ -93,9 +100,9 @@ def import_(
     storage: Storage = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Import an exported study, to browse, retime, replay or continue it."""
+    """Import an exported study, with the weights beside it, to browse, retime, evaluate, replay or continue it."""
     from srnas.nas.revisit.archive import import_study
     from srnas.nas.workspace.workspace import Workspace
 
-    name = import_study(Workspace(workspace), file, storage)
-    typer.echo(f"Study '{name}' is in the workspace.")
+    name, taken = import_study(Workspace(workspace), file, storage)
+    typer.echo(f"Study '{name}' is in the workspace" + (f", with the weights of {taken} trials." if taken else "."))

@@ -20,7 +20,7 @@ from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.workspace.boards import write_figures
 from srnas.nas.workspace.workspace import Workspace
 
-# A candidate so close below the front is trained again with the members of the front.
+# A candidate so close below the front is trained again with the members of the front and the human designs.
 NEAR_DB = 0.03
 # How the names of a study's figures and report go on after its own.
 FILE_ENDS = (".png", ".html", "-hypervolume.png", "-predictors.json")
@@ -79,11 +79,15 @@ class Outcome:
 
 
 def replicated(records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> int:
-    """Return with how many other seeds every candidate near the front was trained."""
-    counts = [
-        sum(replicate.number == record.number for replicate in replicates) for record in near_front(records, NEAR_DB)
-    ]
+    """Return with how many other seeds every candidate near the front and every human design was trained."""
+    counts = [sum(one.number == record.number for one in replicates) for record in _trained_again(records)]
     return min(counts, default=0)
+
+
+def _trained_again(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return what is trained with other seeds: the front, what is near it, and what both are compared with."""
+    near = {record.number for record in near_front(records, NEAR_DB)}
+    return [record for record in records if record.point and (record.design or record.number in near)]
 
 
 def summarise(known: Snapshot) -> Outcome:
@@ -102,7 +106,7 @@ def summarise(known: Snapshot) -> Outcome:
 
 
 def replicate(session: Session, seeds: int) -> None:
-    """Train the candidates near the front again with other seeds, each once.
+    """Train the candidates near the front and the human designs again with other seeds, each once.
 
     Args:
         session: The open study and what its candidates are trained with.
@@ -112,7 +116,7 @@ def replicate(session: Session, seeds: int) -> None:
     first = session.search.settings.training.seed + 1
     there = {(one.number, one.seed) for one in known.replicates}
     for seed in range(first, first + seeds):
-        for record in near_front(known.ranked, NEAR_DB):
+        for record in _trained_again(known.ranked):
             if (record.number, seed) in there:
                 continue
             session.observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())

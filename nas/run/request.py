@@ -92,7 +92,9 @@ class SearchRequest(StudyOptions):
         "Lengths as multiples of --iterations, such as 1,3,9: networks near one front continue to the next length.",
         "Strategy",
     )
-    replicates: int = option(0, "Train networks near the front again with this many other seeds.", "Strategy", ge=0)
+    replicates: int = option(
+        0, "Train the front, its neighbours and human designs again with this many other seeds.", "Strategy", ge=0
+    )
     proxies: bool = option(False, "Compute zero-cost proxies as well, as a diagnostic.", "Strategy")
     patch: int | None = option(None, "Training patch in low-resolution pixels [default: by space].", "Training")
     batch: int | None = option(None, "Patches per training step [default: by space].", "Training")

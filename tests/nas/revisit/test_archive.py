@@ -7,6 +7,7 @@ import optuna
 import pytest
 from simulated import open_simulated, run_simulated
 
+from srnas.leaderboard.rank.front import non_dominated
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
 from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
@@ -64,10 +65,46 @@ def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 3, 0)
     export_study(Workspace(workspace), "shared", tmp_path / "file")
     other = f"sqlite:///{tmp_path / 'all.db'}"
-    assert import_study(Workspace(tmp_path), tmp_path / "file", other) == "shared"
+    assert import_study(Workspace(tmp_path), tmp_path / "file", other) == ("shared", 0)
     moved = StoredStudy.find(Workspace(tmp_path).study_url("shared", other), "shared").snapshot()
     before = StoredStudy.find(Workspace(workspace).study_url("shared"), "shared").snapshot()
     assert moved.records == before.records
     assert [row.study for row in list_studies(Workspace(tmp_path), other)] == ["shared"]
     assert summarise(moved).name == "shared"
     optuna.delete_study(study_name="shared", storage=open_storage(other))
+
+
+@pytest.mark.usefixtures("copied_stores")
+def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace, space_file, tmp_path):
+    old, new = Workspace(workspace), Workspace(tmp_path / "new")
+    run_simulated(old.study_url("shared"), workspace, "shared", space_file, 18, 0)
+    known = StoredStudy.find(old.study_url("shared"), "shared").snapshot()
+    for record in known.records:
+        old.weights(record).parent.mkdir(parents=True, exist_ok=True)
+        old.weights(record).write_bytes(record.architecture.key.encode())
+    file, bundle = tmp_path / "shared.study", tmp_path / "shared.weights.zip"
+    code, out, _ = run("studies", "export", "shared", file, "--weights", "--workspace", workspace)
+    placed = [record for record in known.records if record.point]
+    on_front = non_dominated([record.point for record in placed])
+    front = {record.number for record, is_on in zip(placed, on_front, strict=True) if is_on}
+    expected = [record for record in known.records if record.number in front or record.design]
+    assert front
+    assert 0 < len(expected) < len(known.records)
+    assert (code, f"Weights of {len(expected)} trials are beside it." in out) == (0, True)
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole[:-30])
+    code, _, err = run("studies", "import", file, "--workspace", new.path)
+    assert (code, "must hold whole weights" in err) == (2, True)
+    assert list_studies(new) == []
+    bundle.write_bytes(whole)
+    assert f"with the weights of {len(expected)} trials" in run("studies", "import", file, "--workspace", new.path)[1]
+    for record in known.records:
+        path = new.weights(record)
+        assert path.is_file() == (record in expected)
+        assert not path.is_file() or path.read_bytes() == record.architecture.key.encode()
+    code, _, err = run("studies", "export", "shared", tmp_path / "other", "--weights", "--workspace", new.path)
+    assert (code, err) == (0, "")
+    code, _, err = run("studies", "export", "shared", tmp_path / "other", "--weights", "--workspace", new.path)
+    assert (code, "other.weights.zip do; --overwrite replaces files" in " ".join(err.split())) == (2, True)
+    again = ("studies", "export", "shared", tmp_path / "other", "--weights", "--overwrite", "--workspace", new.path)
+    assert run(*again)[0] == 0

@@ -347,6 +347,8 @@ def test_replicates_are_trained_once(real):
     seeds = {(one.number, one.seed) for one in outcome.replicates}
     assert seeds == {(number, seed) for number, _ in seeds for seed in (1, 2)}
     assert replicated(outcome.records, outcome.replicates) == 2
+    designs = {record.number for record in outcome.records if record.design and record.point}
+    assert {number for number, _ in seeds} >= designs > set()
     front = outcome.board.front
     assert (front["num_seeds"] == 3).all()
     assert front["psnr_se_db"].gt(0).all()
