@@ -9,7 +9,7 @@ With ``--time`` the human designs, the front and what is within 0.1 dB and 10 % 
 rounds on one thread of this CPU; else latencies are those of the study, where candidates were timed one by one.
 
 With ``--random`` the hypervolume of the study stands beside that of studies by random search, both after the time that
-the shortest of them took, from the reference point of the study.
+the shortest of them took, from the reference point of the study. Time in which no process was at a study is left out.
 
     python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--time] [--random STUDY ...]
 """
@@ -28,6 +28,7 @@ from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
+from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
@@ -136,6 +137,27 @@ def print_front(networks: Sequence[Contender], humans: Sequence[Contender]) -> N
     print(f"\n{len(searched)} of {len(members)} members of the front were searched, {ahead_of} are ahead")
 
 
+def without_pauses(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return trials with times that pass only while a process is at the study; one is at it until its last trial."""
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
+    for one in records:
+        first, last = spans.get((one.host, one.pid), (one.started_ms, one.ended_ms))
+        spans[one.host, one.pid] = min(first, one.started_ms), max(last, one.ended_ms)
+    busy: list[tuple[int, int]] = []
+    for first, last in sorted(spans.values()):
+        # Of processes that worked at once, only what goes beyond the others.
+        first = max(first, busy[-1][1]) if busy else first
+        if last > first:
+            busy.append((first, last))
+
+    def clock(at_ms: int) -> int:
+        return sum(max(0, min(at_ms, last) - first) for first, last in busy)
+
+    return [
+        one.model_copy(update={"started_ms": clock(one.started_ms), "ended_ms": clock(one.ended_ms)}) for one in records
+    ]
+
+
 def volume(curve: Sequence[CurvePoint], seconds: float) -> float:
     """Return the hypervolume after so many seconds."""
     return max((point.hypervolume for point in curve if point.seconds <= seconds), default=0.0)
@@ -144,7 +166,7 @@ def volume(curve: Sequence[CurvePoint], seconds: float) -> float:
 def print_volumes(known: Snapshot, rivals: Sequence[Snapshot]) -> None:
     """Print the hypervolume beside that of random search after equal time."""
     assert known.study
-    curves = [hypervolume_curve(known.study, one.records) for one in (known, *rivals)]
+    curves = [hypervolume_curve(known.study, without_pauses(one.records)) for one in (known, *rivals)]
     seconds = min(curve[-1].seconds for curve in curves)
     ours, *theirs = (volume(curve, seconds) for curve in curves)
     ratios = [ours / one for one in theirs if one]

@@ -77,6 +77,8 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
         InputError: If its driver is missing, the folder of a SQLite file cannot be written, or it is of another Optuna.
         StorageInternalError: If it does not answer.
     """
+    # Otherwise it reports every study that is made or copied.
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     sqlite = make_url(url).get_backend_name() == "sqlite"
     # A connection that a server closed in the meantime is found out before it is used.
     busy_s = _BUSY_S if create else _BUSY_READING_S

@@ -72,7 +72,6 @@ class StoredStudy:
     @classmethod
     def create(cls, url: str, name: str) -> Self:
         """Return the study of a name, made if there is none."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = open_storage(url)
         return cls(optuna.create_study(storage=storage, study_name=name, directions=_DIRECTIONS, load_if_exists=True))
 

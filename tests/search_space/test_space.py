@@ -304,6 +304,10 @@ def test_designs_that_do_not_fit_are_left_out():
     assert human_designs(SPACES["awkward"]).keys() == {
         *("EDSR-like", "MAN-like", "ESPCN-like", "plain-half", "plain-small"),
     }
+    fast = human_designs(SearchSpace.load("fast", 2))
+    # The middle width, 28, is no multiple of 3.
+    assert str(fast["MAN-like"]) == "x2-c24[4(mlka+conv)]"
+    assert str(fast["FSRCNN-like"]) == "x2-c8[conv1/plain|6(conv/plain)|conv1/plain]"
     assert human_designs(SearchSpace(SpaceFile(channels=(4,), positions=0), 2, "empty")) == {}
 
 

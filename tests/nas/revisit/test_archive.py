@@ -97,7 +97,10 @@ def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace,
     assert (code, "must hold whole weights" in err) == (2, True)
     assert list_studies(new) == []
     bundle.write_bytes(whole)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     assert f"with the weights of {len(expected)} trials" in run("studies", "import", file, "--workspace", new.path)[1]
+    # Optuna's log is not the user's.
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
     for record in known.records:
         path = new.weights(record)
         assert path.is_file() == (record in expected)
