@@ -39,7 +39,7 @@ OPTIONS = {
     "worker": "--storage --train --val --device --workspace",
     "studies": "--storage --workspace --json",
     "studies rm": "--storage --workspace --yes",
-    "studies export": "--storage --workspace",
+    "studies export": "--weights --overwrite --storage --workspace",
     "studies import": "--storage --workspace",
     "replay": (
         "--table --runtime --sampler --rungs --seeds --trials --cost --space --figures --storage --workspace --json"
