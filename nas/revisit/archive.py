@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from safetensors.torch import save
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
@@ -32,6 +33,7 @@ from srnas.nas.study.storage import (
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, unknown_name
+from srnas.search_space.checkpoints import load_network
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def export_study(
 ) -> list[TrialRecord]:
     """Write a study (settings, trials, curves, records) to one SQLite file, whole or not at all.
 
-    With ``weights`` those of the front and of the human designs are written to a ZIP file beside it, in safetensors.
+    With ``weights`` those of the front and of the human designs are written to a ZIP file beside it, in safetensors and
+    in deploy form, which is smaller.
 
     Returns:
         The trials whose weights were written.
@@ -204,7 +207,8 @@ def export_study(
     if kept:
         with writing(bundle) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as written:
             for record in kept:
-                written.write(workspace.weights(record), _member(record))
+                deployed = load_network(record.architecture, workspace.weights(record)).deploy()
+                written.writestr(_member(record), save(deployed.state_dict()))
     with writing(path) as aside:
         _copy_into(aside, workspace.study_url(name, storage), name)
     return kept

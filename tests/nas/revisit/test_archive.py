@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import optuna
 import pytest
+import torch
+from safetensors.torch import save
 from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard.rank.front import non_dominated
@@ -13,9 +15,11 @@ from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
 from srnas.nas.study.storage import open_storage
 from srnas.nas.study.stored import StoredStudy
+from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
+from srnas.search_space.checkpoints import load_network
 
 
 @pytest.fixture
@@ -80,8 +84,9 @@ def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace,
     run_simulated(old.study_url("shared"), workspace, "shared", space_file, 18, 0)
     known = StoredStudy.find(old.study_url("shared"), "shared").snapshot()
     for record in known.records:
+        network = build_seeded(record.architecture, record.number)
         old.weights(record).parent.mkdir(parents=True, exist_ok=True)
-        old.weights(record).write_bytes(record.architecture.key.encode())
+        old.weights(record).write_bytes(save(network.state_dict()))
     file, bundle = tmp_path / "shared.study", tmp_path / "shared.weights.zip"
     code, out, _ = run("studies", "export", "shared", file, "--weights", "--workspace", workspace)
     placed = [record for record in known.records if record.point]
@@ -104,7 +109,10 @@ def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace,
     for record in known.records:
         path = new.weights(record)
         assert path.is_file() == (record in expected)
-        assert not path.is_file() or path.read_bytes() == record.architecture.key.encode()
+        if path.is_file():
+            lr = torch.rand(1, 3, 16, 16)
+            before, after = (load_network(record.architecture, one.weights(record)).deploy() for one in (old, new))
+            torch.testing.assert_close(after(lr), before(lr), rtol=0, atol=0)
     code, _, err = run("studies", "export", "shared", tmp_path / "other", "--weights", "--workspace", new.path)
     assert (code, err) == (0, "")
     code, _, err = run("studies", "export", "shared", tmp_path / "other", "--weights", "--workspace", new.path)
