@@ -1,7 +1,6 @@
 """Studies as a whole: the list of a workspace or storage; removing, exporting and importing them."""
 
 import contextlib
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +9,13 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
-from safetensors.torch import save
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.sqlite import has_content, made_aside
-from srnas.nas.files import check_new, write_whole, writing
+from srnas.nas.files import check_new, writing
+from srnas.nas.revisit.bundle import bundle_of, check_bundle, take_bundle, write_bundle
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.snapshot import Snapshot
@@ -33,7 +32,6 @@ from srnas.nas.study.storage import (
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, unknown_name
-from srnas.search_space.checkpoints import load_network
 
 
 @dataclass(frozen=True)
@@ -190,8 +188,7 @@ def export_study(
 ) -> list[TrialRecord]:
     """Write a study (settings, trials, curves, records) to one SQLite file, whole or not at all.
 
-    With ``weights`` those of the front and of the human designs are written to a ZIP file beside it, in safetensors and
-    in deploy form, which is smaller.
+    With ``weights`` those of the front and of the human designs are written beside it.
 
     Returns:
         The trials whose weights were written.
@@ -200,15 +197,10 @@ def export_study(
         InputError: If there is no such study, or a file cannot be written, or exists and shall not be overwritten.
     """
     known = _existing(workspace, name, storage).snapshot()
-    bundle = _bundle(path)
+    bundle = bundle_of(path)
     if not overwrite:
         check_new([path, bundle] if weights else [path])
-    kept = [one for one in _shown(known) if workspace.weights(one).is_file()] if weights else []
-    if kept:
-        with writing(bundle) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as written:
-            for record in kept:
-                deployed = load_network(record.architecture, workspace.weights(record)).deploy()
-                written.writestr(_member(record), save(deployed.state_dict()))
+    kept = write_bundle(workspace, known, bundle) if weights else []
     with writing(path) as aside:
         _copy_into(aside, workspace.study_url(name, storage), name)
     return kept
@@ -230,7 +222,7 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
     url = workspace.study_url(name, storage)
     if StoredStudy.find(url, name) is not None:
         raise InputError(f"there must be no study '{name}' yet, but there is; remove it by 'srnas studies rm {name}'.")
-    _check_bundle(_bundle(path))
+    check_bundle(bundle_of(path))
     with critical(url, f"{name}.claim"):
         if storage:
             _copy(file_url(path), url, name)
@@ -241,53 +233,10 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
             with made_aside(study_files(url)[0]) as aside:
                 _copy_into(aside, file_url(path), name)
     known = _existing(workspace, name, storage).snapshot()
-    taken = _take_weights(workspace, known, _bundle(path))
+    taken = take_bundle(workspace, known, bundle_of(path))
     if known.study is not None:
         Publisher(workspace, url, known.study, lambda _: None).close(known.records, known.replicates)
     return name, taken
-
-
-def _bundle(path: Path) -> Path:
-    """Return where the weights of an exported study are."""
-    return path.with_name(f"{path.stem}.weights.zip")
-
-
-def _member(record: TrialRecord) -> str:
-    return f"{record.protocol}/{record.architecture.key}.safetensors"
-
-
-def _shown(known: Snapshot) -> list[TrialRecord]:
-    """Return what others ask about first: the members of the front, and the human designs."""
-    placed = [(record, record.point) for record in known.ranked if record.point]
-    is_on_front = non_dominated([point for _, point in placed])
-    return [record for (record, _), is_on in zip(placed, is_on_front, strict=True) if is_on or record.design]
-
-
-def _check_bundle(bundle: Path) -> None:
-    if not bundle.exists():
-        return
-    try:
-        with zipfile.ZipFile(bundle) as read:
-            damaged = read.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
-        damaged = str(error)
-    if damaged:
-        raise InputError(
-            f"'{bundle}' must hold whole weights, but it does not ({damaged}); copy it again, or remove it."
-        )
-
-
-def _take_weights(workspace: Workspace, known: Snapshot, bundle: Path) -> int:
-    """Put weights where those of the trials are looked for, unless there are some; return of how many."""
-    if not bundle.exists():
-        return 0
-    with zipfile.ZipFile(bundle) as read:
-        held = set(read.namelist())
-        found = [record for record in known.records if record.point and _member(record) in held]
-        for record in found:
-            if not (path := workspace.weights(record)).is_file():
-                write_whole(path, read.read(_member(record)))
-    return len(found)
 
 
 def _names(path: Path) -> list[str]:

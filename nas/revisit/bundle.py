@@ -1,0 +1,69 @@
+"""The weights of an exported study, in a ZIP file beside it: safetensors in deploy form, by protocol and key."""
+
+import zipfile
+from pathlib import Path
+
+from safetensors.torch import save
+
+from srnas.leaderboard.rank.front import non_dominated
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.files import write_whole, writing
+from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
+from srnas.search_space.checkpoints import load_network
+
+
+def bundle_of(path: Path) -> Path:
+    """Return where the weights of the study in a file are."""
+    return path.with_name(f"{path.stem}.weights.zip")
+
+
+def write_bundle(workspace: Workspace, known: Snapshot, bundle: Path) -> list[TrialRecord]:
+    """Write the weights of the front and of the human designs, and return whose they are.
+
+    Raises:
+        InputError: If weights cannot be read, or the file cannot be written.
+    """
+    placed = [(record, record.point) for record in known.ranked if record.point]
+    on_front = non_dominated([point for _, point in placed])
+    chosen = [record for (record, _), is_on in zip(placed, on_front, strict=True) if is_on or record.design]
+    kept = [record for record in chosen if workspace.weights(record).is_file()]
+    if kept:
+        with writing(bundle) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as written:
+            for record in kept:
+                deployed = load_network(record.architecture, workspace.weights(record)).deploy()
+                written.writestr(_member(record), save(deployed.state_dict()))
+    return kept
+
+
+def check_bundle(bundle: Path) -> None:
+    """Raise ``InputError`` if there are weights beside a study, but damaged ones."""
+    if not bundle.exists():
+        return
+    try:
+        with zipfile.ZipFile(bundle) as read:
+            damaged = read.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        damaged = str(error)
+    if damaged:
+        raise InputError(
+            f"'{bundle}' must hold whole weights, but it does not ({damaged}); copy it again, or remove it."
+        )
+
+
+def take_bundle(workspace: Workspace, known: Snapshot, bundle: Path) -> int:
+    """Put weights where those of the trials are looked for, unless there are some; return of how many."""
+    if not bundle.exists():
+        return 0
+    with zipfile.ZipFile(bundle) as read:
+        held = set(read.namelist())
+        found = [record for record in known.records if record.point and _member(record) in held]
+        for record in found:
+            if not (path := workspace.weights(record)).is_file():
+                write_whole(path, read.read(_member(record)))
+    return len(found)
+
+
+def _member(record: TrialRecord) -> str:
+    return f"{record.protocol}/{record.architecture.key}.safetensors"
