@@ -62,7 +62,7 @@ def taus(first: Sequence[float], last: Sequence[float], fastest_ms: Sequence[flo
     found = account({"tau": dict(enumerate(ranked))}, dict(enumerate(last)), dict(enumerate(fastest_ms)))
     at_equal = [f"{one.tau:.2f} ({one.low:.2f}-{one.high:.2f})" for one in found] or [""]
     signs = [
-        math.copysign(1, (a - b) * (c - d))
+        ((a - b) * (c - d) > 0) - ((a - b) * (c - d) < 0)
         for (a, c, ms), (b, d, other_ms) in combinations(zip(ranked, reached, fastest_ms, strict=True), 2)
         if abs(math.log(ms / other_ms)) <= math.log(1 + CLOSE) and abs(c - d) > APART_DB
     ]

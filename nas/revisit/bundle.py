@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from srnas.leaderboard.rank.front import non_dominated
+from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.files import write_whole, writing
 from srnas.nas.study.snapshot import Snapshot
@@ -25,9 +25,8 @@ def write_bundle(workspace: Workspace, known: Snapshot, bundle: Path) -> list[Tr
     Raises:
         InputError: If weights cannot be read, or the file cannot be written.
     """
-    placed = [(record, record.point) for record in known.ranked if record.point]
-    on_front = non_dominated([point for _, point in placed])
-    chosen = [record for (record, _), is_on in zip(placed, on_front, strict=True) if is_on or record.design]
+    front = front_numbers(known.ranked)
+    chosen = (record for record in known.ranked if record.point and (record.design or record.number in front))
     kept = [record for record in chosen if workspace.weights(record).is_file()]
     if kept:
         with writing(bundle) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as written:
