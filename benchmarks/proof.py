@@ -1,4 +1,4 @@
-"""Is what a search found better than what people draw? A study against its human designs, and against random search.
+"""Is what a search found better than what people draw? A study against its human designs.
 
 Each human or published design of the study stands beside the searched network of the best PSNR that is at most as slow,
 and beside the fastest searched network of at least its PSNR. Differences in PSNR are paired by photograph, over all
@@ -8,14 +8,13 @@ interval, or 20 % faster at equal PSNR.
 With ``--time`` the human designs, the front and what is within 0.1 dB and 10 % of it are timed anew, all in the same
 rounds on one thread of this CPU; else latencies are those of the study, where candidates were timed one by one.
 
-With ``--random`` the hypervolume of the study stands beside that of studies by random search, both after the time that
-the shortest of them took, from the reference point of the study. Time in which no process was at a study is left out.
+With ``--test`` the human designs, what stands beside them and the front are judged on other photographs as well, with
+the weights that the workspace keeps.
 
-    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--time] [--random STUDY ...]
+    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--time] [--test FOLDER ...]
 """
 
 import argparse
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,17 +22,19 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.confidence import near_front
-from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
-from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.images.evaluation import evaluate
+from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, default_protocol, measure_latency
+from srnas.search_space.checkpoints import load_network
 
 AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
 NEAR_DB, NEAR_SHARE = 0.1, 0.1
@@ -79,6 +80,12 @@ def timed_together(known: Snapshot, networks: Sequence[Contender]) -> list[Conte
     return sorted(timed, key=lambda one: one.fastest_ms)
 
 
+def front_of(networks: Sequence[Contender]) -> list[Contender]:
+    """Return the non-dominated networks, by rising latency."""
+    front = non_dominated([(one.psnr_y_db, one.fastest_ms) for one in networks])
+    return [one for one, is_on in zip(networks, front, strict=True) if is_on]
+
+
 def best_within(networks: Iterable[Contender], limit_ms: float) -> Contender | None:
     """Return the network of the best PSNR of those that are fast enough."""
     return max((one for one in networks if one.fastest_ms <= limit_ms), key=lambda one: one.psnr_y_db, default=None)
@@ -121,8 +128,7 @@ def print_designs(searched: Sequence[Contender], humans: Sequence[Contender]) ->
 
 def print_front(networks: Sequence[Contender], humans: Sequence[Contender]) -> None:
     """Print the members of the front, and how many of the searched ones are ahead of every human design."""
-    front = non_dominated([(one.psnr_y_db, one.fastest_ms) for one in networks])
-    members = [one for one, is_on in zip(networks, front, strict=True) if is_on]
+    members = front_of(networks)
     print("\n| front | ms | PSNR-Y dB | seeds | over the best human design as fast: dB | ahead |")
     print("|---|---|---|---|---|---|")
     for one in members:
@@ -137,42 +143,41 @@ def print_front(networks: Sequence[Contender], humans: Sequence[Contender]) -> N
     print(f"\n{len(searched)} of {len(members)} members of the front were searched, {ahead_of} are ahead")
 
 
-def without_pauses(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return trials with times that pass only while a process is at the study; one is at it until its last trial."""
-    spans: dict[tuple[str, int], tuple[int, int]] = {}
-    for one in records:
-        first, last = spans.get((one.host, one.pid), (one.started_ms, one.ended_ms))
-        spans[one.host, one.pid] = min(first, one.started_ms), max(last, one.ended_ms)
-    busy: list[tuple[int, int]] = []
-    for first, last in sorted(spans.values()):
-        # Of processes that worked at once, only what goes beyond the others.
-        first = max(first, busy[-1][1]) if busy else first
-        if last > first:
-            busy.append((first, last))
+def on_test_set(workspace: Workspace, networks: Sequence[Contender], folder: Path) -> list[Contender]:
+    """Return the networks with the qualities of their first seed on another set; a folder HR may hold its photographs.
 
-    def clock(at_ms: int) -> int:
-        return sum(max(0, min(at_ms, last) - first) for first, last in busy)
-
-    return [
-        one.model_copy(update={"started_ms": clock(one.started_ms), "ended_ms": clock(one.ended_ms)}) for one in records
-    ]
+    Networks whose weights are not kept are left out.
+    """
+    scale = networks[0].trial.architecture.scale
+    pairs = load_pairs(folder, scale, min_size=max(one.trial.architecture.min_size for one in networks)).pairs
+    judged = []
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        for one in bars.track(networks, description=folder.name):
+            architecture, weights = one.trial.architecture, workspace.weights(one.trial)
+            if not weights.is_file():
+                continue
+            network = load_network(architecture, weights).deploy()
+            quality = evaluate(network, pairs, scale, torch.device("cpu"), with_ssim=False)
+            judged.append(replace(one, qualities=(quality,)))
+    return judged
 
 
-def volume(curve: Sequence[CurvePoint], seconds: float) -> float:
-    """Return the hypervolume after so many seconds."""
-    return max((point.hypervolume for point in curve if point.seconds <= seconds), default=0.0)
-
-
-def print_volumes(known: Snapshot, rivals: Sequence[Snapshot]) -> None:
-    """Print the hypervolume beside that of random search after equal time."""
-    assert known.study
-    curves = [hypervolume_curve(known.study, without_pauses(one.records)) for one in (known, *rivals)]
-    seconds = min(curve[-1].seconds for curve in curves)
-    ours, *theirs = (volume(curve, seconds) for curve in curves)
-    ratios = [ours / one for one in theirs if one]
-    print(f"\nhypervolume after {seconds / 60:.0f} min: {ours:.3f}, random {', '.join(f'{one:.3f}' for one in theirs)}")
-    if ratios:
-        print(f"ours/random {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+def print_test_set(name: str, judged: Sequence[Contender], networks: Sequence[Contender]) -> None:
+    """Print what the networks that the validation set prefers are better by on another set."""
+    on_it = {one.trial.number: one for one in judged}
+    ranked = [one for one in networks if one.trial.number in on_it]
+    searched = [one for one in ranked if not one.trial.design]
+    tau = kendalltau([one.psnr_y_db for one in ranked], [on_it[one.trial.number].psnr_y_db for one in ranked]).statistic
+    photographs = len(judged[0].qualities[0].psnr_y_db)
+    print(f"\n{name}: {photographs} photographs, {len(judged)} networks, tau with the validation set {tau:.2f}\n")
+    print("| design | PSNR-Y dB | found, at most as slow | PSNR-Y dB | difference |")
+    print("|---|---|---|---|---|")
+    for human in (one for one in ranked if one.trial.design):
+        rival, tested = best_within(searched, human.fastest_ms), on_it[human.trial.number]
+        found = on_it[rival.trial.number] if rival else None
+        figures = f"#{found.trial.number} | {found.psnr_y_db:.2f}" if found else " | "
+        gap = shown(duel(found, tested) if found else None)
+        print(f"| {human.trial.design} | {tested.psnr_y_db:.2f} | {figures} | {gap} |")
 
 
 def main() -> None:
@@ -181,16 +186,20 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--time", action="store_true", help="time all anew in the same rounds")
-    parser.add_argument("--random", nargs="*", default=[], metavar="STUDY", help="studies by random search")
+    parser.add_argument("--test", type=Path, nargs="*", default=[], metavar="FOLDER", help="photographs to test on")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
     known = snapshot(workspace, given.study)
     networks = timed_together(known, contenders(known)) if given.time else contenders(known)
     humans = [one for one in networks if one.trial.design]
-    print_designs([one for one in networks if not one.trial.design], humans)
+    searched = [one for one in networks if not one.trial.design]
+    print_designs(searched, humans)
     print_front(networks, humans)
-    if given.random:
-        print_volumes(known, [snapshot(workspace, name) for name in given.random])
+    found = [one for human in humans if (one := best_within(searched, human.fastest_ms))]
+    chosen = {one.trial.number for one in (*humans, *found, *front_of(networks))}
+    tested = [one for one in networks if one.trial.number in chosen]
+    for folder in given.test:
+        print_test_set(folder.name, on_test_set(workspace, tested, folder), tested)
 
 
 if __name__ == "__main__":

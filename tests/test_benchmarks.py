@@ -101,8 +101,14 @@ def fronts(tmp_path, held_out_folder):
 
 
 def proof(tmp_path, held_out_folder):
-    """A study of human designs and others, beside itself as random search."""
-    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--time", "--random", "tiny-x2"
+    """A study of human designs and others, tested on the photographs that it was trained on."""
+    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--time", "--test", held_out_folder
+
+
+def equal_time(tmp_path, held_out_folder):
+    """A study beside itself."""
+    name, *workspace = study(tmp_path, held_out_folder, ["none", "pa"], 4)
+    return "--ours", name, "--others", name, *workspace, "--figure", tmp_path / "volumes.png"
 
 
 def survival(tmp_path, held_out_folder):
@@ -170,6 +176,10 @@ SMOKE = {
             f"sorting: median {FIGURE} ms",
         ],
     ),
+    "equal_time.py": (
+        equal_time,
+        [rf"tiny-x2 \| {FIGURE} \| 4 \| tiny-x2 \| {FIGURE} \| 4 \| (1\.000|nan)", r"ours/others (1\.000|nan)"],
+    ),
     "networks.py": (
         "--networks plainusr_u ecbsr_m4c8 --output 64x48 --runtimes eager --rounds 3",
         [r"\| network \| params \| MACs G \| acts M \| ms eager \|", rf"`ecbsr_m4c8` \|( {FIGURE} \|){{4}}"],
@@ -179,7 +189,8 @@ SMOKE = {
         [
             r"\| ESPCN-like \| \d+\.\d\d \| \d+\.\d\d \|",
             r"\d of \d members of the front were searched, \d are ahead",
-            rf"hypervolume after \d min: {FIGURE}, random {FIGURE}",
+            r"\w+: \d+ photographs, \d networks, tau with the validation set -?\d\.\d\d",
+            r"\| ESPCN-like \| \d+\.\d\d \| (#\d \| \d+\.\d\d)? ",
         ],
     ),
     "ranking.py": (

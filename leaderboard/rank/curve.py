@@ -77,9 +77,12 @@ def write_curve(curves: Mapping[str, Sequence[CurvePoint]], path: Path) -> None:
 
 
 def write_cost_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float | None]]], unit: str, path: Path
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float | None]]], cost: str, path: Path
 ) -> None:
-    """Draw curves by name to ``path``: costs, mean hypervolumes, and their standard errors as a band."""
+    """Draw curves by name to ``path``: costs, mean hypervolumes, and their standard errors as a band.
+
+    ``cost`` names the axis of the costs.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,7 +94,7 @@ def write_cost_curves(
         axes.plot(costs, means, color=colour, linestyle=dash, linewidth=1.6, label=name)
         low, high = ([m + sign * (e or 0.0) for m, e in zip(means, errors, strict=True)] for sign in (-1, 1))
         axes.fill_between(costs, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set_xlabel(f"{unit} of training")
+    axes.set_xlabel(cost)
     axes.set_ylabel(_HYPERVOLUME)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -148,5 +148,5 @@ def _write(replays: "list[Replayed]", path: Path) -> Path:
 
     curves = {one.name: ([share * one.total_cost for share in SHARES], one.mean, one.error) for one in replays}
     with writing(path) as aside:
-        write_cost_curves(curves, replays[0].unit, aside)
+        write_cost_curves(curves, f"{replays[0].unit} of training", aside)
     return path

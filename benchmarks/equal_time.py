@@ -1,0 +1,93 @@
+"""Hypervolume of searches against other searches after equal time, over seeds.
+
+Studies of one task: those of the sampler, and those of another, such as random search, of the same seeds in the same
+order. All are taken after the time that the shortest of them took, from the reference point of the first. Time in which
+no process was at a study is left out. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
+
+    python benchmarks/equal_time.py --ours STUDY ... --others STUDY ... [--workspace WORKSPACE] [--figure PNG]
+"""
+
+import argparse
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve, write_cost_curves
+from srnas.leaderboard.record.trials import TrialRecord
+from srnas.nas.workspace.studies import load_study
+from srnas.nas.workspace.workspace import Workspace
+
+_STEPS = 200
+
+
+def without_pauses(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return trials with times that pass only while a process is at the study; one is at it until its last trial."""
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
+    for one in records:
+        first, last = spans.get((one.host, one.pid), (one.started_ms, one.ended_ms))
+        spans[one.host, one.pid] = min(first, one.started_ms), max(last, one.ended_ms)
+    busy: list[tuple[int, int]] = []
+    for first, last in sorted(spans.values()):
+        # Of processes that worked at once, only what goes beyond the others.
+        first = max(first, busy[-1][1]) if busy else first
+        if last > first:
+            busy.append((first, last))
+
+    def clock(at_ms: int) -> int:
+        return sum(max(0, min(at_ms, last) - first) for first, last in busy)
+
+    return [
+        one.model_copy(update={"started_ms": clock(one.started_ms), "ended_ms": clock(one.ended_ms)}) for one in records
+    ]
+
+
+def volume(curve: Sequence[CurvePoint], seconds: float) -> float:
+    """Return the hypervolume after so many seconds."""
+    return max((point.hypervolume for point in curve if point.seconds <= seconds), default=0.0)
+
+
+def mean_curve(
+    curves: Sequence[Sequence[CurvePoint]], seconds: float
+) -> tuple[list[float], list[float], list[float | None]]:
+    """Return minutes, and the mean over searches with its standard error."""
+    times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
+    values = [[volume(curve, time) for curve in curves] for time in times]
+    errors = [statistics.stdev(at) / len(at) ** 0.5 if len(at) > 1 else None for at in values]
+    return [time / 60 for time in times], [statistics.fmean(at) for at in values], errors
+
+
+def main() -> None:
+    """Print the hypervolumes and their ratio, seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", nargs="+", required=True, metavar="STUDY")
+    parser.add_argument("--others", nargs="+", required=True, metavar="STUDY")
+    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--figure", type=Path, metavar="PNG")
+    given = parser.parse_args()
+    if len(given.ours) != len(given.others):
+        parser.error(f"there must be as many studies of both, but got {len(given.ours)} and {len(given.others)}")
+    workspace = Workspace(given.workspace)
+    studies = {name: load_study(workspace, name) for name in (*given.ours, *given.others)}
+    reference = studies[given.ours[0]].study
+    curves = {name: hypervolume_curve(reference, without_pauses(one.records)) for name, one in studies.items()}
+    seconds = min(curve[-1].seconds for curve in curves.values())
+    print(f"after {seconds / 60:.0f} min | hypervolume | trials | others | hypervolume | trials | ratio")
+    ratios = []
+    for names in zip(given.ours, given.others, strict=True):
+        volumes = [volume(curves[name], seconds) for name in names]
+        trials = [sum(point.seconds <= seconds for point in curves[name]) for name in names]
+        ratios.append(volumes[0] / volumes[1] if volumes[1] else math.nan)
+        cells = (f"{n} | {v:.3f} | {t}" for n, v, t in zip(names, volumes, trials, strict=True))
+        print(f"{' | '.join(cells)} | {ratios[-1]:.3f}")
+    print(f"ours/others {statistics.fmean(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    if given.figure:
+        means = {
+            f"{side}: {studies[names[0]].settings.sampler}": mean_curve([curves[name] for name in names], seconds)
+            for side, names in (("ours", given.ours), ("others", given.others))
+        }
+        write_cost_curves(means, "minutes of search", given.figure)
+
+
+if __name__ == "__main__":
+    main()
