@@ -1,8 +1,9 @@
 """Hypervolume of searches against other searches after equal time, over seeds.
 
 Studies of one task: those of the sampler, and those of another, such as random search, of the same seeds in the same
-order. All are taken after the time that the shortest of them took, from the reference point of the first. Time in which
-no process was at a study is left out. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
+order. All are taken after the time that the shortest of them took, from the reference point of the first, with the
+latencies that the networks of a front had when they were timed together at the end. Time in which no process was at a
+study is left out. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
 
     python benchmarks/equal_time.py --ours STUDY ... --others STUDY ... [--workspace WORKSPACE] [--figure PNG]
 """

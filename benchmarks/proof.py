@@ -30,22 +30,14 @@ from srnas.leaderboard.rank.picking import Contender, Duel, duel
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
-from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
+from srnas.nas.workspace.studies import load_snapshot
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, default_protocol, measure_latency
 from srnas.search_space.checkpoints import load_network
 
 AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
 NEAR_DB, NEAR_SHARE = 0.1, 0.1
-
-
-def snapshot(workspace: Workspace, study: str) -> Snapshot:
-    """Return what a study holds."""
-    stored = StoredStudy.find(workspace.study_url(study, None), study)
-    if stored is None:
-        raise SystemExit(f"workspace '{workspace}' must hold study '{study}', but it does not.")
-    return stored.snapshot()
 
 
 def contenders(known: Snapshot) -> list[Contender]:
@@ -189,7 +181,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, nargs="*", default=[], metavar="FOLDER", help="photographs to test on")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
-    known = snapshot(workspace, given.study)
+    known = load_snapshot(workspace, given.study)
     networks = timed_together(known, contenders(known)) if given.time else contenders(known)
     humans = [one for one in networks if one.trial.design]
     searched = [one for one in networks if not one.trial.design]

@@ -25,13 +25,27 @@ class BegunStudy(NamedTuple):
     records: tuple[TrialRecord, ...]
 
 
+def load_snapshot(workspace: Workspace, name: str, storage: str | None = None) -> Snapshot:
+    """Return all that is stored of an existing study; writes nothing.
+
+    Raises:
+        InputError: If there is no such study, or it cannot be read.
+    """
+    stored = StoredStudy.find(workspace.study_url(name, storage), name)
+    if stored is None:
+        raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
+    known = stored.snapshot()
+    known.check_usable()
+    return known
+
+
 def load_trials(workspace: Workspace, name: str, storage: str | None = None) -> tuple[StoredTrial, ...]:
     """Return the trials of an existing study as they are stored; writes nothing.
 
     Raises:
         InputError: If there is no such study.
     """
-    return _find(workspace, name, storage).trials
+    return load_snapshot(workspace, name, storage).trials
 
 
 def load_request(workspace: Workspace, name: str, storage: str | None = None) -> str:
@@ -40,7 +54,7 @@ def load_request(workspace: Workspace, name: str, storage: str | None = None) ->
     Raises:
         InputError: If there is no such study.
     """
-    return _find(workspace, name, storage).request
+    return load_snapshot(workspace, name, storage).request
 
 
 def load_study(workspace: Workspace, name: str, storage: str | None = None) -> BegunStudy:
@@ -49,16 +63,7 @@ def load_study(workspace: Workspace, name: str, storage: str | None = None) -> B
     Raises:
         InputError: If there is no such study, or it has not started yet.
     """
-    known = _find(workspace, name, storage)
+    known = load_snapshot(workspace, name, storage)
     if known.settings is None or known.study is None:
         raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
     return BegunStudy(known.settings, known.study, known.records)
-
-
-def _find(workspace: Workspace, name: str, storage: str | None) -> Snapshot:
-    stored = StoredStudy.find(workspace.study_url(name, storage), name)
-    if stored is None:
-        raise InputError(f"workspace '{workspace}' must hold the file of study '{name}', but it does not.")
-    known = stored.snapshot()
-    known.check_usable()
-    return known
