@@ -1,4 +1,4 @@
-"""The end of a search: the front and its neighbours are timed again, together, in the same rounds.
+"""The end of a search: the front, its neighbours and the human designs are timed again, together, in the same rounds.
 
 In another data type than float32 they are scored in that type first, since that decides what the front is.
 
@@ -31,7 +31,7 @@ def is_due(known: Snapshot, target: Target) -> bool:
 
 
 def time_front(session: Session) -> None:
-    """Time the front of a study and its neighbours together, and score them as they are timed, unless that is done.
+    """Time the front of a study, its neighbours and the human designs together, and score them, unless that is done.
 
     Raises:
         DeviceBusyError: If another process holds the device for too long.
@@ -73,9 +73,10 @@ def _time(session: Session, known: Snapshot) -> JointTiming | None:
     begun = known.joint if known.joint and known.joint.judged == judged else None
     chosen = {record.number for record in near_front(known.hoped, NEAR_DB, NEAR_SHARE)}
     chosen |= begun.networks.keys() if begun else set()
+    # What was found is compared with them.
+    chosen |= {record.number for record in known.hoped if record.design and record.point}
     front = len(front_numbers(known.hoped))
-    beside = len(chosen) - front
-    on_note(f"timing the front of {front} and {beside} neighbour{'s' * (beside != 1)} together")
+    on_note(f"timing the front of {front} together with {len(chosen) - front} neighbours and human designs")
     architectures = {str(record.number): record.architecture for record in known.records if record.number in chosen}
     try:
         measured = session.judge.time_together(architectures)

@@ -10,26 +10,27 @@ from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.judge import Judge, brief_protocol
 from srnas.nas.judging.observer import Observer
 from srnas.nas.study.options import Budgets
-from srnas.profiling import CPU_PROTOCOL, Latency, Measurement, Target
+from srnas.profiling import CPU_PROTOCOL, Latency, LatencyProtocol, Measurement, Target
 from srnas.search_space import Architecture, Position
 
 ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),))
 
 
-def latency(fastest_ms):
-    return Latency(fastest_ms, fastest_ms, fastest_ms, fastest_ms, 1.0, 1.0, (fastest_ms,), (1.0,), ())
+def latency(fastest_ms, *flags):
+    return Latency(fastest_ms, fastest_ms, fastest_ms, fastest_ms, 1.0, 1.0, (fastest_ms,), (1.0,), flags)
 
 
 @pytest.fixture
 def judge(monkeypatch):
     """Return a function that makes a judge for a budget; each measurement of ``times`` is of so many milliseconds."""
 
-    def judge(*times, max_latency_ms=None):
+    def judge(*times, max_latency_ms=None, flags=()):
         protocols = []
 
         def measure(networks, shape, target, *, protocol, on_note):
+            number = sum(isinstance(one, LatencyProtocol) for one in protocols)
             protocols.append(protocol)
-            timed = {name: latency(times[len(protocols) - 1]) for name in networks}
+            timed = {name: latency(times[number], *flags) for name in networks}
             return Measurement(timed, {}, {}, dict.fromkeys(timed), dict.fromkeys(timed, 0.0))
 
         monkeypatch.setattr(judging, "measure_latency", measure)
@@ -85,6 +86,23 @@ def test_elsewhere_the_brief_timing_decides(judge, fastest_ms, is_over):
     else:
         assert timed(made) == fastest_ms
     assert len(protocols) == 1
+
+
+@pytest.mark.parametrize("times", [(8.0, 4.0), (4.0, 8.0)])
+def test_a_candidate_whose_timing_was_disturbed_is_timed_again_after_its_training(judge, times, monkeypatch):
+    made, protocols = judge(*times, flags=("disturbed",))
+    monkeypatch.setattr(made, "_train", lambda *_: protocols.append("trained"))
+    draft = Draft()
+    assert made._attempt(ARCHITECTURE, draft, None) == ("complete", "")
+    assert (draft.latency.fastest_ms, protocols[1]) == (4.0, "trained")
+    assert protocols[::2] == [brief_protocol(Target())] * 2
+
+
+def test_otherwise_it_is_timed_once(judge, monkeypatch):
+    made, protocols = judge(8.0, 4.0, flags=("unsteady", "wide"))
+    monkeypatch.setattr(made, "_train", lambda *_: None)
+    made._attempt(ARCHITECTURE, draft := Draft(), None)
+    assert (draft.latency.fastest_ms, len(protocols)) == (8.0, 1)
 
 
 def test_a_front_has_the_time_of_all_its_networks(judge):

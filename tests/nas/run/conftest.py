@@ -14,10 +14,13 @@ POINTS = [(30.0, 1.0), (31.0, 2.0), (30.99, 2.05), (30.9, 2.1), (30.9, 3.0), (32
 
 
 class Clock:
-    """Stands for the measurement: every network takes as long as when it was judged, times a factor of its number."""
+    """Stands for the measurement: every network takes as long as when it was judged, times a factor of its number.
+
+    ``designs`` names the human designs by number.
+    """
 
     def __init__(self):
-        self.runs, self.factors, self.failing = [], {}, {}
+        self.runs, self.factors, self.failing, self.designs = [], {}, {}, {}
 
     def time_together(self, architectures):
         numbers = sorted(map(int, architectures))
@@ -73,7 +76,8 @@ def opened(workspace, space_file, few_draws, clock, scorer, monkeypatch):
             psnr_db, fastest_ms = POINTS[number]
             record = real(architecture, number, *given)
             quality = record.quality.model_copy(update={"mean_psnr_y_db": psnr_db, "psnr_y_db": (psnr_db,)})
-            return record.model_copy(update={"quality": quality, "latency": latency(fastest_ms)})
+            design = clock.designs.get(number, "")
+            return record.model_copy(update={"quality": quality, "latency": latency(fastest_ms), "design": design})
 
         monkeypatch.setattr(session.judge, "judge", judge)
         session.judge.time_together, session.judge.timed_scorer = clock.time_together, scorer

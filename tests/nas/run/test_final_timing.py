@@ -25,7 +25,7 @@ def test_the_front_and_its_neighbours_are_timed_once(opened, clock):
     clock.factors = {1: 1.1}
     time_front(session)
     assert clock.runs == [[0, 1, 2, 3, 5]]
-    assert notes == ["timing the front of 3 and 2 neighbours together"]
+    assert notes == ["timing the front of 3 together with 2 neighbours and human designs"]
     held = known(session)
     assert not is_due(held, session.judge.materials.target)
     timed = held.records[1]
@@ -36,6 +36,14 @@ def test_the_front_and_its_neighbours_are_timed_once(opened, clock):
     assert held.records[4] == held.as_judged[4]
     time_front(session)
     assert len(clock.runs) == 1
+
+
+def test_human_designs_are_timed_with_it(opened, clock):
+    clock.designs = {0: "ESPCN-like", 6: "EDSR-like"}
+    session, notes = opened()
+    time_front(session)
+    assert clock.runs == [[0, 1, 2, 3, 5, 6]]
+    assert notes == ["timing the front of 3 together with 3 neighbours and human designs"]
 
 
 def test_it_is_kept_by_its_own_key_in_every_process(opened, clock):
