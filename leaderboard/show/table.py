@@ -164,8 +164,8 @@ def timing_summary(board: Board) -> str:
     together = int((timed == timed.max()).sum())
     if together == len(timed):
         beside = int((every == timed.max()).sum()) - together
-        were = "was" if beside == 1 else "were"
-        return f"The latencies of the front come from one run, in which {beside} of its neighbours {were} timed too."
+        others = "1 other network was" if beside == 1 else f"{beside} other networks were"
+        return f"The latencies of the front come from one run, in which {others} timed too."
     return (
         f"The latencies of the front do not come from one run: {len(timed) - together} of {len(timed)} networks were "
         "timed at another moment."

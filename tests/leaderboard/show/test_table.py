@@ -16,9 +16,9 @@ def said(*timed_together_ms):
 
 
 def test_whether_a_front_comes_from_one_run_is_said():
-    one_run = "The latencies of the front come from one run, in which {} of its neighbours {} timed too."
-    assert said(7, 7, 7) == one_run.format(1, "was")
-    assert said(7, 7, None) == one_run.format(0, "were")
+    one_run = "The latencies of the front come from one run, in which {} timed too."
+    assert said(7, 7, 7) == one_run.format("1 other network was")
+    assert said(7, 7, None) == one_run.format("0 other networks were")
     apart = "The latencies of the front do not come from one run: {} of 2 networks were timed at another moment."
     assert said(7, None, 7) == apart.format(1)
     assert said(None, None, None) == apart.format(2)
