@@ -3,7 +3,8 @@
 Studies of one task: those of the sampler, and those of another, such as random search, of the same seeds in the same
 order. All are taken after the time that the shortest of them took, from the reference point of the first, with the
 latencies that the networks of a front had when they were timed together at the end. Time in which no process was at a
-study is left out. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
+study is left out. Beside each hypervolume stands how much it exceeds that of the study's human designs, which both
+sides train first. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
 
     python benchmarks/equal_time.py --ours STUDY ... --others STUDY ... [--workspace WORKSPACE] [--figure PNG]
 """
@@ -72,14 +73,19 @@ def main() -> None:
     studies = {name: load_study(workspace, name) for name in (*given.ours, *given.others)}
     reference = studies[given.ours[0]].study
     curves = {name: hypervolume_curve(reference, without_pauses(one.records)) for name, one in studies.items()}
+    designs = {
+        name: hypervolume_curve(reference, [record for record in one.records if record.design])[-1].hypervolume
+        for name, one in studies.items()
+    }
     seconds = min(curve[-1].seconds for curve in curves.values())
-    print(f"after {seconds / 60:.0f} min | hypervolume | trials | others | hypervolume | trials | ratio")
+    columns = "hypervolume | beyond the designs | trials"
+    print(f"after {seconds / 60:.0f} min | {columns} | others | {columns} | ratio")
     ratios = []
     for names in zip(given.ours, given.others, strict=True):
         volumes = [volume(curves[name], seconds) for name in names]
         trials = [sum(point.seconds <= seconds for point in curves[name]) for name in names]
         ratios.append(volumes[0] / volumes[1] if volumes[1] else math.nan)
-        cells = (f"{n} | {v:.3f} | {t}" for n, v, t in zip(names, volumes, trials, strict=True))
+        cells = (f"{n} | {v:.3f} | {v - designs[n]:+.3f} | {t}" for n, v, t in zip(names, volumes, trials, strict=True))
         print(f"{' | '.join(cells)} | {ratios[-1]:.3f}")
     print(f"ours/others {statistics.fmean(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     if given.figure:

@@ -178,7 +178,10 @@ SMOKE = {
     ),
     "equal_time.py": (
         equal_time,
-        [rf"tiny-x2 \| {FIGURE} \| 4 \| tiny-x2 \| {FIGURE} \| 4 \| (1\.000|nan)", r"ours/others (1\.000|nan)"],
+        [
+            rf"tiny-x2 \| {FIGURE} \| [+-]{FIGURE} \| 4 \| tiny-x2 \| {FIGURE} \| [+-]{FIGURE} \| 4 \| (1\.000|nan)",
+            r"ours/others (1\.000|nan)",
+        ],
     ),
     "networks.py": (
         "--networks plainusr_u ecbsr_m4c8 --output 64x48 --runtimes eager --rounds 3",
