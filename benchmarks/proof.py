@@ -5,13 +5,12 @@ and beside the fastest searched network of at least its PSNR. Differences in PSN
 seeds that were trained. Members of the front are ahead where they are better by 0.1 dB at equal latency beyond the
 interval, or 20 % faster at equal PSNR.
 
-With ``--time`` the human designs, the front and what is within 0.1 dB and 10 % of it are timed anew, all in the same
-rounds on one thread of this CPU; else latencies are those of the study, where candidates were timed one by one.
+Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds.
 
 With ``--test`` the human designs, what stands beside them and the front are judged on other photographs as well, with
 the weights that the workspace keeps.
 
-    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--time] [--test FOLDER ...]
+    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--test FOLDER ...]
 """
 
 import argparse
@@ -24,20 +23,16 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import kendalltau
 
-from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
-from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.studies import load_snapshot
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import Target, default_protocol, measure_latency
 from srnas.search_space.checkpoints import load_network
 
 AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
-NEAR_DB, NEAR_SHARE = 0.1, 0.1
 
 
 def contenders(known: Snapshot) -> list[Contender]:
@@ -47,29 +42,6 @@ def contenders(known: Snapshot) -> list[Contender]:
         others[replicate.number].append(replicate.quality)
     found = [Contender(r, (r.quality, *others[r.number])) for r in known.records if r.quality and r.point]
     return sorted(found, key=lambda one: one.fastest_ms)
-
-
-def timed_together(known: Snapshot, networks: Sequence[Contender]) -> list[Contender]:
-    """Return the human designs and what is near the front, with latencies of one run, by rising latency."""
-    assert known.settings
-    near = {record.number for record in near_front(known.ranked, NEAR_DB, NEAR_SHARE)}
-    chosen = [one for one in networks if one.trial.design or one.trial.number in near]
-    target = Target(torch.device("cpu"))
-    alone = default_protocol(target)
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(f"timing {len(chosen)} networks", total=None)
-        measured = measure_latency(
-            {str(one.trial.number): build_seeded(one.trial.architecture, 0).deploy() for one in chosen},
-            (1, 3, *known.settings.latency_input),
-            target,
-            protocol=replace(alone, max_time_s=len(chosen) * alone.max_time_s, give_up_s=len(chosen) * alone.give_up_s),
-            on_round=lambda done: bars.update(task, completed=done),
-        )
-    timed = (
-        replace(one, trial=one.trial.model_copy(update={"latency": measured.latencies[str(one.trial.number)]}))
-        for one in chosen
-    )
-    return sorted(timed, key=lambda one: one.fastest_ms)
 
 
 def front_of(networks: Sequence[Contender]) -> list[Contender]:
@@ -177,12 +149,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
-    parser.add_argument("--time", action="store_true", help="time all anew in the same rounds")
     parser.add_argument("--test", type=Path, nargs="*", default=[], metavar="FOLDER", help="photographs to test on")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
     known = load_snapshot(workspace, given.study)
-    networks = timed_together(known, contenders(known)) if given.time else contenders(known)
+    networks = contenders(known)
     humans = [one for one in networks if one.trial.design]
     searched = [one for one in networks if not one.trial.design]
     print_designs(searched, humans)

@@ -102,7 +102,7 @@ def fronts(tmp_path, held_out_folder):
 
 def proof(tmp_path, held_out_folder):
     """A study of human designs and others, tested on the photographs that it was trained on."""
-    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--time", "--test", held_out_folder
+    return *study(tmp_path, held_out_folder, ["none", "pa"], 4), "--test", held_out_folder
 
 
 def equal_time(tmp_path, held_out_folder):
