@@ -144,6 +144,7 @@ class FrontStrategy(Generic[T]):
     def _spread(self, known: Sequence[Known[T]], seen: set[Hashable], rng: random.Random) -> Proposal[T]:
         """Return a candidate from the part of the cheap objective's range that was tried least."""
         drawn = self._draw(seen, lambda: self.domain.sample(rng), self.num_proposals)
+        drawn = drawn or self._near_feasible([one.candidate for one in known], seen, rng)
         if not drawn:
             return Proposal(self.domain.sample(rng))
         costs = [self.aim.toward * math.log(cost) for _, cost in drawn]
@@ -152,6 +153,15 @@ class FrontStrategy(Generic[T]):
         tried = [int(np.searchsorted(edges, self.aim.toward * math.log(one.cheap))) for one in known]
         least = min(strata, key=lambda stratum: (tried.count(stratum), rng.random()))
         return Proposal(rng.choice([c for (c, _), stratum in zip(drawn, strata, strict=True) if stratum == least]))
+
+    def _near_feasible(self, known: Sequence[T], seen: set[Hashable], rng: random.Random) -> list[tuple[T, float]]:
+        """Return feasible candidates where no random one is: neighbours of what is known, else of reductions."""
+        start = list(known) or [self.domain.sample(rng) for _ in range(self.num_proposals)]
+        for _ in range(_MAX_TRIES):
+            if found := self._neighbours(start, seen, rng):
+                return found
+            start = [self.domain.reduce(candidate, rng) for candidate in start]
+        return []
 
     def _draw(self, seen: set[Hashable], make: Callable[[], T], number: int) -> list[tuple[T, float]]:
         """Return unseen feasible candidates with their cheap objective."""

@@ -147,6 +147,23 @@ def test_infeasible_candidates_are_never_proposed():
     assert {trial.params["p0"] for trial in study.trials} == {"conv"}
 
 
+def test_where_hardly_anything_is_feasible_the_neighbours_of_what_is_known_are_proposed():
+    space = {f"p{i}": CategoricalDistribution(list(COST)) for i in range(12)}
+
+    def cheap(params):
+        # At most two of the twelve are not "none": one in 60,000.
+        return cost(params) if list(params.values()).count("none") >= 10 else None
+
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=FrontSampler(Choices(space, cheap), seed=0)
+    )
+    study.enqueue_trial(dict.fromkeys(space, "none"))
+    for _ in range(12):
+        trial = study.ask(space)
+        assert cheap(trial.params) is not None
+        study.tell(trial, [merit(trial.params), cost(trial.params)])
+
+
 def test_an_exhausted_space_is_proposed_again():
     two = {"p0": CategoricalDistribution(["none", "conv"])}
     study = optuna.create_study(

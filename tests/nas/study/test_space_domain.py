@@ -4,10 +4,11 @@ import random
 
 import pytest
 
+from srnas.nas.strategy.front_strategy import Aim, FrontStrategy
 from srnas.nas.study.options import Budgets
 from srnas.nas.study.space_domain import FittedLatency, PartCounter, SpaceDomain
 from srnas.profiling import count
-from srnas.search_space import Network, SearchSpace
+from srnas.search_space import Architecture, Network, Position, SearchSpace
 
 SIZE = (24, 32)
 
@@ -81,3 +82,12 @@ def test_candidates_are_those_of_the_space(space, counter):
         assert [len(group) for group in groups] == [len(group) for group in others]
         assert groups != others
     assert domain.decode({"channels": 12}) is None
+
+
+def test_where_no_random_network_is_feasible_small_ones_are_proposed():
+    space, counter = SearchSpace.load("fast", 2), PartCounter(SIZE)
+    least = Architecture(scale=2, channels=8, positions=(Position(trunk="conv"),))
+    domain = SpaceDomain(space, Budgets(max_macs_g=counter.total(least).macs / 1e9), counter, {})
+    assert domain.cheap([space.sample(random.Random(seed)) for seed in range(100)]) == [None] * 100
+    proposed = FrontStrategy(domain, Aim()).propose([], [], set(), random.Random(0)).candidate
+    assert domain.cheap([proposed]) != [None]
