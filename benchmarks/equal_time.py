@@ -74,7 +74,7 @@ def main() -> None:
     reference = studies[given.ours[0]].study
     curves = {name: hypervolume_curve(reference, without_pauses(one.records)) for name, one in studies.items()}
     designs = {
-        name: hypervolume_curve(reference, [record for record in one.records if record.design])[-1].hypervolume
+        name: volume(hypervolume_curve(reference, [record for record in one.records if record.design]), math.inf)
         for name, one in studies.items()
     }
     seconds = min(curve[-1].seconds for curve in curves.values())

@@ -111,6 +111,9 @@ def on_test_set(workspace: Workspace, networks: Sequence[Contender], folder: Pat
     """Return the networks with the qualities of their first seed on another set; a folder HR may hold its photographs.
 
     Networks whose weights are not kept are left out.
+
+    Raises:
+        SystemExit: If no weights are kept.
     """
     scale = networks[0].trial.architecture.scale
     pairs = load_pairs(folder, scale, min_size=max(one.trial.architecture.min_size for one in networks)).pairs
@@ -123,6 +126,8 @@ def on_test_set(workspace: Workspace, networks: Sequence[Contender], folder: Pat
             network = load_network(architecture, weights).deploy()
             quality = evaluate(network, pairs, scale, torch.device("cpu"), with_ssim=False)
             judged.append(replace(one, qualities=(quality,)))
+    if not judged:
+        raise SystemExit(f"workspace '{workspace}' must keep weights of the study's networks, but it keeps none.")
     return judged
 
 
@@ -133,7 +138,8 @@ def print_test_set(name: str, judged: Sequence[Contender], networks: Sequence[Co
     searched = [one for one in ranked if not one.trial.design]
     tau = kendalltau([one.psnr_y_db for one in ranked], [on_it[one.trial.number].psnr_y_db for one in ranked]).statistic
     photographs = len(judged[0].qualities[0].psnr_y_db)
-    print(f"\n{name}: {photographs} photographs, {len(judged)} networks, tau with the validation set {tau:.2f}\n")
+    kept = f"{len(judged)} of {len(networks)} networks have weights"
+    print(f"\n{name}: {photographs} photographs, {kept}, tau with the validation set {tau:.2f}\n")
     print("| design | PSNR-Y dB | found, at most as slow | PSNR-Y dB | difference |")
     print("|---|---|---|---|---|")
     for human in (one for one in ranked if one.trial.design):
@@ -153,6 +159,8 @@ def main() -> None:
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
     known = load_snapshot(workspace, given.study)
+    if known.joint is None:
+        print("the study has not ended with a joint timing: each latency is of another moment\n")
     networks = contenders(known)
     humans = [one for one in networks if one.trial.design]
     searched = [one for one in networks if not one.trial.design]

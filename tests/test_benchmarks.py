@@ -192,7 +192,7 @@ SMOKE = {
         [
             r"\| ESPCN-like \| \d+\.\d\d \| \d+\.\d\d \|",
             r"\d of \d members of the front were searched, \d are ahead",
-            r"\w+: \d+ photographs, \d networks, tau with the validation set -?\d\.\d\d",
+            r"\w+: \d+ photographs, (\d) of \1 networks have weights, tau with the validation set -?\d\.\d\d",
             r"\| ESPCN-like \| \d+\.\d\d \| (#\d \| \d+\.\d\d)? ",
         ],
     ),

@@ -113,7 +113,7 @@ class FrontStrategy(Generic[T]):
         if len(known) < max(self.num_startup, _LEAST_MODELLED):
             return self._spread(known, seen, rng)
         front = [known[i].candidate for i in staircase([(one.value, self.aim.toward * one.cheap) for one in known])]
-        pool = self._pool(front, seen, rng)
+        pool = self._pool(front, seen, rng) or self._near_feasible(front, seen, rng)
         if not pool:
             return Proposal(self.domain.sample(rng))
         model = Surrogate(
