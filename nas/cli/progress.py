@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from srnas.leaderboard.rank.board import Board
-from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.leaderboard.record.trials import Replicate, Rung, TrialRecord
 from srnas.leaderboard.show.table import board_summary, board_table
 from srnas.nas.judging.observer import Observer
 from srnas.nas.training import loop as training
@@ -94,7 +94,7 @@ class SearchProgress(_Bars):
     def on_start(self, judged: int, iterations: int, total: int | None = None) -> None:
         """Show how much of the study is done."""
         self._bars.start()
-        self._bars.reset(self._study, completed=judged, total=total)
+        self._bars.reset(self._study, completed=judged, total=total, description="trials")
         self._bars.reset(self._training, total=iterations, visible=False)
 
     def on_trial(self, number: int, architecture: Architecture, design: str) -> None:
@@ -127,6 +127,19 @@ class SearchProgress(_Bars):
         self._bars.update(self._study, advance=1)
         self._bars.update(self._training, visible=False)
         self._bars.console.print(_line(record, on_front), highlight=False, soft_wrap=True)
+
+    def on_replicates(self, left: int) -> None:
+        """Show how many trainings follow."""
+        self._bars.reset(self._study, total=left, description="replicates")
+
+    def on_replicate(self, record: TrialRecord, again: Replicate) -> None:
+        """Print the replicate's line."""
+        self._bars.update(self._study, advance=1)
+        self._bars.update(self._training, visible=False)
+        name = escape(f"#{record.number:<3} {record.design or record.architecture}")
+        psnr = f"{again.quality.mean_psnr_y_db:.2f} dB"
+        line = f"  {name}, seed {again.seed}: {psnr}, trained in {again.train_s:.1f} s"
+        self._bars.console.print(line, highlight=False, soft_wrap=True)
 
 
 def _line(record: TrialRecord, on_front: bool) -> str:

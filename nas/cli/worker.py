@@ -1,7 +1,7 @@
 """``srnas worker``: help with a study that ``srnas search`` has started."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def worker(
         from srnas.nas.run.join import join
         from srnas.nas.workspace.workspace import Workspace
     given = {"storage": storage, "train": train, "validation": val, "device": device}
-    changes = {name: value for name, value in given.items() if value}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value}
     with SearchProgress(said) as progress:
         standing = join(Workspace(workspace), study, progress, **changes)
     said.print(f"Nothing is left to do for study '{study}' ({standing.value}).", markup=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.leaderboard.record.trials import Replicate, Rung, TrialRecord
 from srnas.nas.training.loop import TrainingProgress
 from srnas.search_space import Architecture
 
@@ -34,6 +34,12 @@ class Observer:
 
     def on_record(self, record: TrialRecord, on_front: bool) -> None:
         """A candidate was judged."""
+
+    def on_replicates(self, left: int) -> None:
+        """So many trainings with other seeds follow."""
+
+    def on_replicate(self, record: TrialRecord, again: Replicate) -> None:
+        """The network of a trial was trained again with another seed."""
 
     def on_board(self, board: "Board") -> None:
         """All candidates of one length are judged; longer trainings follow."""

@@ -18,6 +18,7 @@ from srnas.leaderboard.rank.front import is_on_front
 from srnas.nas.run.ray import RayWorkers
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import Session
+from srnas.nas.run.tasks import Task
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.storage import patiently
@@ -57,7 +58,7 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
     Args:
         request: What the user asked for.
         settings: What the study is fixed by.
-        left: Number of candidates that the study lacks.
+        left: Number of networks that are to be trained.
     """
     if isinstance(request.workers, int):
         return request.workers
@@ -68,18 +69,27 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
     return max(1, min(found, left))
 
 
-def run_engine(request: SearchRequest, session: Session, number: int) -> Standing:
-    """Run a study with several workers, and report what they do.
+def run_engine(request: SearchRequest, session: Session, task: Task, left: int) -> Standing:
+    """Do a task of a study in this process, or with several workers, and report what they do.
+
+    Args:
+        request: What the user asked for.
+        session: The open study.
+        task: What is to be done.
+        left: Number of networks that are to be trained.
 
     Raises:
         InputError: If the workers fail again and again.
     """
     settings = session.search.settings
+    number = workers_of(request, settings, left)
+    if number == 1 and request.engine == "local":
+        return task.do(session, request.replicates)
     workers: Workers
     if request.engine == "ray":
-        workers = RayWorkers(request, settings, number)
+        workers = RayWorkers(request, settings, task, number)
     else:
-        workers = LocalWorkers(request, settings, session.publisher.workspace, number)
+        workers = LocalWorkers(request, settings, session.publisher.workspace, task, number)
     with workers:
         return watch(workers, session)
 
@@ -87,7 +97,8 @@ def run_engine(request: SearchRequest, session: Session, number: int) -> Standin
 def watch(workers: Workers, session: Session) -> Standing:
     """Tell what workers do until they have nothing left to do."""
     search, observer = session.search, session.observer
-    shown = {record.number for record in search.stored.snapshot().records}
+    known = search.stored.snapshot()
+    shown, seeds_shown = {record.number for record in known.records}, known.tried_again
     while True:
         # Asked before the study is read: what the last worker kept before it ended is then seen.
         alive = workers.alive()
@@ -96,6 +107,11 @@ def watch(workers: Workers, session: Session) -> Standing:
             if record.number not in shown:
                 shown.add(record.number)
                 observer.on_record(record, is_on_front(record, known.records))
+        trials = {record.number: record for record in known.records}
+        for again in known.trained_again:
+            if (again.number, again.seed) not in seeds_shown:
+                seeds_shown.add((again.number, again.seed))
+                observer.on_replicate(trials[again.number], again)
         if not alive:
             session.publisher.publish(known.records)
             return Standing.DONE if known.is_done else Standing.EXHAUSTED
@@ -109,20 +125,23 @@ class LocalWorkers:
         request: What the user asked for.
         settings: What the study is fixed by.
         workspace: Where their logs are kept.
+        task: What they do.
         number: How many.
 
     Raises:
         InputError: If there are fewer cores than the workers need.
     """
 
-    def __init__(self, request: SearchRequest, settings: StudySettings, workspace: Workspace, number: int) -> None:
+    def __init__(
+        self, request: SearchRequest, settings: StudySettings, workspace: Workspace, task: Task, number: int
+    ) -> None:
         cores = os.cpu_count() or 1
         if settings.device == "cpu" and number * settings.training_threads > cores:
             raise InputError(
                 f"workers x threads <= {cores} cores must hold, but got workers={number} and "
                 f"threads={settings.training_threads}; start fewer."
             )
-        command, shown = _command(request, settings), _shown_gpus(request, settings)
+        command, shown = _command(request, settings, task), _shown_gpus(request, settings)
         self._slots = [
             _Slot(command, workspace.log(settings.name, i), shown[i % len(shown)] if shown else None)
             for i in range(number)
@@ -198,10 +217,10 @@ def _shown_gpus(request: SearchRequest, settings: StudySettings) -> list[str]:
     return [gpu_uuid(torch.device("cuda", number)) for number in range(torch.cuda.device_count())]
 
 
-def _command(request: SearchRequest, settings: StudySettings) -> list[str]:
+def _command(request: SearchRequest, settings: StudySettings, task: Task) -> list[str]:
     # A worker sees no GPU but its own, which is then the first.
     device = "cpu" if settings.device == "cpu" else "cuda:0"
     changes = {"device": device} | ({"storage": request.storage} if request.storage else {})
     module = "srnas.nas.run.process"
     # Without -P Python looks for modules in the user's folder first, where any file may have a name of ours.
-    return [sys.executable, "-P", "-m", module, str(request.workspace), settings.name, json.dumps(changes)]
+    return [sys.executable, "-P", "-m", module, str(request.workspace), settings.name, task, json.dumps(changes)]

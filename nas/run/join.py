@@ -6,7 +6,7 @@ from srnas.nas.judging.observer import Observer
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import open_session
-from srnas.nas.run.worker import work
+from srnas.nas.run.tasks import Task
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
@@ -14,13 +14,14 @@ from srnas.profiling.targets import describe
 from srnas.search_space import InputError
 
 
-def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -> Standing:
+def join(workspace: Workspace, study: str, observer: Observer, task: Task = Task.TRIALS, **changes: Any) -> Standing:
     """Work on a study that ``srnas search`` has started until nothing is left to do.
 
     Args:
         workspace: Where this worker keeps its cache, MLflow store and unfinished trainings.
         study: The study's name.
         observer: Told of every stage.
+        task: What is to be done.
         **changes: Options of the search that differ here: the storage, folders of photographs, the device.
 
     Returns:
@@ -47,4 +48,4 @@ def join(workspace: Workspace, study: str, observer: Observer, **changes: Any) -
     session = open_session(plan, observer, as_worker=True)
     judged = len(session.search.stored.snapshot().records)
     observer.on_start(judged, session.search.settings.training.iterations, known.total)
-    return work(session)
+    return task.do(session, request.replicates)

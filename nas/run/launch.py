@@ -7,15 +7,16 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 
 from srnas.nas.judging.observer import Observer
-from srnas.nas.run.engines import run_engine, workers_of
+from srnas.nas.run.engines import run_engine
 from srnas.nas.run.final_timing import is_due, time_front
 from srnas.nas.run.ladder import longer_plan, open_longer, tell_first
-from srnas.nas.run.outcome import Outcome, conclude, replicate, replicated, summarise
+from srnas.nas.run.outcome import Outcome, conclude, summarise
 from srnas.nas.run.plan import Plan, plan_search
+from srnas.nas.run.replicates import missing
 from srnas.nas.run.request import SearchRequest, search_options
 from srnas.nas.run.session import Session, open_session
+from srnas.nas.run.tasks import Task
 from srnas.nas.run.timed_quality import score_as_timed
-from srnas.nas.run.worker import work
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.snapshot import Snapshot
 
@@ -88,14 +89,14 @@ def _run(session: Session, plan: Plan) -> Outcome:
     request, stored, settings = plan.request, session.search.stored, session.search.settings
     judged = len(stored.snapshot().records)
     session.observer.on_start(judged, settings.training.iterations, request.trials)
-    workers = workers_of(request, settings, request.trials - judged)
     try:
-        several = workers > 1 or request.engine != "local"
-        standing = run_engine(request, session, workers) if several else work(session)
+        standing = run_engine(request, session, Task.TRIALS, request.trials - judged)
         if not plan.is_gone_on_from:
             # First, since the latencies of one run decide what is near the front.
             time_front(session)
-            replicate(session, request.replicates)
+            if left := len(missing(stored.snapshot(), request.replicates)):
+                session.observer.on_replicates(left)
+                run_engine(request, session, Task.REPLICATES, left)
             if is_due(stored.snapshot(), plan.target):
                 score_as_timed(session)
     # On an interrupt as well: else the study's run would stay open in MLflow.
@@ -112,4 +113,4 @@ def _is_finished(plan: Plan, known: Snapshot) -> bool:
         return False
     if plan.is_gone_on_from:
         return True
-    return not is_due(known, plan.target) and replicated(known.ranked, known.replicates) >= plan.request.replicates
+    return not is_due(known, plan.target) and not missing(known, plan.request.replicates)

@@ -1,16 +1,13 @@
 """How a study ends: the ranked board with its errors, what the predictors were worth, figures, weights."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from srnas.leaderboard.rank.board import Board, rank_records
-from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.curve import hypervolume_curve, write_curve
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.leaderboard.store.reading import SHOWN
-from srnas.nas.errors import DivergedError, TimedOutError
 from srnas.nas.files import writing
 from srnas.nas.judging.accounts import Account, accounts_of
 from srnas.nas.run.exhibits import make_exhibits
@@ -78,18 +75,6 @@ class Outcome:
         return files
 
 
-def replicated(records: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> int:
-    """Return with how many other seeds every candidate near the front and every human design was trained."""
-    counts = [sum(one.number == record.number for one in replicates) for record in _trained_again(records)]
-    return min(counts, default=0)
-
-
-def _trained_again(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return what is trained with other seeds: the front, what is near it, and what both are compared with."""
-    near = {record.number for record in near_front(records, NEAR_DB)}
-    return [record for record in records if record.point and (record.design or record.number in near)]
-
-
 def summarise(known: Snapshot) -> Outcome:
     """Return the outcome so far of a study that has started; nothing is run or written."""
     assert known.study is not None
@@ -103,32 +88,6 @@ def summarise(known: Snapshot) -> Outcome:
         accounts=tuple(accounts_of(known.records)),
         false_stops=false_stop_rate([r.point for r in finished if r.point], [r.spared for r in finished]),
     )
-
-
-def replicate(session: Session, seeds: int) -> None:
-    """Train the candidates near the front and the human designs again with other seeds, each once.
-
-    Args:
-        session: The open study and what its candidates are trained with.
-        seeds: Number of other seeds.
-    """
-    known = session.search.stored.snapshot()
-    first = session.search.settings.training.seed + 1
-    there = {(one.number, one.seed) for one in known.replicates}
-    for seed in range(first, first + seeds):
-        for record in _trained_again(known.ranked):
-            if (record.number, seed) in there:
-                continue
-            session.observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())
-            try:
-                result = session.judge.replicate(record.architecture, seed)
-            # Another seed that fails is no reason to end a study whose trials are all judged.
-            except (DivergedError, TimedOutError) as error:
-                session.observer.on_note(f"trial {record.number} with seed {seed}: {error}")
-                continue
-            session.search.stored.keep_replicate(
-                Replicate(number=record.number, seed=seed, quality=result.quality, train_s=result.train_s)
-            )
 
 
 def conclude(session: Session, *, exhausted: bool, is_last: bool) -> Outcome:

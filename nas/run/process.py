@@ -1,4 +1,4 @@
-"""A worker as a process of its own: ``python -m srnas.nas.run.process WORKSPACE STUDY CHANGES``.
+"""A worker as a process of its own: ``python -m srnas.nas.run.process WORKSPACE STUDY TASK CHANGES``.
 
 The changes are JSON: options of the search that differ in this process. What it says goes to its standard output, an
 error to its standard error with exit code 2.
@@ -11,10 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from srnas.leaderboard.record.trials import TrialRecord
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.errors import DeviceLostError
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import join
+from srnas.nas.run.tasks import Task
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceBusyError
 from srnas.search_space import InputError
@@ -31,6 +32,10 @@ class _Log(Observer):
         """Write how a candidate ended."""
         _write(f"trial {record.number} {record.architecture}: {record.state} {record.reason}".rstrip())
 
+    def on_replicate(self, record: TrialRecord, again: Replicate) -> None:
+        """Write what was trained again."""
+        _write(f"trial {record.number} {record.architecture}: trained with seed {again.seed}")
+
 
 def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
@@ -40,11 +45,11 @@ def _write(line: str) -> None:
 
 def main() -> None:
     """Work on the study that the arguments name."""
-    workspace, study, changes = sys.argv[1:]
+    workspace, study, task, changes = sys.argv[1:]
     # As an interrupt it unwinds, and the candidate at hand is given back.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        standing = join(Workspace(Path(workspace)), study, _Log(), **json.loads(changes))
+        standing = join(Workspace(Path(workspace)), study, _Log(), Task(task), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:
         sys.stderr.write(f"{error}\n")
         # A worker that ends with 2 is not started again, and only another process may use a lost device.

@@ -7,6 +7,7 @@ from typing import Any
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import join
 from srnas.nas.run.request import SearchRequest
+from srnas.nas.run.tasks import Task
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
@@ -23,13 +24,14 @@ class RayWorkers:
     Args:
         request: What the user asked for; ``address`` is the cluster's, or none to start one on this machine.
         settings: Settings of the study.
+        task: What they do.
         number: How many.
 
     Raises:
         InputError: If Ray is not installed.
     """
 
-    def __init__(self, request: SearchRequest, settings: StudySettings, number: int) -> None:
+    def __init__(self, request: SearchRequest, settings: StudySettings, task: Task, number: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray's own 15 gives way to every other process, and a latency would say so.
         os.environ.setdefault("RAY_worker_niceness", "0")
@@ -40,6 +42,7 @@ class RayWorkers:
         self._ray = ray
         self._request = request
         self._settings = settings
+        self._task = task
         self._number = number
         self._tasks: list[Any] = []
 
@@ -48,11 +51,11 @@ class RayWorkers:
         ray.init(address=request.address, log_to_driver=False, include_dashboard=False)
         cuda = self._settings.device != "cpu"
         share = {"num_cpus": self._settings.training_threads, "num_gpus": int(cuda), "max_retries": _RESTARTS}
-        task = ray.remote(**share)(_work)
+        work = ray.remote(**share)(_work)
         # Ray shows a task no GPU but its own, which is then the first.
         changes = {"device": "cuda:0" if cuda else "cpu"} | ({"storage": request.storage} if request.storage else {})
         workspace = str(request.workspace.resolve())
-        self._tasks = [task.remote(workspace, self._settings.name, changes) for _ in range(self._number)]
+        self._tasks = [work.remote(workspace, self._settings.name, self._task, changes) for _ in range(self._number)]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -68,5 +71,5 @@ class RayWorkers:
         return len(self._tasks)
 
 
-def _work(workspace: str, study: str, changes: dict[str, str]) -> None:
-    join(Workspace(Path(workspace)), study, Observer(), **changes)
+def _work(workspace: str, study: str, task: Task, changes: dict[str, str]) -> None:
+    join(Workspace(Path(workspace)), study, Observer(), task, **changes)

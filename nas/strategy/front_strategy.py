@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
+from scipy.stats import median_abs_deviation, theilslopes
 
 from srnas.leaderboard.rank.front import staircase
 from srnas.nas.strategy.domain import Domain
@@ -29,6 +30,9 @@ _MAX_TRIES = 20
 _LEAST_JUDGED = 15
 # A surrogate needs so many values at least.
 _LEAST_MODELLED = 4
+# A value this many standard deviations below what its cost lets expect counts as if it were there.
+# source: docs/measurements.md, "Searching"
+_FENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class FrontStrategy(Generic[T]):
             return Proposal(self.domain.sample(rng))
         model = Surrogate(
             self._features([(one.candidate, one.cheap) for one in known]),
-            [one.value for one in known],
+            _fenced(known),
             [one.doubt for one in known],
         )
         believed = [*known, *self._believed(running, model)]
@@ -225,6 +229,22 @@ class FrontStrategy(Generic[T]):
         else:
             reference = aim.reference[0], aim.toward * math.log(aim.reference[1])
         return expected_improvement(mean, deviation, costs, values, spent, reference), mean, deviation
+
+
+def _fenced(known: Sequence[Known[T]]) -> Floats:
+    """Return the values, those far below a line over the cheap objective raised to where that begins.
+
+    A training that has died is off by far more than two others differ: a model of it would be a model of nothing else.
+    """
+    values, cost = np.array([one.value for one in known]), np.log([one.cheap for one in known])
+    slope = theilslopes(values, cost).slope if np.ptp(cost) > 0 else 0.0
+    off = values - slope * cost
+    deviation = median_abs_deviation(off, scale="normal")
+    # Where most values are equal, nothing tells how far is far.
+    if deviation == 0:
+        return values
+    fenced: Floats = values + np.maximum(np.median(off) - _FENCE * deviation - off, 0)
+    return fenced
 
 
 def _beats_trend(model: Surrogate, known: Sequence[Known[T]]) -> bool:

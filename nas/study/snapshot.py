@@ -66,6 +66,7 @@ class Snapshot:
         patience: Number of trials without a rise of the hypervolume after which the study ends; ``None``: it goes on.
         request: What the user asked for when it was started or extended last, as JSON.
         trained_again: What was trained with other seeds.
+        failed_again: Numbers of the trials and seeds that could not be trained with these seeds.
         longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
         timed: What networks score in the data type that is timed, by number of the trial and seed.
         joint: What was timed together at the end; ``None`` before.
@@ -80,6 +81,7 @@ class Snapshot:
     patience: int | None
     request: str
     trained_again: tuple[Replicate, ...]
+    failed_again: frozenset[tuple[int, int]]
     longer: Mapping[int, Mapping[str, float]]
     timed: Mapping[tuple[int, int], TimedQuality]
     joint: JointTiming | None
@@ -120,6 +122,11 @@ class Snapshot:
         return tuple(
             one.model_copy(update={"timed_quality": known.get((one.number, one.seed))}) for one in self.trained_again
         )
+
+    @property
+    def tried_again(self) -> set[tuple[int, int]]:
+        """Numbers of the trials and seeds that were trained again, or could not be."""
+        return {(one.number, one.seed) for one in self.trained_again} | self.failed_again
 
     @cached_property
     def as_judged(self) -> tuple[TrialRecord, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import optuna
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, create_engine, make_url, text
@@ -150,8 +150,10 @@ def _make_missing_indexes(storage: RDBStorage, url: str) -> None:
 
 
 @contextlib.contextmanager
-def critical(url: str, part: str) -> Iterator[None]:
+def critical(url: str, part: str, *, waits: bool = True) -> Iterator[bool]:
     """Let one process at a time into a part of the work on a storage, on all machines; a dead one leaves it.
+
+    Without ``waits``, who comes second is told so by ``False``, and leaves the part to the other.
 
     Raises:
         InputError: If the folder of a SQLite file cannot be written.
@@ -163,12 +165,19 @@ def critical(url: str, part: str) -> Iterator[None]:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(_lock_file(file, part))
-            lock.acquire(poll_interval=_POLL_S)
+            lock.acquire(poll_interval=_POLL_S, blocking=waits)
+        except Timeout:
+            yield False
+            return
         except OSError as error:
             raise InputError(f"'{file.parent}' must be writable, but {error}; give another --workspace.") from None
         try:
-            yield
+            yield True
         finally:
+            if not waits:
+                # Each such part is done once, and its file would lie there for good.
+                with contextlib.suppress(OSError):
+                    _lock_file(file, part).unlink()
             lock.release()
         return
     # PostgreSQL names such locks by 64-bit integers, and Python's own hash differs between processes.
@@ -176,7 +185,8 @@ def critical(url: str, part: str) -> Iterator[None]:
     try:
         # Without a pool, to close the connection ends the session, and with it the lock.
         connection = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
-        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+        how = "pg_advisory_lock" if waits else "pg_try_advisory_lock"
+        is_in = connection.execute(text(f"SELECT {how}(:number)"), {"number": number}).scalar() is not False
     except ImportError:
         # This raises the error that names the missing package.
         open_storage(url, create=False)
@@ -184,7 +194,7 @@ def critical(url: str, part: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise StorageInternalError(_first_line(error)) from error
     try:
-        yield
+        yield is_in
     finally:
         with contextlib.suppress(SQLAlchemyError):
             connection.close()

@@ -26,10 +26,10 @@ R = TypeVar("R", bound=Record)
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
-# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, that of scores in
-# the data type that is timed too, that of longer trainings with their length.
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, as do that of why
+# it failed and that of scores in the data type that is timed; that of longer trainings goes on with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
-_REPLICATE, _LONGER, _TIMED = "replicate ", "longer ", "timed "
+_REPLICATE, _FAILED, _LONGER, _TIMED = "replicate ", "failed ", "longer ", "timed "
 _JOINT = "joint"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
@@ -96,6 +96,7 @@ class StoredStudy:
             patience=None if patience is None else int(patience),
             request=str(kept.get(_REQUEST, "")),
             trained_again=tuple(_read_all(Replicate, kept, _REPLICATE, self.name)),
+            failed_again=frozenset(_place(key) for key in kept if key.startswith(_FAILED)),
             timed=timed,
             longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
             joint=_joint(kept[_JOINT], self.name) if _JOINT in kept else None,
@@ -144,6 +145,10 @@ class StoredStudy:
     def keep_replicate(self, replicate: Replicate) -> None:
         """Keep what was trained again."""
         self.study.set_user_attr(f"{_REPLICATE}{replicate.number} {replicate.seed}", replicate.model_dump_json())
+
+    def keep_failed(self, number: int, seed: int, reason: str) -> None:
+        """Keep why a trial could not be trained again with a seed."""
+        self.study.set_user_attr(f"{_FAILED}{number} {seed}", reason)
 
     def keep_timed(self, scores: TimedQuality) -> None:
         """Keep what a trained network scores in the data type that is timed."""
@@ -217,6 +222,12 @@ def _read_all(kind: type[R], kept: Mapping[str, Any], start: str, name: str) -> 
     """Return the records of a study whose keys start so."""
     found = (kind.read(value, f"'{key}' of study '{name}'") for key, value in kept.items() if key.startswith(start))
     return [one for one in found if one is not None]
+
+
+def _place(key: str) -> tuple[int, int]:
+    """Return the number of the trial and the seed that a key ends with."""
+    number, seed = key.split()[-2:]
+    return int(number), int(seed)
 
 
 @lru_cache(maxsize=1)

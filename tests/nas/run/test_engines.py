@@ -7,6 +7,7 @@ import torch
 
 from srnas.nas.run import engines
 from srnas.nas.run.plan import plan_search
+from srnas.nas.run.tasks import Task
 from srnas.nas.workspace.workspace import Workspace
 
 
@@ -18,7 +19,7 @@ def test_each_worker_sees_one_gpu(search_request, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"u{device.index}"))
     monkeypatch.setattr(engines.subprocess, "Popen", lambda command, env, **_: started.append((command, env)))
     workers = engines.LocalWorkers(
-        search_request.changed(device="cuda"), settings, Workspace(search_request.workspace), 3
+        search_request.changed(device="cuda"), settings, Workspace(search_request.workspace), Task.TRIALS, 3
     )
     workers.__enter__()
     assert [env["CUDA_VISIBLE_DEVICES"] for _, env in started] == ["GPU-u0", "GPU-u1", "GPU-u0"]

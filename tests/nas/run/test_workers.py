@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import brief
@@ -13,6 +14,7 @@ import fresh
 import numpy as np
 import pytest
 import tenacity
+from handmade import quality
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FixedTrial, TrialState
 from simulated import open_simulated
@@ -20,23 +22,24 @@ from simulated import open_simulated
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import Rung
 from srnas.leaderboard.store.store import Store
-from srnas.nas.errors import StorageLostError
+from srnas.nas.errors import DivergedError, StorageLostError
 from srnas.nas.judging.accounts import SETTLED
+from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.observer import Observer
 from srnas.nas.optuna_private import set_attributes
 from srnas.nas.revisit.archive import list_studies
 from srnas.nas.run.engines import workers_of
 from srnas.nas.run.join import join
 from srnas.nas.run.launch import launch
-from srnas.nas.run.outcome import replicated
 from srnas.nas.run.plan import plan_search
+from srnas.nas.run.replicates import missing, replicate
 from srnas.nas.run.worker import work
 from srnas.nas.strategy.rungs import Decision
 from srnas.nas.study import storage
 from srnas.nas.study.claims import MAX_DEATHS, Claim, Standing
 from srnas.nas.study.rung_book import RungBook
 from srnas.nas.study.snapshot import since_rise
-from srnas.nas.study.storage import critical, open_storage, patiently, shown
+from srnas.nas.study.storage import critical, file_url, open_storage, patiently, shown
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
@@ -54,6 +57,10 @@ def simulated(workspace, space_file, few_draws):
 @pytest.fixture
 def real(search_request, brief_latency):
     return search_request.changed(trials=5, rungs="halving")
+
+
+def url_of(request):
+    return Workspace(request.workspace).study_url("small-x2")
 
 
 def owned_by(search, claim, **owner):
@@ -286,10 +293,13 @@ def test_a_search_with_two_worker_processes(real, monkeypatch):
         return fresh.Forked(command, first=brief.CODE, **given)
 
     monkeypatch.setattr("srnas.nas.run.engines.subprocess.Popen", popen)
-    outcome = launch(real.changed(workers=2), Observer())
+    outcome = launch(real.changed(workers=2, replicates=1), Observer())
     # By this process, after the others have ended.
     assert len({record.timed_together_ms for record in outcome.members} - {None}) == 1
-    assert started == [[sys.executable, "-P", "-m", "srnas.nas.run.process"]] * 2
+    # Two for the candidates, and two for the replicates.
+    assert started == [[sys.executable, "-P", "-m", "srnas.nas.run.process"]] * 4
+    assert {one.seed for one in outcome.replicates} == {1}
+    assert not missing(StoredStudy.find(url_of(real), outcome.name).snapshot(), 1)
     assert len(outcome.records) == 5
     assert len({record.pid for record in outcome.records} - {os.getpid()}) == 2
     assert len({record.architecture.key for record in outcome.records}) == 5
@@ -330,7 +340,7 @@ def test_a_worker_joins_a_study_and_refuses_another_device(real, monkeypatch, la
     with pytest.raises(InputError, match="must have been started by 'srnas search'"):
         join(Workspace(real.workspace), "small-x2", Observer())
     launched(real.changed(trials=1))
-    url = Workspace(real.workspace).study_url("small-x2")
+    url = url_of(real)
     StoredStudy.find(url, "small-x2").study.set_user_attr("total", 3)
     assert join(Workspace(real.workspace), "small-x2", Observer()) is Standing.DONE
     assert len(StoredStudy.find(url, "small-x2").snapshot().records) == 3
@@ -346,7 +356,7 @@ def test_replicates_are_trained_once(real):
     outcome = launch(request, Observer())
     seeds = {(one.number, one.seed) for one in outcome.replicates}
     assert seeds == {(number, seed) for number, _ in seeds for seed in (1, 2)}
-    assert replicated(outcome.records, outcome.replicates) == 2
+    assert not missing(StoredStudy.find(url_of(request), outcome.name).snapshot(), 2)
     designs = {record.number for record in outcome.records if record.design and record.point}
     assert {number for number, _ in seeds} >= designs > set()
     front = outcome.board.front
@@ -363,6 +373,54 @@ def test_replicates_are_trained_once(real):
     store = Store(real.workspace)
     runs = store.search_runs(store.open_experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
     assert len(runs) == len(seeds)
+
+
+def test_what_another_process_trains_again_is_left_to_it(simulated, monkeypatch):
+    session = simulated(6)
+    work(session)
+    trained = []
+
+    def train(architecture, seed):
+        trained.append((architecture.key, seed))
+        return TrainedResult(rungs=(), quality=quality(30.0), train_s=1.0)
+
+    monkeypatch.setattr(session.judge, "replicate", train, raising=False)
+    (record, seed), *others = missing(session.search.stored.snapshot(), 2)
+    assert others
+    with critical(session.search.url, f"shared.{record.number}.{seed}", waits=False):
+        replicate(session, 2)
+        assert missing(session.search.stored.snapshot(), 2) == [(record, seed)]
+    replicate(session, 2)
+    assert Counter(trained) == {(one.architecture.key, with_seed): 1 for one, with_seed in [(record, seed), *others]}
+    assert not missing(session.search.stored.snapshot(), 2)
+
+
+def test_a_replicate_that_fails_is_not_tried_again(simulated, monkeypatch):
+    session = simulated(6)
+    work(session)
+    tried = []
+
+    def train(architecture, seed):
+        tried.append((architecture.key, seed))
+        raise DivergedError("loss=nan")
+
+    monkeypatch.setattr(session.judge, "replicate", train, raising=False)
+    replicate(session, 1)
+    replicate(session, 1)
+    assert len(tried) == len(set(tried)) > 0
+    assert not missing(session.search.stored.snapshot(), 1)
+    assert not session.search.stored.snapshot().replicates
+
+
+def test_who_does_not_wait_is_told(workspace):
+    workspace.mkdir(exist_ok=True)
+    before = set(workspace.iterdir())
+    url = file_url(workspace / "study.db")
+    with critical(url, "part", waits=False) as first, critical(url, "part", waits=False) as second:
+        assert (first, second) == (True, False)
+    assert set(workspace.iterdir()) == before
+    with critical(url, "part", waits=False) as again:
+        assert again
 
 
 def test_proxies_are_recorded_and_accounted_for(real):

@@ -216,6 +216,17 @@ def test_a_surrogate_without_signal_is_not_followed():
     assert {t.user_attrs["predicted"]["trusted"] for t in switched_off.trials if "predicted" in t.user_attrs} == {0.0}
 
 
+def test_a_training_that_died_does_not_blind_the_model():
+    study = run(create(), 24)
+    study.enqueue_trial(dict.fromkeys(SPACE, "conv") | {"p0": "mlka"})
+    dead = study.ask(SPACE)
+    study.tell(dead, [-30.0, cost(dead.params)])
+    study.ask(SPACE)
+    predicted = study.trials[-1].user_attrs["predicted"]
+    assert predicted["trusted"]
+    assert predicted["std"] < 0.3  # Of merits between 0 and 2.
+
+
 def test_the_first_proposals_are_spread():
     study = run(create(num_startup=16), 16)
     everything = [sum(c) for c in itertools.product(COST.values(), repeat=len(SPACE))]

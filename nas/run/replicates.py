@@ -1,0 +1,57 @@
+"""Replicates: the front, what is near it and the human designs are trained again with other seeds."""
+
+from srnas.leaderboard.rank.confidence import near_front
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.nas.errors import DivergedError, TimedOutError
+from srnas.nas.run.outcome import NEAR_DB
+from srnas.nas.run.session import Session
+from srnas.nas.study.claims import Standing
+from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.study.storage import critical
+
+
+def missing(known: Snapshot, seeds: int) -> list[tuple[TrialRecord, int]]:
+    """Return the trials, and their seeds, that are still to be trained again; of each seed the longest trainings first.
+
+    Args:
+        known: The study.
+        seeds: Number of other seeds.
+    """
+    if known.settings is None:
+        return []
+    near = {record.number for record in near_front(known.ranked, NEAR_DB)}
+    again = [record for record in known.ranked if record.point and (record.design or record.number in near)]
+    again.sort(key=lambda record: -record.train_s)
+    first, tried = known.settings.training.seed + 1, known.tried_again
+    every = ((record, seed) for seed in range(first, first + seeds) for record in again)
+    return [(record, seed) for record, seed in every if (record.number, seed) not in tried]
+
+
+def replicate(session: Session, seeds: int) -> Standing:
+    """Train what is missing, each once; several processes may do so at once.
+
+    Returns:
+        That nothing is left which no other process trains.
+    """
+    search = session.search
+    for record, seed in missing(search.stored.snapshot(), seeds):
+        with critical(search.url, f"{search.settings.name}.{record.number}.{seed}", waits=False) as is_mine:
+            # Another process may have trained it since the study was read.
+            if is_mine and (record.number, seed) not in search.stored.snapshot().tried_again:
+                _train(session, record, seed)
+    return Standing.DONE
+
+
+def _train(session: Session, record: TrialRecord, seed: int) -> None:
+    stored, observer = session.search.stored, session.observer
+    observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())
+    try:
+        result = session.judge.replicate(record.architecture, seed)
+    # Another seed that fails is no reason to end a study whose trials are all judged.
+    except (DivergedError, TimedOutError) as error:
+        observer.on_note(f"trial {record.number} with seed {seed}: {error}")
+        stored.keep_failed(record.number, seed, str(error))
+        return
+    again = Replicate(number=record.number, seed=seed, quality=result.quality, train_s=result.train_s)
+    stored.keep_replicate(again)
+    observer.on_replicate(record, again)
