@@ -31,7 +31,7 @@ _LEAST_JUDGED = 15
 # A surrogate needs so many values at least.
 _LEAST_MODELLED = 4
 # A value this many standard deviations below what its cost lets expect counts as if it were there.
-# source: docs/measurements.md, "Searching"
+# source: docs/measurements.md, "Trainings that die"
 _FENCE = 3.0
 
 
