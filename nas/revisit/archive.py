@@ -1,6 +1,7 @@
 """Studies as a whole: the list of a workspace or storage; removing, exporting and importing them."""
 
 import contextlib
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.files import check_new, writing
 from srnas.nas.revisit.bundle import bundle_of, check_bundle, take_bundle, write_bundle
 from srnas.nas.run.publishing import Publisher
+from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.storage import (
@@ -188,7 +190,8 @@ def export_study(
 ) -> list[TrialRecord]:
     """Write a study (settings, trials, curves, records) to one SQLite file, whole or not at all.
 
-    With ``weights`` those of the front and of the human designs are written beside it.
+    Folders and storage of this machine are left out. With ``weights`` those of the front and of the human designs are
+    written beside it.
 
     Returns:
         The trials whose weights were written.
@@ -203,6 +206,7 @@ def export_study(
     kept = write_bundle(workspace, known, bundle) if weights else []
     with writing(path) as aside:
         _copy_into(aside, workspace.study_url(name, storage), name)
+        _leave_machine_out(aside, known)
     return kept
 
 
@@ -257,6 +261,18 @@ def _copy_into(file: Path, source: str, name: str) -> None:
     _copy(source, file_url(file), name)
     for lock in study_files(file_url(file))[1:]:
         lock.unlink(missing_ok=True)
+
+
+def _leave_machine_out(file: Path, known: Snapshot) -> None:
+    """Replace what the user asked for by what of it means the same elsewhere."""
+    if not known.request:
+        return
+    stored = StoredStudy.find(file_url(file), known.name)
+    assert stored is not None
+    request = SearchRequest.model_validate_json(known.request).portable().model_dump_json()
+    stored.keep_wishes(total=known.total, patience=known.patience, request=request)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("VACUUM")  # Else what was replaced would still be in free parts of the file.
 
 
 def _existing(workspace: Workspace, name: str, storage: str | None) -> StoredStudy:

@@ -155,6 +155,12 @@ class SearchRequest(StudyOptions):
         space = str(Path(self.space).resolve()) if Path(self.space).is_file() else self.space
         return self.model_copy(update={"workspace": self.workspace.resolve(), "space": space, **paths})
 
+    def portable(self) -> Self:
+        """Return the request without what only this machine has: folders, a storage with its password, a cluster."""
+        own = ("train", "validation", "workspace", "storage", "address")
+        defaults = {name: type(self).model_fields[name].default for name in own}
+        return self.model_copy(update={"space": Path(self.space).name, **defaults})
+
 
 class SearchOption(NamedTuple):
     """An option of a search.

@@ -78,6 +78,21 @@ def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     optuna.delete_study(study_name="shared", storage=open_storage(other))
 
 
+def test_what_only_this_machine_has_stays_here(workspace, space_file, tmp_path, search_request):
+    url = Workspace(workspace).study_url("shared")
+    run_simulated(url, workspace, "shared", space_file, 2, 0)
+    own = {"train": tmp_path / "photographs", "storage": "postgresql://me:secret@host/studies", "workspace": tmp_path}
+    asked = search_request.model_copy(update=own | {"replicates": 2}).absolute()
+    StoredStudy.find(url, "shared").keep_wishes(total=2, patience=3, request=asked.model_dump_json())
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    held = (tmp_path / "file").read_bytes()
+    assert b"secret" not in held
+    assert str(tmp_path).encode() not in held
+    moved = StoredStudy.find(f"sqlite:///{tmp_path / 'file'}", "shared").snapshot()
+    request = type(asked).model_validate_json(moved.request)
+    assert (request.train, request.storage, request.replicates, moved.patience) == (None, None, 2, 3)
+
+
 @pytest.mark.usefixtures("copied_stores")
 def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace, space_file, tmp_path):
     old, new = Workspace(workspace), Workspace(tmp_path / "new")
