@@ -22,7 +22,7 @@ from sqlalchemy.engine import Engine
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.store.store import Store
-from srnas.nas.study.storage import given_url, open_storage
+from srnas.nas.study.storage import critical, given_url, open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 
@@ -115,6 +115,14 @@ def database(server):
         made = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'killed%'").fetchall()
         for (name,) in made:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_who_does_not_wait_is_told(url, workspace):
+    with critical(url, "once", waits=False) as first, critical(url, "once", waits=False) as second:
+        assert (first, second) == (True, False)
+    assert not list(workspace.rglob("*once*"))
+    with critical(url, "once", waits=False) as again:
+        assert again
 
 
 def test_a_maker_killed_before_any_commit_is_no_fault_in_postgresql(server, database):

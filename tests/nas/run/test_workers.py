@@ -39,7 +39,7 @@ from srnas.nas.study import storage
 from srnas.nas.study.claims import MAX_DEATHS, Claim, Standing
 from srnas.nas.study.rung_book import RungBook
 from srnas.nas.study.snapshot import since_rise
-from srnas.nas.study.storage import critical, file_url, open_storage, patiently, shown
+from srnas.nas.study.storage import critical, open_storage, patiently, shown
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
@@ -410,17 +410,6 @@ def test_a_replicate_that_fails_is_not_tried_again(simulated, monkeypatch):
     assert len(tried) == len(set(tried)) > 0
     assert not missing(session.search.stored.snapshot(), 1)
     assert not session.search.stored.snapshot().replicates
-
-
-def test_who_does_not_wait_is_told(workspace):
-    workspace.mkdir(exist_ok=True)
-    before = set(workspace.iterdir())
-    url = file_url(workspace / "study.db")
-    with critical(url, "part", waits=False) as first, critical(url, "part", waits=False) as second:
-        assert (first, second) == (True, False)
-    assert set(workspace.iterdir()) == before
-    with critical(url, "part", waits=False) as again:
-        assert again
 
 
 def test_proxies_are_recorded_and_accounted_for(real):
