@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
@@ -269,7 +270,10 @@ def _leave_machine_out(file: Path, known: Snapshot) -> None:
         return
     stored = StoredStudy.find(file_url(file), known.name)
     assert stored is not None
-    request = SearchRequest.model_validate_json(known.request).portable().model_dump_json()
+    try:
+        request = SearchRequest.model_validate_json(known.request).portable().model_dump_json()
+    except ValidationError:  # It is of another version.
+        request = ""
     stored.keep_wishes(total=known.total, patience=known.patience, request=request)
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("VACUUM")  # Else what was replaced would still be in free parts of the file.
