@@ -6,25 +6,19 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import Counter
 from dataclasses import replace
 
 import brief
 import fresh
-import numpy as np
 import pytest
 import tenacity
-from handmade import quality
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FixedTrial, TrialState
 from simulated import open_simulated
 
-from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import Rung
-from srnas.leaderboard.store.store import Store
-from srnas.nas.errors import DivergedError, StorageLostError
+from srnas.nas.errors import StorageLostError
 from srnas.nas.judging.accounts import SETTLED
-from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.observer import Observer
 from srnas.nas.optuna_private import set_attributes
 from srnas.nas.revisit.archive import list_studies
@@ -32,7 +26,7 @@ from srnas.nas.run.engines import workers_of
 from srnas.nas.run.join import join
 from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
-from srnas.nas.run.replicates import missing, replicate
+from srnas.nas.run.replicates import missing
 from srnas.nas.run.worker import work
 from srnas.nas.strategy.rungs import Decision
 from srnas.nas.study import storage
@@ -349,67 +343,6 @@ def test_a_worker_joins_a_study_and_refuses_another_device(real, monkeypatch, la
     )
     with pytest.raises(InputError, match="must run on the device profile"):
         join(Workspace(real.workspace), "small-x2", Observer())
-
-
-def test_replicates_are_trained_once(real):
-    request = real.changed(trials=3, rungs="none", replicates=2)
-    outcome = launch(request, Observer())
-    seeds = {(one.number, one.seed) for one in outcome.replicates}
-    assert seeds == {(number, seed) for number, _ in seeds for seed in (1, 2)}
-    assert not missing(StoredStudy.find(url_of(request), outcome.name).snapshot(), 2)
-    designs = {record.number for record in outcome.records if record.design and record.point}
-    assert {number for number, _ in seeds} >= designs > set()
-    front = outcome.board.front
-    assert (front["num_seeds"] == 3).all()
-    assert front["psnr_se_db"].gt(0).all()
-    assert front["front_probability"].between(0, 1).all()
-    again = launch(request, Observer())
-    assert not again.anew
-    stored = load_board(Workspace(real.workspace)).front
-    for name in front.columns.intersection(DOUBT):
-        if front[name].isna().all():  # A front of one has no step.
-            continue
-        np.testing.assert_allclose(stored[name].astype(float), front[name].astype(float))
-    store = Store(real.workspace)
-    runs = store.search_runs(store.open_experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
-    assert len(runs) == len(seeds)
-
-
-def test_what_another_process_trains_again_is_left_to_it(simulated, monkeypatch):
-    session = simulated(6)
-    work(session)
-    trained = []
-
-    def train(architecture, seed):
-        trained.append((architecture.key, seed))
-        return TrainedResult(rungs=(), quality=quality(30.0), train_s=1.0)
-
-    monkeypatch.setattr(session.judge, "replicate", train, raising=False)
-    (record, seed), *others = missing(session.search.stored.snapshot(), 2)
-    assert others
-    with critical(session.search.url, f"shared.{record.number}.{seed}", waits=False):
-        replicate(session, 2)
-        assert missing(session.search.stored.snapshot(), 2) == [(record, seed)]
-    replicate(session, 2)
-    assert Counter(trained) == {(one.architecture.key, with_seed): 1 for one, with_seed in [(record, seed), *others]}
-    assert not missing(session.search.stored.snapshot(), 2)
-
-
-def test_a_replicate_that_fails_is_not_tried_again(simulated, monkeypatch):
-    session = simulated(6)
-    work(session)
-    tried = []
-
-    def train(architecture, seed):
-        tried.append((architecture.key, seed))
-        raise DivergedError("loss=nan")
-
-    monkeypatch.setattr(session.judge, "replicate", train, raising=False)
-    replicate(session, 1)
-    replicate(session, 1)
-    assert len(tried) == len(set(tried)) > 0
-    assert not missing(session.search.stored.snapshot(), 1)
-    assert not session.search.stored.snapshot().replicates
 
 
 def test_proxies_are_recorded_and_accounted_for(real):

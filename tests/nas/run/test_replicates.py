@@ -1,0 +1,91 @@
+"""Replicates: each is trained once, by one process, and one that fails is not tried again."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from handmade import quality
+from simulated import open_simulated
+
+from srnas.leaderboard.record.columns import DOUBT
+from srnas.leaderboard.store.store import Store
+from srnas.nas.errors import DivergedError
+from srnas.nas.judging.cache import TrainedResult
+from srnas.nas.judging.observer import Observer
+from srnas.nas.run.launch import launch
+from srnas.nas.run.replicates import missing, replicate
+from srnas.nas.run.worker import work
+from srnas.nas.study.storage import critical
+from srnas.nas.study.stored import StoredStudy
+from srnas.nas.workspace.boards import load_board
+from srnas.nas.workspace.workspace import Workspace
+
+
+@pytest.fixture
+def judged(workspace, space_file, few_draws, monkeypatch):
+    """Return a function that gives a judged simulated study whose replicates are trained so, and what was trained."""
+
+    def give(train):
+        url = Workspace(workspace).study_url("shared")
+        session, tried = open_simulated(url, workspace, "shared", space_file, 6, 0, "random"), []
+        work(session)
+
+        def note(architecture, seed):
+            tried.append((architecture.key, seed))
+            return train()
+
+        monkeypatch.setattr(session.judge, "replicate", note, raising=False)
+        return session, tried
+
+    return give
+
+
+def test_what_is_near_the_front_is_trained_with_other_seeds_once(search_request, brief_latency):
+    request = search_request.changed(trials=3, rungs="none", replicates=2)
+    outcome = launch(request, Observer())
+    seeds = {(one.number, one.seed) for one in outcome.replicates}
+    assert seeds == {(number, seed) for number, _ in seeds for seed in (1, 2)}
+    assert not missing(
+        StoredStudy.find(Workspace(request.workspace).study_url(outcome.name), outcome.name).snapshot(), 2
+    )
+    designs = {record.number for record in outcome.records if record.design and record.point}
+    assert {number for number, _ in seeds} >= designs > set()
+    front = outcome.board.front
+    assert (front["num_seeds"] == 3).all()
+    assert front["psnr_se_db"].gt(0).all()
+    assert front["front_probability"].between(0, 1).all()
+    again = launch(request, Observer())
+    assert not again.anew
+    stored = load_board(Workspace(request.workspace)).front
+    for name in front.columns.intersection(DOUBT):
+        if front[name].isna().all():  # A front of one has no step.
+            continue
+        np.testing.assert_allclose(stored[name].astype(float), front[name].astype(float))
+    store = Store(request.workspace)
+    runs = store.search_runs(store.open_experiment("sr-x2/search"), "tags.`srnas.role` = 'replicate'")
+    assert len(runs) == len(seeds)
+
+
+def test_what_another_process_trains_again_is_left_to_it(judged):
+    session, trained = judged(lambda: TrainedResult(rungs=(), quality=quality(30.0), train_s=1.0))
+    everything = missing(session.search.stored.snapshot(), 2)
+    record, seed = everything[0]
+    with critical(session.search.url, f"shared.{record.number}.{seed}", waits=False):
+        replicate(session, 2)
+        assert len(everything) > 1
+        assert missing(session.search.stored.snapshot(), 2) == [(record, seed)]
+    replicate(session, 2)
+    assert Counter(trained) == {(one.architecture.key, with_seed): 1 for one, with_seed in everything}
+    assert not missing(session.search.stored.snapshot(), 2)
+
+
+def test_a_replicate_that_fails_is_not_tried_again(judged):
+    def fail():
+        raise DivergedError("loss=nan")
+
+    session, tried = judged(fail)
+    replicate(session, 1)
+    replicate(session, 1)
+    assert len(tried) == len(set(tried)) > 0
+    assert not missing(session.search.stored.snapshot(), 1)
+    assert not session.search.stored.snapshot().replicates
