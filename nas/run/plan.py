@@ -17,6 +17,7 @@ from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
+from srnas.nas.workspace.studies import load_front
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, count, measure_latency, resolve_device
 from srnas.profiling.runtimes import check_any_size
@@ -38,6 +39,7 @@ class Plan:
         photos: The photographs to train on, and those held out.
         url: URL of the study's storage.
         known: What the study holds; ``None`` if there is none yet.
+        first: What is judged before any proposal.
     """
 
     request: SearchRequest
@@ -48,6 +50,7 @@ class Plan:
     photos: tuple[PhotoSet, PhotoSet]
     url: str
     known: Snapshot | None
+    first: tuple[Architecture, ...] = ()
 
     @property
     def is_gone_on_from(self) -> bool:
@@ -91,7 +94,8 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
         settings.check_same(begun.model_copy(update={"device": settings.device}) if as_worker else begun)
     else:
         check_feasible(settings, space, target)
-    return Plan(request, workspace, space, settings, target, photos, url, known)
+    first = [] if as_worker or not request.enqueue else load_front(workspace, request.enqueue, space, request.storage)
+    return Plan(request, workspace, space, settings, target, photos, url, known, tuple(first))
 
 
 def training_config(request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None) -> TrainingConfig:

@@ -84,6 +84,9 @@ class SearchRequest(StudyOptions):
         "Study",
         variable="SRNAS_STORAGE",
     )
+    enqueue: str | None = option(
+        None, "Judge the front of this other study of the workspace before any proposal.", "Strategy"
+    )
     patience: int | None = option(
         None, "Stop when the hypervolume has not risen for this many candidates.", "Strategy", ge=1
     )
@@ -156,8 +159,8 @@ class SearchRequest(StudyOptions):
         return self.model_copy(update={"workspace": self.workspace.resolve(), "space": space, **paths})
 
     def portable(self) -> Self:
-        """Return the request without what only this machine has: folders, a storage with its password, a cluster."""
-        own = ("train", "validation", "workspace", "storage", "address")
+        """Return the request without what only this machine has: folders, other studies, a storage, a cluster."""
+        own = ("train", "validation", "workspace", "storage", "address", "enqueue")
         defaults = {name: type(self).model_fields[name].default for name in own}
         return self.model_copy(update={"space": Path(self.space).name, **defaults})
 

@@ -68,6 +68,9 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
         search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)
     designs = human_designs(space).values()
     record = search.begin(lambda: made or _study_record(plan, validation, observer), designs)
+    if plan.first:
+        search.queue(plan.first)
+        observer.on_note(f"{len(plan.first)} networks of the front of '{plan.request.enqueue}' come first")
     materials = Materials(
         settings=settings,
         target=plan.target,

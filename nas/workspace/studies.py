@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
+from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import Snapshot, StoredTrial
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
-from srnas.search_space import InputError
+from srnas.search_space import Architecture, InputError, SearchSpace
 
 
 class BegunStudy(NamedTuple):
@@ -67,3 +68,20 @@ def load_study(workspace: Workspace, name: str, storage: str | None = None) -> B
     if known.settings is None or known.study is None:
         raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
     return BegunStudy(known.settings, known.study, known.records)
+
+
+def load_front(workspace: Workspace, name: str, space: SearchSpace, storage: str | None = None) -> list[Architecture]:
+    """Return the networks on the front of an existing study; writes nothing.
+
+    Raises:
+        InputError: If there is no such study, or a space does not hold one of these networks.
+    """
+    ranked = load_snapshot(workspace, name, storage).ranked
+    front = front_numbers(ranked)
+    networks = [record.architecture for record in ranked if record.number in front]
+    if outside := next((one for one in networks if not space.contains(one)), None):
+        raise InputError(
+            f"space '{space.name}' at scale {space.scale} must hold the front of study '{name}', but it does not hold "
+            f"{outside}; search in the space and scale of that study."
+        )
+    return networks

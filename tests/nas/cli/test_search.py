@@ -34,7 +34,7 @@ OPTIONS = {
     "search": (
         "--space --scale --trials --study --train --val --every-image --raw-colours --sampler --seed --device "
         "--target --runtime --dtype --memory-format --threads --latency-input --max-latency-ms --max-params-k "
-        "--max-macs-g --patch --batch --iterations --ladder --learning-rate --rungs --max-train-s --patience "
+        "--max-macs-g --patch --batch --iterations --enqueue --ladder --learning-rate --rungs --max-train-s --patience "
         "--replicates --proxies --workers --engine --address --storage --workspace --json"
     ),
     "worker": "--storage --train --val --device --workspace",
