@@ -1,12 +1,14 @@
 """Hypervolume of searches against other searches after equal time, over seeds.
 
 Studies of one task: those of the sampler, and those of another, such as random search, of the same seeds in the same
-order. All are taken after the time that the shortest of them took, from the reference point of the first, with the
-latencies that the networks of a front had when they were timed together at the end. Time in which no process was at a
-study is left out. Beside each hypervolume stands how much it exceeds that of the study's human designs, which both
-sides train first. ``--figure`` draws the mean hypervolume over minutes, with its standard error.
+order. All are taken after the time that the shortest of them took, or after ``--minutes`` if that is less, from the
+reference point of the first, with the latencies that the networks of a front had when they were timed together at the
+end. Time in which no process was at a study is left out. Beside each hypervolume stands how much it exceeds that of the
+study's human designs, which both sides train first. ``--figure`` draws the mean hypervolume over minutes, with its
+standard error.
 
-    python benchmarks/equal_time.py --ours STUDY ... --others STUDY ... [--workspace WORKSPACE] [--figure PNG]
+    python benchmarks/equal_time.py --ours STUDY ... --others STUDY ... [--workspace WORKSPACE] [--minutes M]
+        [--figure PNG]
 """
 
 import argparse
@@ -64,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", nargs="+", required=True, metavar="STUDY")
     parser.add_argument("--others", nargs="+", required=True, metavar="STUDY")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="at most this time of each search")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--figure", type=Path, metavar="PNG")
     given = parser.parse_args()
@@ -77,7 +80,7 @@ def main() -> None:
         name: volume(hypervolume_curve(reference, [record for record in one.records if record.design]), math.inf)
         for name, one in studies.items()
     }
-    seconds = min(curve[-1].seconds for curve in curves.values())
+    seconds = min(60 * given.minutes, *(curve[-1].seconds for curve in curves.values()))
     columns = "hypervolume | beyond the designs | trials"
     print(f"after {seconds / 60:.0f} min | {columns} | others | {columns} | ratio")
     ratios = []

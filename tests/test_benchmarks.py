@@ -108,7 +108,7 @@ def proof(tmp_path, held_out_folder):
 def equal_time(tmp_path, held_out_folder):
     """A study beside itself."""
     name, *workspace = study(tmp_path, held_out_folder, ["none", "pa"], 4)
-    return "--ours", name, "--others", name, *workspace, "--figure", tmp_path / "volumes.png"
+    return "--ours", name, "--others", name, *workspace, "--minutes", 60, "--figure", tmp_path / "volumes.png"
 
 
 def survival(tmp_path, held_out_folder):
