@@ -3,7 +3,7 @@
 Each human or published design of the study stands beside the searched network of the best PSNR that is at most as slow,
 and beside the fastest searched network of at least its PSNR. Differences in PSNR are paired by photograph, over all
 seeds that were trained. Members of the front are ahead where they are better by 0.1 dB at equal latency beyond the
-interval, or 20 % faster at equal PSNR.
+interval, or 20 % faster than every human design that they are not better than beyond the interval.
 
 Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds.
 
@@ -69,14 +69,14 @@ def shown(fought: Duel | None) -> str:
 
 
 def is_ahead(one: Contender, humans: Sequence[Contender]) -> bool:
-    """Return whether a network is better than every human design at its latency, or faster at its PSNR."""
+    """Return whether a network is better than every human design at its latency, or faster than all it ties with."""
     rival = best_within(humans, one.fastest_ms)
     if rival is None:
         return False
     gap = duel(one, rival).difference
-    equal = fastest_of(humans, one.psnr_y_db)
+    equal_ms = [human.fastest_ms for human in humans if duel(one, human).difference.low_db <= 0]
     is_better = gap.mean_db >= AHEAD_DB and gap.low_db > 0
-    return is_better or (equal is not None and one.fastest_ms <= (1 - AHEAD_SHARE) * equal.fastest_ms)
+    return is_better or one.fastest_ms <= (1 - AHEAD_SHARE) * min(equal_ms, default=0)
 
 
 def print_designs(searched: Sequence[Contender], humans: Sequence[Contender]) -> None:

@@ -74,11 +74,13 @@ def load_front(workspace: Workspace, name: str, space: SearchSpace, storage: str
     """Return the networks on the front of an existing study; writes nothing.
 
     Raises:
-        InputError: If there is no such study, or a space does not hold one of these networks.
+        InputError: If there is no such study, it has no front yet, or a space does not hold one of these networks.
     """
     ranked = load_snapshot(workspace, name, storage).ranked
     front = front_numbers(ranked)
     networks = [record.architecture for record in ranked if record.number in front]
+    if not networks:
+        raise InputError(f"study '{name}' must have a front, but it has trained no network yet.")
     if outside := next((one for one in networks if not space.contains(one)), None):
         raise InputError(
             f"space '{space.name}' at scale {space.scale} must hold the front of study '{name}', but it does not hold "

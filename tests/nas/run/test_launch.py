@@ -12,7 +12,7 @@ import pytest
 import torch
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from simulated import run_simulated
+from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import TrialRecord
@@ -101,6 +101,13 @@ def test_the_front_that_comes_first_must_be_of_the_space(request_):
     with pytest.raises(InputError, match="at scale 3 must hold the front of study 'other', but it does not hold x2-"):
         launch(request_.changed(enqueue="other", scale=3), Observer())
     assert [path.name for path in workspace.study_files] == ["other.db"]
+
+
+def test_the_front_that_comes_first_must_exist(request_):
+    url = Workspace(request_.workspace).study_url("other")
+    open_simulated(url, request_.workspace, "other", request_.space, 4, 0)
+    with pytest.raises(InputError, match="study 'other' must have a front, but it has trained no network yet"):
+        launch(request_.changed(enqueue="other"), Observer())
 
 
 def test_a_study_from_nothing_to_a_front(request_):
