@@ -55,6 +55,8 @@ _STATES: dict[type[Exception], State] = {
 # within the share; the front is timed again at the end.
 _BRIEF = {"warmup_min_s": 0.05, "warmup_cap_s": 0.3, "window_calls": 2, "min_rounds": 6, "max_rounds": 6}
 _BRIEF_SHARE = 0.1
+# What seems to miss the budget by no greater share is timed by the full rules: other work may slow a brief timing.
+_LATE_SHARE = 0.5
 
 
 class Judge:
@@ -156,10 +158,13 @@ class Judge:
             raise OverBudgetError(f"fastest_ms={least:.4g} at least > {limit:g}, by the block table")
 
     def _time_briefly(self, network: nn.Module) -> MeasuredNetwork:
-        """Time a candidate for a short time; as long as ever where that leaves open whether it meets the budget."""
+        """Time a candidate for a short time; as long as ever where that leaves open whether it meets the budget.
+
+        Who is over the budget is never proposed again, so that a timing that other work slowed must not decide it.
+        """
         target, limit = self.materials.target, self.materials.settings.budgets.max_latency_ms
         measured = self._time({"candidate": network}, brief_protocol(target)).of("candidate")
-        if limit is not None and limit < measured.latency.fastest_ms <= (1 + _BRIEF_SHARE) * limit:
+        if limit is not None and limit < measured.latency.fastest_ms <= (1 + _LATE_SHARE) * limit:
             return self._time({"candidate": network}, default_protocol(target)).of("candidate")
         return measured
 

@@ -68,8 +68,8 @@ def test_it_is_never_timed_longer_than_usual():
     assert brief_protocol(Target()).warmup_cap_s == 0.01
 
 
-def test_a_candidate_just_above_the_budget_is_timed_as_long_as_ever(judge):
-    made, protocols = judge(10.5, 9.9, max_latency_ms=10)
+def test_a_candidate_that_other_work_may_have_slowed_beyond_the_budget_is_timed_as_long_as_ever(judge):
+    made, protocols = judge(14.9, 9.9, max_latency_ms=10)
     assert timed(made) == 9.9
     assert protocols == [brief_protocol(Target()), CPU_PROTOCOL]
     made, protocols = judge(10.5, 10.4, max_latency_ms=10)
@@ -77,7 +77,7 @@ def test_a_candidate_just_above_the_budget_is_timed_as_long_as_ever(judge):
         timed(made)
 
 
-@pytest.mark.parametrize(("fastest_ms", "is_over"), [(10.0, False), (11.1, True)])
+@pytest.mark.parametrize(("fastest_ms", "is_over"), [(10.0, False), (15.1, True)])
 def test_elsewhere_the_brief_timing_decides(judge, fastest_ms, is_over):
     made, protocols = judge(fastest_ms, max_latency_ms=10)
     if is_over:
