@@ -95,6 +95,8 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     else:
         check_feasible(settings, space, target)
     first = [] if as_worker or not request.enqueue else load_front(workspace, request.enqueue, space, request.storage)
+    judged = {record.architecture.key for record in known.as_judged} if known else set()
+    first = [one for one in first if one.key not in judged]
     return Plan(request, workspace, space, settings, target, photos, url, known, tuple(first))
 
 

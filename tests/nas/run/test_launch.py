@@ -91,6 +91,8 @@ def test_the_front_of_another_study_comes_before_any_proposal(request_):
     outcome = launch(request_.changed(enqueue="other", trials=len(first)), witness)
     assert {record.architecture.key for record in outcome.records} == first
     assert f"{len(front)} networks of the front of 'other' come first" in witness.notes
+    launch(request_.changed(enqueue="other", trials=len(first)), again := Witness())
+    assert not [note for note in again.notes if "come first" in note]
 
 
 def test_the_front_that_comes_first_must_be_of_the_space(request_):
