@@ -61,9 +61,8 @@ def test_where_all_lose_everyone_who_could_be_on_the_front_is_scored(ended, scor
     session, _ = ended
     scorer.losses = dict.fromkeys(range(8), 0.5)
     time_front(session)
-    # 4, 6 and 7 would each be near the front with what they were trained to, until those before them are scored.
-    assert numbers(scorer) == list(range(8))
-    assert len(set(scorer.scored)) == 8
+    # Only when 1 is scored is 4 near the front with what it was trained to; 6 and 7 are behind 5 whatever they lose.
+    assert [number for number, _ in scorer.scored] == [0, 1, 2, 3, 5, 4]
     assert summarise(known(session)).board.front["trial"].tolist() == [0, 1, 5]
 
 
