@@ -160,7 +160,7 @@ class Judge:
     def _time_briefly(self, network: nn.Module) -> MeasuredNetwork:
         """Time a candidate for a short time; as long as ever where that leaves open whether it meets the budget.
 
-        Who is over the budget is never proposed again, so that a timing that other work slowed must not decide it.
+        A candidate over the budget is never proposed again, so that a timing that other work slowed must not decide.
         """
         target, limit = self.materials.target, self.materials.settings.budgets.max_latency_ms
         measured = self._time({"candidate": network}, brief_protocol(target)).of("candidate")

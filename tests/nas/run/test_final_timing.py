@@ -38,6 +38,13 @@ def test_the_front_and_its_neighbours_are_timed_once(opened, clock):
     assert len(clock.runs) == 1
 
 
+def test_what_other_work_slowed_when_it_was_judged_takes_part(opened, clock):
+    clock.slowed = {3: 1.25}
+    session, _ = opened()
+    time_front(session)
+    assert clock.runs == [[0, 1, 2, 3, 5]]
+
+
 def test_human_designs_are_timed_with_it(opened, clock):
     clock.designs = {0: "ESPCN-like", 6: "EDSR-like"}
     session, notes = opened()
