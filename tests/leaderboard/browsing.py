@@ -24,3 +24,11 @@ def column(page, key):
 
 def trials_shown(page):
     return column(page, "study")
+
+
+def chart_at_rest(page):
+    """Wait until the chart has the width that the panel leaves it, and no trial is chosen: its points move no more."""
+    page.wait_for_function("""() => {
+        const area = document.getElementById("front");
+        return area._fullLayout.width === area.clientWidth && area.data.at(-1).x.length === 0;
+    }""")

@@ -2,7 +2,7 @@
 
 import math
 
-from browsing import column, expect, needs_chromium, trials_shown
+from browsing import chart_at_rest, column, expect, needs_chromium, trials_shown
 from filled import HOSTILE, made
 
 from srnas.leaderboard.rank.board import rank_rows
@@ -79,6 +79,7 @@ def test_a_trial_is_opened_from_the_table_and_from_the_chart(show):
     assert "srnas train" in text
     page.keyboard.press("Escape")
     assert panel.is_hidden()
+    chart_at_rest(page)
     page.locator("#front .scatterlayer .trace:nth-child(2) .point").first.click(force=True)
     panel.get_by_text("alpha, trial 0").wait_for()
     assert "open=alpha%3A0" in page.url
@@ -288,6 +289,7 @@ def test_text_of_a_study_stays_text(show):
     assert HOSTILE in page.inner_text("#panel")
     assert HOSTILE in page.inner_text("#trials")
     page.keyboard.press("Escape")
+    chart_at_rest(page)
     page.hover("#front .scatterlayer .point", force=True)
     page.locator(".hoverlayer .hovertext").wait_for()
     assert page.locator("img[src=x]").count() == 0
