@@ -1,6 +1,5 @@
 """Rows of a study as a ranked board: the front first, with its gain over bicubic and its hypervolume."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,10 +16,10 @@ from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_rank
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.search_space import unknown_name
 
-# By name the column that a board is sorted by, unless the study tells, and whether its least value comes first.
+# By name the column that a board is sorted by, and whether its least value comes first.
 SORTS = {
     "front": ("", True),
-    "psnr": ("", False),
+    "psnr": ("ranked_db", False),
     "latency": ("latency_fastest_ms", True),
     "macs": ("macs_g", True),
     "params": ("params_k", True),
@@ -35,7 +34,8 @@ class Board:
     Attributes:
         study: The study.
         rows: One row per trial: complete ones first (front by rising latency, then the rest by falling PSNR, then what
-            lacks the PSNR that is ranked), with the added columns ``front`` and ``gain_db`` (that PSNR less bicubic's).
+            lacks the PSNR that is ranked), with the added columns ``front``, ``ranked_db`` (that PSNR: the mean over
+            its trainings) and ``gain_db`` (it less bicubic's).
         hypervolume: Area between the front and the study's reference point, in dB times natural log of latency.
     """
 
@@ -53,7 +53,16 @@ class Board:
         """The complete trials that have the PSNR which is ranked."""
         if self.rows.empty:
             return self.rows
-        return self.rows[(self.rows["state"] == "complete") & self.rows[self.study.ranked_by].notna()]
+        return self.rows[(self.rows["state"] == "complete") & self.rows["ranked_db"].notna()]
+
+    @property
+    def psnr_said(self) -> str:
+        """What the PSNR is called that is ranked."""
+        return f"{self.study.psnr_said}, mean over seeds," if self.tells("psnr_mean_db") else self.study.psnr_said
+
+    def tells(self, key: str) -> bool:
+        """Return whether a column tells something of a trial."""
+        return key in self.rows and bool(self.rows[key].notna().any())
 
     def selected(
         self, *, sort: str = "front", max_latency_ms: float | None = None, min_psnr_y_db: float | None = None
@@ -76,9 +85,8 @@ class Board:
         if max_latency_ms is not None:
             rows = rows[[meets(fastest_ms, max_latency_ms) for fastest_ms in rows["latency_fastest_ms"]]]
         if min_psnr_y_db is not None:
-            rows = rows[rows[self.study.ranked_by] >= min_psnr_y_db]
+            rows = rows[rows["ranked_db"] >= min_psnr_y_db]
         column, ascending = SORTS[sort]
-        column = self.study.ranked_by if sort == "psnr" else column
         if column in rows:
             rows = rows.sort_values(column, ascending=ascending, kind="stable", na_position="last")
         return replace(self, rows=rows.reset_index(drop=True))
@@ -107,14 +115,13 @@ def frame_of(rows: Iterable[TrialRow]) -> pd.DataFrame:
 def rank_rows(study: StudyRecord, rows: pd.DataFrame, confidence: pd.DataFrame | None = None) -> Board:
     """Rank the rows of :meth:`Store.rows`, joined by trial with those of :func:`confidence_rows`, if given."""
     if rows.empty:
-        return Board(study, rows.assign(front=False, gain_db=0.0), 0.0)
+        return Board(study, rows.assign(front=False, ranked_db=0.0, gain_db=0.0), 0.0)
     if confidence is not None:
         rows = rows.drop(columns=list(DOUBT), errors="ignore").merge(confidence, on="trial", how="left")
-    if study.ranked_by not in rows:
-        rows = rows.assign(**{study.ranked_by: math.nan})
-    complete, ranked = rows["state"] == "complete", rows[study.ranked_by]
+    known = rows.reindex(columns=["psnr_mean_db", study.ranked_by])
+    complete, ranked = rows["state"] == "complete", known["psnr_mean_db"].fillna(known[study.ranked_by])
     points = list(zip(ranked.where(complete), rows["latency_fastest_ms"], strict=True))
-    rows = rows.assign(front=non_dominated(points), gain_db=ranked - study.bicubic_psnr_y_db)
+    rows = rows.assign(front=non_dominated(points), ranked_db=ranked, gain_db=ranked - study.bicubic_psnr_y_db)
     order = pd.DataFrame(
         {
             # Whether it is not on the front, not ranked, not finished.

@@ -16,16 +16,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from srnas.leaderboard.rank.front import Floats, are_near, non_dominated, non_dominated_of_rows
+from srnas.leaderboard.rank.front import Floats, are_near, front_numbers, non_dominated_of_rows
 from srnas.leaderboard.rank.paired import paired_difference
 from srnas.leaderboard.record.columns import DOUBT
+from srnas.leaderboard.record.timed_quality import over_seeds
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
 from srnas.search_space import InputError
-
-
-def mean_by_image(qualities: Sequence[Quality]) -> list[float]:
-    """Return the PSNR of each photograph, mean over trainings; not a number where it counts in no mean."""
-    return [statistics.fmean(values) for values in zip(*(q.counted_psnr_y_db for q in qualities), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -97,20 +93,21 @@ def confidence_rows(
 ) -> pd.DataFrame:
     """Return what a board shows beside its rows: a row per complete trial.
 
-    Beside ``trial`` the columns are those of doubt: ``psnr_mean_db`` (over seeds), ``psnr_se_db`` (its standard error,
-    from the pooled spread; not a number without replicates), ``num_seeds``, ``front_probability`` and, of a member of
-    the front, ``step_db`` over the next faster member with its standard error ``step_se_db``, paired by image, and
-    ``step_is_tie`` (1 or 0), by the rule of :class:`~srnas.leaderboard.rank.paired.PairedDifference`.
+    Beside ``trial`` the columns are those of doubt: ``psnr_mean_db`` (over seeds; not a number where there is one),
+    ``psnr_se_db`` (its standard error, from the pooled spread; not a number without replicates), ``num_seeds``,
+    ``front_probability`` and, of a member of the front, ``step_db`` over the next faster member with its standard error
+    ``step_se_db``, paired by image, and ``step_is_tie`` (1 or 0), by the rule of
+    :class:`~srnas.leaderboard.rank.paired.PairedDifference`.
     """
     spread = seed_spread(trials, replicates)
     deviation = spread.deviation_db if spread else math.nan
     probabilities = front_probability(trials, replicates, seed, draws)
     qualities = _qualities(trials, replicates)
-    steps = _front_steps(trials, qualities)
+    steps = _front_steps(over_seeds(trials, replicates))
     rows = [
         (
             number,
-            statistics.fmean(quality.mean_psnr_y_db for quality in found),
+            statistics.fmean(quality.mean_psnr_y_db for quality in found) if len(found) > 1 else math.nan,
             deviation / math.sqrt(len(found)),
             len(found),
             probabilities[number],
@@ -123,18 +120,15 @@ def confidence_rows(
     return frame.astype({"num_seeds": "Int64"})
 
 
-def _front_steps(
-    trials: Sequence[TrialRecord], qualities: Mapping[int, Sequence[Quality]]
-) -> dict[int, tuple[float, float, float]]:
+def _front_steps(trials: Sequence[TrialRecord]) -> dict[int, tuple[float, float, float]]:
     """Return by how much each member of the front is better than the next faster one.
 
     Beside the mean stand its standard error, not a number of a single photograph, and whether it is a tie.
     """
-    done = [(point[1], trial.number, point) for trial in trials if (point := trial.point)]
-    kept = non_dominated([point for *_, point in done])
-    front = [number for (_, number, _), on_front in sorted(zip(done, kept, strict=True)) if on_front]
-    by_image = {number: mean_by_image(qualities[number]) for number in front}
-    steps = {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(front)}
+    front = front_numbers(trials)
+    by_latency = [(trial.number, trial.quality) for trial in near_front(trials, 0.0) if trial.number in front]
+    by_image = {number: quality.counted_psnr_y_db for number, quality in by_latency if quality}
+    steps = {slow: paired_difference(by_image[slow], by_image[fast]) for fast, slow in pairwise(by_image)}
     return {
         number: (step.mean_db, math.nan if step.se_db is None else step.se_db, float(step.verdict == "tie"))
         for number, step in steps.items()
@@ -164,7 +158,7 @@ def _draw_psnr(qualities: Sequence[Sequence[Quality]], rng: np.random.Generator,
 
     A photograph that counts in no mean of one trial is drawn for none; without any, all trials are equal.
     """
-    counted = np.isfinite([mean_by_image(found) for found in qualities]).all(axis=0)
+    counted = np.isfinite([Quality.mean_of(found).counted_psnr_y_db for found in qualities]).all(axis=0)
     groups = [np.array([quality.psnr_y_db for quality in found])[:, counted] for found in qualities]
     images = int(counted.sum())
     if not images:

@@ -1,13 +1,12 @@
 """Which network to ship within a budget: the one with the best PSNR, or a faster or simpler one that ties with it."""
 
 import math
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.budget import meets, within_probability
-from srnas.leaderboard.rank.confidence import mean_by_image
 from srnas.leaderboard.rank.paired import TIE_DB, PairedDifference, paired_difference
 from srnas.leaderboard.record.trials import Quality, TrialRecord
 from srnas.search_space import InputError
@@ -35,20 +34,15 @@ class Contender:
     within: float = math.nan
     ranked_by: str = "psnr_y_db"
 
+    @cached_property
+    def quality(self) -> Quality:
+        """Mean scores over trainings."""
+        return Quality.mean_of(self.qualities)
+
     @property
     def psnr_y_db(self) -> float:
         """Mean PSNR-Y in dB over photographs and trainings."""
-        return statistics.fmean(quality.mean_psnr_y_db for quality in self.qualities)
-
-    @property
-    def by_image_db(self) -> list[float]:
-        """PSNR-Y of each photograph in dB, mean over trainings."""
-        return [statistics.fmean(values) for values in zip(*(q.psnr_y_db for q in self.qualities), strict=True)]
-
-    @property
-    def counted_by_image_db(self) -> list[float]:
-        """The same, not a number where a photograph counts in no mean."""
-        return mean_by_image(self.qualities)
+        return self.quality.mean_psnr_y_db
 
     @property
     def fastest_ms(self) -> float:
@@ -130,8 +124,7 @@ def pick(
             "its end."
         )
     near = done[[meets(fastest_ms, budget_ms) for fastest_ms in done["latency_fastest_ms"]]]
-    mean = near["psnr_mean_db"].fillna(near[ranked_by]) if "psnr_mean_db" in near else near[ranked_by]
-    ranked = near.assign(mean=mean).sort_values(["mean", "latency_fastest_ms"], ascending=[False, True])
+    ranked = near.sort_values(["ranked_db", "latency_fastest_ms"], ascending=[False, True])
 
     def within(numbers: Iterable[int]) -> Iterator[Contender]:
         for number in numbers:
@@ -193,4 +186,4 @@ def _quickest(tied: Sequence[Contender]) -> Contender:
 
 def duel(one: Contender, rival: Contender) -> Duel:
     """Pair two networks by photograph."""
-    return Duel(rival, paired_difference(one.counted_by_image_db, rival.counted_by_image_db))
+    return Duel(rival, paired_difference(one.quality.counted_psnr_y_db, rival.quality.counted_psnr_y_db))

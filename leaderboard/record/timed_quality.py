@@ -1,9 +1,11 @@
 """What is recorded of a trained network in the data type that is timed, and which scores a front ranks.
 
 In another type than float32 a network gives something else than what was trained. A study that is timed in such a type
-ranks a network by its own scores there, and none that has no such scores.
+ranks a network by its own scores there, and none that has no such scores. A network that was trained with several seeds
+ranks by the mean over its trainings.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from srnas.leaderboard.record.base import Record
@@ -53,6 +55,19 @@ def as_hoped(study: StudyRecord, trials: Iterable[TrialRecord]) -> list[TrialRec
     return [
         trial.model_copy(update={"quality": trial.timed_quality})
         if trial.timed_quality or trial.timed_reason
+        else trial
+        for trial in trials
+    ]
+
+
+def over_seeds(trials: Iterable[TrialRecord], replicates: Iterable[Replicate]) -> list[TrialRecord]:
+    """Return trials with the mean scores over their trainings, by which a front ranks them."""
+    again = defaultdict(list)
+    for replicate in replicates:
+        again[replicate.number].append(replicate.quality)
+    return [
+        trial.model_copy(update={"quality": Quality.mean_of([trial.quality, *again[trial.number]])})
+        if trial.quality and trial.number in again
         else trial
         for trial in trials
     ]

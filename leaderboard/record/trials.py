@@ -1,7 +1,9 @@
 """Records of the trials of a study, and of their trainings with other seeds."""
 
 import math
-from typing import Annotated, Any, Literal
+import statistics
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -51,6 +53,19 @@ class Quality(Record):
         """PSNR-Y of each photograph in dB; not a number where it counts in no mean."""
         scores = zip(self.images, self.psnr_y_db, strict=True)
         return [math.nan if name in self.left_out or math.isinf(psnr) else psnr for name, psnr in scores]
+
+    @classmethod
+    def mean_of(cls, qualities: Sequence[Self]) -> Self:
+        """Return the mean of scores on the same photographs; what counts in no mean of one counts in none."""
+        left_out = {name for one in qualities for name in one.left_out}
+        return cls(
+            images=qualities[0].images,
+            psnr_y_db=tuple(map(statistics.fmean, zip(*(one.psnr_y_db for one in qualities), strict=True))),
+            ssim_y=tuple(map(statistics.fmean, zip(*(one.ssim_y for one in qualities), strict=True))),
+            mean_psnr_y_db=statistics.fmean(one.mean_psnr_y_db for one in qualities),
+            mean_ssim_y=statistics.fmean(one.mean_ssim_y for one in qualities),
+            left_out=tuple(name for name in qualities[0].images if name in left_out),
+        )
 
 
 class Sizes(Record):

@@ -37,7 +37,7 @@ def write_png(board: Board, path: Path) -> None:
     figure = Figure(figsize=(9, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    psnr, latency = board.study.ranked_by, "latency_fastest_ms"
+    psnr, latency = "ranked_db", "latency_fastest_ms"
     every = pd.concat([front, dominated])
     axes.axhline(board.study.bicubic_psnr_y_db, color=_BICUBIC, linestyle="--", linewidth=1, label="bicubic")
     axes.scatter(dominated[latency], dominated[psnr], color=_DOMINATED, s=28, label="dominated", zorder=2)
@@ -52,7 +52,7 @@ def write_png(board: Board, path: Path) -> None:
         log_scale(axes, "x")
     axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
     axes.set_xlabel(_LATENCY)
-    axes.set_ylabel(f"{board.study.psnr_said} in dB on '{board.study.validation}'")
+    axes.set_ylabel(f"{board.psnr_said} in dB on '{board.study.validation}'")
     axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ WIDE = 130
 _LEAST, _LEAST_NARROW, _USUAL = 36, 22, 80
 # What stands in every row: the star, the number, the borders.
 _FIXED = 16
-_ALWAYS = ("psnr_y_db", "timed_psnr_y_db", "latency_fastest_ms")
+_ALWAYS = ("psnr_y_db", "timed_psnr_y_db", "psnr_mean_db", "latency_fastest_ms")
 # The others by importance: what comes last is left out first.
 _ORDER = ("gain_db", "front_probability", "psnr_se_db", "params_k")
 
@@ -84,9 +84,7 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
 def _columns(board: Board) -> list[Column]:
     """Return what is shown of a board: PSNR as ranked and columns of doubt only where something is known of them."""
     return [
-        column
-        for column in SHOWN
-        if _is_known(board, column.key) or not (column.doubt or column.key == "timed_psnr_y_db")
+        column for column in SHOWN if board.tells(column.key) or not (column.doubt or column.key == "timed_psnr_y_db")
     ]
 
 
@@ -110,10 +108,6 @@ def _fitting(board: Board, rows: pd.DataFrame, width: int) -> tuple[list[Column]
     return [column for column in candidates if column.key in kept], left
 
 
-def _is_known(board: Board, key: str) -> bool:
-    return key in board.rows and bool(board.rows[key].notna().any())
-
-
 def said_of_dtype(study: StudyRecord) -> str:
     """Return what the PSNR in the data type that is timed is, where a study ranks by it."""
     return f" PSNR {study.device.dtype}: of the network as it is timed, which ranks it." if study.ranks_timed else ""
@@ -126,9 +120,9 @@ def _said_of_unranked(study: StudyRecord) -> str:
 
 
 def _said_of_confidence(board: Board) -> str:
-    if not _is_known(board, "front_probability"):
+    if not board.tells("front_probability"):
         return ""
-    seeds = " mean: PSNR-Y over seeds; s.e.: standard error of it;" if _is_known(board, "psnr_se_db") else ""
+    seeds = " mean: PSNR-Y over seeds, which ranks; s.e.: standard error of it;" if board.tells("psnr_mean_db") else ""
     return (
         f"{seeds} P(front): how often the trial is on the front of other seeds, photographs and rounds; step: PSNR-Y "
         "over the next faster member, paired by photograph."

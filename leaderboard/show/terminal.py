@@ -23,7 +23,7 @@ def front_chart(board: Board, *, width: int) -> str:
         ("●", "front", done[done["front"] & ~designs]),
         ("◉", "human design on the front", done[done["front"] & designs]),
     )
-    latencies, ranked_by = done["latency_fastest_ms"], board.study.ranked_by
+    latencies = done["latency_fastest_ms"]
     ticks = [tick for tick in _TICKS if latencies.min() <= tick <= latencies.max()]
     # plotext draws into one figure of the process, which may hold an earlier chart.
     plotext.clear_figure()
@@ -31,11 +31,11 @@ def front_chart(board: Board, *, width: int) -> str:
     plotext.plotsize(width, _HEIGHT)
     for marker, name, rows in marks:
         if len(rows):
-            plotext.scatter(rows["latency_fastest_ms"].tolist(), rows[ranked_by].tolist(), marker=marker, label=name)
+            plotext.scatter(rows["latency_fastest_ms"].tolist(), rows["ranked_db"].tolist(), marker=marker, label=name)
     plotext.xscale("log")
     if ticks:
         plotext.xticks(ticks, [f"{tick:g}" for tick in ticks])
     plotext.hline(board.study.bicubic_psnr_y_db)
     plotext.xlabel("latency in ms, fastest round")
-    plotext.ylabel(f"{board.study.psnr_said} in dB; line: bicubic")
+    plotext.ylabel(f"{board.psnr_said} in dB; line: bicubic")
     return _COLOURS.sub("", plotext.build()).rstrip()

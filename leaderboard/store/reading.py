@@ -164,7 +164,12 @@ class Results:
             }
 
     def replicates(self, study: StudyRecord) -> list[Replicate]:
-        """Return what was trained again with other seeds, in the study whose networks these are."""
+        """Return what was trained again with other seeds, in the study whose networks these are.
+
+        A study that is timed again in another data type has none: they are not scored as they are timed there.
+        """
+        if study.retimed_from and study.ranks_timed:
+            return []
         filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
         runs = [run for e in self.experiments({study.experiment}) for run in self.search_runs(e, filters)]
         texts = ((run.info.run_id, self.text(run.info.run_id, "replicate.json")) for run in runs)

@@ -192,7 +192,9 @@ class Store(Results):
         return True
 
     def write_confidence(self, board: Board) -> int:
-        """Write what is known of the doubt of the trials that may be on the front, in place of what was written.
+        """Write what is known of the doubt of trials, in place of what was written.
+
+        Of those that were trained once, only what may be on the front has it.
 
         Args:
             board: Ranked with :func:`confidence_rows`.
@@ -206,7 +208,7 @@ class Store(Results):
             row = wanted.get(before["trial"], {})
             was = {name: before[name] for name in DOUBT if pd.notna(before.get(name))}
             now = {name: row[name] for name in DOUBT if row.get(name) is not None}
-            if (now.get("front_probability") or was) and now != was:
+            if (now.get("front_probability") or "psnr_mean_db" in now or was) and now != was:
                 # A metric cannot be taken back, only be overwritten.
                 values = dict.fromkeys(was, math.nan) | now
                 time_ms = int(time.time() * 1000)

@@ -238,6 +238,6 @@ def _beside(one: "Contender", other: "Contender") -> "Table":
             ratio = f"{b / a:.2f}" if a and not column.key.endswith(("_db", "ssim_y")) else ""
             table.add_row(column.label, column.shown(a), column.shown(b), ratio)
     scored = "PSNR-Y" if one.ranked_by == "psnr_y_db" else "PSNR-Y as timed"
-    for image, a, b in zip(one.qualities[0].images, one.by_image_db, other.by_image_db, strict=True):
+    for image, a, b in zip(one.qualities[0].images, one.quality.psnr_y_db, other.quality.psnr_y_db, strict=True):
         table.add_row(f"{scored} of {escape(image)}", f"{a:.2f}", f"{b:.2f}", "")
     return table

@@ -149,7 +149,7 @@ def _within(one: "Contender", row: Row) -> Row:
 
 def said_of(duel: "Duel") -> str:
     """Return a paired difference in words."""
-    images = sum(map(math.isfinite, duel.rival.counted_by_image_db))
+    images = sum(map(math.isfinite, duel.rival.quality.counted_psnr_y_db))
     found = duel.difference
     error = "" if found.se_db is None else f" ± {found.se_db:.3f} (standard error over {images} photographs)"
     interval = "" if not math.isfinite(found.low_db) else f", 95 % interval {found.low_db:+.3f} to {found.high_db:+.3f}"

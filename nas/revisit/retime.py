@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from srnas.leaderboard.rank.board import Board, rank_rows
+from srnas.leaderboard.rank.board import Board, rank_records, rank_rows
 from srnas.leaderboard.rank.front import front_numbers, non_dominated
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.record.timed_quality import as_ranked
-from srnas.leaderboard.record.trials import TrialRecord
+from srnas.leaderboard.record.timed_quality import as_ranked, over_seeds, replicates_as_ranked
+from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.leaderboard.store.store import Store
 from srnas.nas.revisit.rescoring import load_scorer, rescore
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.boards import write_figures
 from srnas.nas.workspace.own_sources import check_sources
-from srnas.nas.workspace.studies import load_request, load_study
+from srnas.nas.workspace.studies import load_snapshot, load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceProfile, MeasuredNetwork, Measurement, Target, measure_latency
 from srnas.profiling.runtimes import RuntimeFailedError
@@ -77,14 +77,16 @@ def retime(
     if limit is not None and limit < 1:
         raise InputError(f"limit >= 1 must hold, but got limit={limit}.")
     settings, record, trials = load_study(workspace, study, storage)
-    chosen = list(itertools.islice(_layers([t for t in trials if t.point]), limit))
+    known = load_snapshot(workspace, study, storage)
+    layers = _layers([t for t in over_seeds(trials, known.replicates) if t.point])
+    whole = {trial.number: trial for trial in trials}
+    chosen = [whole[trial.number] for trial in itertools.islice(layers, limit)]
     if not chosen:
         raise InputError(f"study '{study}' must hold a trained network, but it has none; run 'srnas search' first.")
     for trial in chosen:
         check_sources(trial.architecture, record.config, f"trial {trial.number} of '{study}'")
     # What cannot be scored need not be timed.
-    asked = load_request(workspace, study, storage)
-    scorer = load_scorer(workspace, settings, asked, target) if target.dtype != "float32" else None
+    scorer = load_scorer(workspace, settings, known.request, target) if target.dtype != "float32" else None
     on_start(len(chosen))
     shape = (1, 3, *settings.latency_input)
     timed: dict[int, MeasuredNetwork] = {}
@@ -116,9 +118,11 @@ def retime(
     moved = [t.model_copy(update=changes | vars(timed[t.number])) for t in kept]
     if scorer:
         moved = rescore(workspace, after, moved, settings.training.seed, scorer, on_note)
-    board = _write(workspace.store, after, moved)
+    # With other seeds nothing is scored as it is timed.
+    board = _write(workspace.store, after, moved, () if after.ranks_timed else known.replicates)
     figures = write_figures(board, workspace.figures)
-    return Retimed(frozenset(front_numbers(as_ranked(record, kept))), board, figures, failed)
+    before = over_seeds(as_ranked(record, kept), replicates_as_ranked(record, known.replicates))
+    return Retimed(frozenset(front_numbers(before)), board, figures, failed)
 
 
 def _layers(trials: list[TrialRecord]) -> Iterator[TrialRecord]:
@@ -152,11 +156,12 @@ def _measure(
         yield from _measure([trial], shape, target, on_network, on_note, failed)
 
 
-def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord]) -> Board:
+def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Board:
     store.delete_study(study)
     parent = store.open_study(study)
     for trial in trials:
         store.write_trial(parent, study, trial)
+    store.write_confidence(rank_records(study, trials, replicates))
     board = rank_rows(study, store.rows(study))
     store.close_study(parent, {"front_size": len(board.front), "hypervolume": board.hypervolume}, ())
     return board

@@ -16,7 +16,6 @@ from srnas.nas.run.replicates import missing
 from srnas.nas.run.request import SearchRequest, search_options
 from srnas.nas.run.session import Session, open_session
 from srnas.nas.run.tasks import Task
-from srnas.nas.run.timed_quality import score_as_timed
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.snapshot import Snapshot
 
@@ -97,8 +96,9 @@ def _run(session: Session, plan: Plan) -> Outcome:
             if left := len(missing(stored.snapshot(), request.replicates)):
                 session.observer.on_replicates(left)
                 run_engine(request, session, Task.REPLICATES, left)
+            # The mean over seeds may put on the front what was not timed with it, and is scored as it is timed.
             if is_due(stored.snapshot(), plan.target):
-                score_as_timed(session)
+                time_front(session)
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.

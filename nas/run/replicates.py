@@ -28,17 +28,20 @@ def missing(known: Snapshot, seeds: int) -> list[tuple[TrialRecord, int]]:
 
 
 def replicate(session: Session, seeds: int) -> Standing:
-    """Train what is missing, each once; several processes may do so at once.
+    """Train what is missing, and what these trainings bring near the front; several processes may do so at once.
 
     Returns:
         That nothing is left which no other process trains.
     """
-    search = session.search
-    for record, seed in missing(search.stored.snapshot(), seeds):
-        with critical(search.url, f"{search.settings.name}.{record.number}.{seed}", waits=False) as is_mine:
-            # Another process may have trained it since the study was read.
-            if is_mine and (record.number, seed) not in search.stored.snapshot().tried_again:
-                _train(session, record, seed)
+    search, goes_on = session.search, True
+    while goes_on:
+        goes_on = False
+        for record, seed in missing(search.stored.snapshot(), seeds):
+            with critical(search.url, f"{search.settings.name}.{record.number}.{seed}", waits=False) as is_mine:
+                # Another process may have trained it since the study was read.
+                if is_mine and (record.number, seed) not in search.stored.snapshot().tried_again:
+                    _train(session, record, seed)
+                    goes_on = True
     return Standing.DONE
 
 

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.rank.curve import hypervolume_curve
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.record.timed_quality import TimedQuality, as_hoped, as_ranked
+from srnas.leaderboard.record.timed_quality import TimedQuality, as_hoped, as_ranked, over_seeds, replicates_as_ranked
 from srnas.leaderboard.record.timing import JointTiming
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.study.owner import Owner
@@ -108,12 +108,16 @@ class Snapshot:
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
         """The same with the scores that the front ranks, or none where it has none of a trial."""
-        return tuple(as_ranked(self.study, self.records)) if self.study else self.records
+        if self.study is None:
+            return self.records
+        return tuple(over_seeds(as_ranked(self.study, self.records), replicates_as_ranked(self.study, self.replicates)))
 
     @cached_property
     def hoped(self) -> tuple[TrialRecord, ...]:
         """The same with the scores of its training for a trial that was not scored as it is timed yet."""
-        return tuple(as_hoped(self.study, self.records)) if self.study else self.records
+        if self.study is None:
+            return self.records
+        return tuple(over_seeds(as_hoped(self.study, self.records), replicates_as_ranked(self.study, self.replicates)))
 
     @cached_property
     def replicates(self) -> tuple[Replicate, ...]:

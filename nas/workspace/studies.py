@@ -49,15 +49,6 @@ def load_trials(workspace: Workspace, name: str, storage: str | None = None) -> 
     return load_snapshot(workspace, name, storage).trials
 
 
-def load_request(workspace: Workspace, name: str, storage: str | None = None) -> str:
-    """Return what the user asked of an existing study when it was started or extended last, as JSON.
-
-    Raises:
-        InputError: If there is no such study.
-    """
-    return load_snapshot(workspace, name, storage).request
-
-
 def load_study(workspace: Workspace, name: str, storage: str | None = None) -> BegunStudy:
     """Return what an existing study holds; writes nothing.
 

@@ -58,12 +58,13 @@ export async function drawFront(area, groups, studies, { selected, scope, onSele
   });
   const chosen = [...groups.values()].flat().filter((trial) => selected.includes(trial.id) && trial.done && trial.ranked_db !== null);
   traces.push(points(chosen, "chosen", { mode: "markers", marker: { size: 18, symbol: "diamond-open", color: colours.ink } }));
+  const seeds = [...groups.values()].flat().some((trial) => trial.psnr_mean_db !== null);
   const bicubic = [...new Set(studies.map((study) => study.bicubic_psnr_y_db))];
   const layout = {
     ...frame(colours),
     uirevision: scope,
     xaxis: { ...axis(colours), type: "log", tickvals: TICKS, title: { text: "latency in ms (fastest round)" } },
-    yaxis: { ...axis(colours), title: { text: `${studies.every((study) => study.ranked_by === "psnr_y_db") ? "PSNR-Y" : "PSNR-Y as timed"} in dB on ${[...new Set(studies.map((s) => escaped(s.validation)))].join(", ")}` } },
+    yaxis: { ...axis(colours), title: { text: `${studies.every((study) => study.ranked_by === "psnr_y_db") ? "PSNR-Y" : "PSNR-Y as timed"}${seeds ? ", mean over seeds," : ""} in dB on ${[...new Set(studies.map((s) => escaped(s.validation)))].join(", ")}` } },
     shapes: bicubic.map((y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { dash: "dash", width: 1, color: colours.dim } })),
     annotations: bicubic.map((y) => ({ xref: "paper", x: 0, xanchor: "left", y, yanchor: "bottom", text: `bicubic ${number(y, 2)}`, showarrow: false, font: { size: 10, color: colours.dim } })),
   };

@@ -44,10 +44,11 @@ export async function showComparison(panel, trials, { details, workspace, onClos
     make("tr", {}, make("th", { scope: "row" }, label), ...trials.map((trial) => cell(trial, first, key))),
   );
   const ranked = found.map((one, i) => one?.trial[trials[i].ranked_by === "psnr_y_db" ? "quality" : "timed_quality"]);
+  const seeds = trials.some((trial) => trial.psnr_mean_db !== null);
   const pairs = ranked.map((scores) => paired(ranked[0], scores));
   const against = pairs.map((pair, i) => make("td", { class: "figure" }, i === 0 ? "" : pair ? `${number(pair.mean, 3, true)}${pair.error === null ? "" : ` ± ${number(pair.error, 3)}`}` : "other photographs, or not known"));
   const heads = trials.map((trial) => make("th", { scope: "col" }, `${trial.study} #${trial.trial}`, make("br"), make("small", {}, title(trial))));
-  const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, "PSNR-Y of the first less this one's, dB ± standard error over photographs"), ...against)));
+  const table = make("table", { class: "beside" }, make("thead", {}, make("tr", {}, make("th", {}, ""), ...heads)), make("tbody", {}, make("tr", {}, make("th", { scope: "row" }, "blocks"), ...trials.map((trial) => make("td", {}, strip(trial.positions)))), ...rows, make("tr", {}, make("th", { scope: "row" }, `PSNR-Y of the first less this one's${seeds ? ", first trainings" : ""}, dB ± standard error over photographs`), ...against)));
   panel.replaceChildren(head(`${trials.length} architectures`, onClose), make("div", { class: "wide" }, table));
   if (trials.length === 2 && trials.every((trial) => trial.study === first.study)) {
     panel.append(command(`srnas leaderboard compare ${trials.map((trial) => trial.trial).join(" ")} --study ${quoted(first.study)}${flag(workspace)}`));

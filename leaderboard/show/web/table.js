@@ -12,6 +12,7 @@ const COLUMNS = [
   { key: "architecture", heading: "architecture", help: "blocks by depth", text: (t) => architecture(t), least: true },
   { key: "psnr_y_db", least: false },
   { key: "timed_psnr_y_db", least: false },
+  { key: "psnr_mean_db", least: false },
   { key: "gain_db", least: false },
   { key: "ssim_y", least: false },
   { key: "latency_fastest_ms", least: true },

@@ -9,13 +9,14 @@ export function decode({ columns: keys, rows, shown }, studies) {
   return rows.map((values) => {
     const trial = Object.fromEntries(keys.map((name, i) => [name, values[i]]));
     const study = studies.get(`${trial.task}/${trial.study}`);
+    const ranked = trial.psnr_mean_db ?? trial[study.ranked_by];
     return Object.assign(trial, {
       id: `${trial.study}:${trial.trial}`,
       device: study.device,
       // In another data type than float32 a network gives something else than what was trained.
       ranked_by: study.ranked_by,
-      ranked_db: trial[study.ranked_by],
-      gain_db: trial[study.ranked_by] === null ? null : trial[study.ranked_by] - study.bicubic_psnr_y_db,
+      ranked_db: ranked,
+      gain_db: ranked === null ? null : ranked - study.bicubic_psnr_y_db,
       positions: positionsOf(trial.architecture),
       done: trial.state === "complete",
     });

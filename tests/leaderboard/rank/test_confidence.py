@@ -16,7 +16,7 @@ from srnas.leaderboard.rank.confidence import (
     seed_spread,
 )
 from srnas.leaderboard.rank.curve import hypervolume_curve, write_curve
-from srnas.leaderboard.show.table import board_summary, board_table
+from srnas.leaderboard.show.table import board_markdown, board_summary, board_table
 from srnas.leaderboard.store.store import Store
 from srnas.profiling import Latency
 from srnas.search_space import InputError
@@ -207,6 +207,38 @@ def test_the_doubt_in_the_store_is_brought_up_to_date(workspace):
     assert after["front_probability"].tolist() == [1.0, 0.0, 1.0]
     assert after.loc[2, "step_db"] == pytest.approx(2.0)
     assert after["step_db"].isna().tolist() == [True, True, False]
+
+
+def test_the_mean_over_seeds_ranks(workspace):
+    """With the first seed alone, 1 would be on the front and 2 would not."""
+    trials = [trial(0, 31.0), trial(1, 31.2, (1.5,)), trial(2, 31.1, (2.0,)), trial(3, 30.0, (2.5,))]
+    again = [replicate(1, 30.6), replicate(2, 31.5), replicate(3, 30.2)]
+    board = rank_records(study(), trials, again)
+    assert board.front["trial"].tolist() == [0, 2]
+    assert board.rows["trial"].tolist() == [0, 2, 1, 3]
+    assert board.rows["ranked_db"].tolist() == pytest.approx([31.0, 31.3, 30.9, 30.1])
+    assert board.rows["gain_db"].tolist() == pytest.approx([1.0, 1.3, 0.9, 0.1])
+    assert board.hypervolume == pytest.approx(1.0 + 0.3 * (1 - math.log(2)))
+    assert board.rows.set_index("trial").loc[2, "step_db"] == pytest.approx(0.3)
+    assert board.selected(min_psnr_y_db=30.95).rows["trial"].tolist() == [0, 2]
+    assert board.selected(sort="psnr").rows["trial"].tolist() == [2, 0, 1, 3]
+    assert rank_records(study(), trials).front["trial"].tolist() == [0, 1]
+    store = Store(workspace)
+    parent = store.open_study(study())
+    for record in trials:
+        store.write_trial(parent, study(), record)
+    # Also of what is on the front for no seed.
+    assert store.write_confidence(board) == 4
+    read = rank_rows(study(), store.rows(study()))
+    assert read.rows["trial"].tolist() == [0, 2, 1, 3]
+    assert read.rows["ranked_db"].tolist() == board.rows["ranked_db"].tolist()
+    assert read.hypervolume == board.hypervolume
+    # The table says what ranks, and shows a mean only where there is one.
+    heads, _, *lines = board_markdown(board).splitlines()
+    place = [cell.strip() for cell in heads.split("|")].index("mean")
+    assert [line.split("|")[place].strip() for line in lines] == ["", "31.30", "30.90", "30.10"]
+    assert "mean: PSNR-Y over seeds, which ranks" in board_table(board, width=80).caption
+    assert "| mean |" not in board_markdown(rank_records(study(), trials))
 
 
 def test_a_board_shows_the_doubt(workspace):

@@ -59,7 +59,7 @@ def test_other_trainings_count():
     ]
     found = picked(TRIALS, 5.0, others=more)
     assert found.chosen.psnr_y_db == pytest.approx(31.25)
-    assert found.chosen.by_image_db == [31.0, 31.25, 31.5]
+    assert found.chosen.quality.psnr_y_db == (31.0, 31.25, 31.5)
 
 
 def test_a_network_that_often_exceeds_the_budget_needs_less_confidence():

@@ -61,7 +61,7 @@ def test_the_doubt_of_a_row_is_written_and_read_back(workspace):
 def test_every_field_has_a_column_and_every_column_a_field():
     fields = {field.name for field in dataclasses.fields(TrialRow)}
     # What the place among all trials decides is no field of one.
-    assert {column.key for column in COLUMNS} == fields | {"gain_db"}
+    assert {column.key for column in COLUMNS} == fields | {"ranked_db", "gain_db"}
     assert len({column.key for column in COLUMNS}) == len(COLUMNS)
     assert set(PAGE_KEYS) <= fields
 

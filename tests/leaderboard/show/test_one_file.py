@@ -6,7 +6,7 @@ import json
 
 from browsing import column, expect, needs_chromium, trials_shown
 from filled import made
-from handmade import as_timed, study
+from handmade import as_timed, replicate, study
 from PIL import Image
 
 from srnas.leaderboard.rank.board import rank_records, rank_rows
@@ -56,6 +56,19 @@ def test_one_file_works_in_the_sandbox_of_mlflows_viewer(show, served, tmp_path)
     frame = page.frame_locator("iframe")
     frame.locator("#trials tr[data-id='alpha:1']").click()
     expect(frame.locator("#panel")).to_contain_text("alpha, trial 1")
+
+
+def test_the_mean_over_seeds_ranks(show, tmp_path):
+    trials = [made(0, 31.0, 1.0, "conv"), made(1, 31.2, 2.0, "dw"), made(2, 31.1, 3.0, "conv", "conv")]
+    again = [replicate(1, 30.6, images="ab"), replicate(2, 31.5, images="ab")]
+    write_page([rank_records(study(), trials, again)], tmp_path / "board.html")
+    page = show(url=(tmp_path / "board.html").as_uri(), offline=True)
+    assert trials_shown(page) == ["demo #0", "demo #2", "demo #1"]
+    assert page.locator("#trials tr.front").count() == 2
+    assert column(page, "psnr_y_db") == ["31.00", "31.10", "31.20"]
+    assert column(page, "psnr_mean_db") == ["", "31.30", "30.90"]
+    assert column(page, "gain_db") == ["+1.00", "+1.30", "+0.90"]
+    assert "PSNR-Y, mean over seeds, in dB" in page.text_content("#front .ytitle")
 
 
 def test_a_front_in_another_data_type_is_that_of_its_own_psnr(show, tmp_path):

@@ -12,7 +12,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.revisit.rescoring import load_scorer
 from srnas.nas.revisit.retime import _measure, retime
 from srnas.nas.workspace.boards import load_board
-from srnas.nas.workspace.studies import load_request, load_study
+from srnas.nas.workspace.studies import load_snapshot, load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target, describe_device
 from srnas.profiling.runtimes import RuntimeFailedError, runtime_version
@@ -113,6 +113,15 @@ def test_a_study_in_another_memory_format(search, run, workspace):
     # The newest study is the searched one, although the other was written later.
     assert Store(workspace).studies()[0].name == record.name
     assert load_board(Workspace(workspace)).study.name == "small-x2"
+
+
+def test_the_mean_over_seeds_ranks_there_too(search, workspace):
+    before = by_trial(search(replicates=1).board)
+    again = retime(Workspace(workspace), "small-x2", LAYOUT).board
+    assert before["psnr_mean_db"].notna().any()
+    for same in ("psnr_mean_db", "ranked_db", "num_seeds"):
+        assert by_trial(again)[same].tolist() == pytest.approx(before[same].tolist(), nan_ok=True)
+    assert load_board(Workspace(workspace), again.study.name).records() == again.records()
 
 
 def test_timing_again_replaces_what_was_there(search, workspace):
@@ -224,7 +233,7 @@ def test_in_another_data_type_the_front_has_scores_of_its_own(search, workspace)
 def test_other_photographs_score_nothing(search, workspace):
     search()
     place = Workspace(workspace)
-    settings, asked = load_study(place, "small-x2").settings, load_request(place, "small-x2")
+    settings, asked = load_study(place, "small-x2").settings, load_snapshot(place, "small-x2").request
     with pytest.raises(
         InputError, match="must be those that it began with, others, to score it in bfloat16, but --val "
     ):

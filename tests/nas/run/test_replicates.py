@@ -25,9 +25,9 @@ from srnas.nas.workspace.workspace import Workspace
 def judged(workspace, space_file, few_draws, monkeypatch):
     """Return a function that gives a judged simulated study whose replicates are trained so, and what was trained."""
 
-    def give(train):
+    def give(train, trials=6):
         url = Workspace(workspace).study_url("shared")
-        session, tried = open_simulated(url, workspace, "shared", space_file, 6, 0, "random"), []
+        session, tried = open_simulated(url, workspace, "shared", space_file, trials, 0, "random"), []
         work(session)
 
         def note(architecture, seed):
@@ -67,16 +67,30 @@ def test_what_is_near_the_front_is_trained_with_other_seeds_once(search_request,
 
 
 def test_what_another_process_trains_again_is_left_to_it(judged):
-    session, trained = judged(lambda: TrainedResult(rungs=(), quality=quality(30.0), train_s=1.0))
+    session, trained = judged(lambda: TrainedResult(rungs=(), quality=quality(30.0, "a"), train_s=1.0))
     everything = missing(session.search.stored.snapshot(), 2)
     record, seed = everything[0]
     with critical(session.search.url, f"shared.{record.number}.{seed}", waits=False):
         replicate(session, 2)
         assert len(everything) > 1
-        assert missing(session.search.stored.snapshot(), 2) == [(record, seed)]
+        left = [(one.number, with_seed) for one, with_seed in missing(session.search.stored.snapshot(), 2)]
+        assert left == [(record.number, seed)]
     replicate(session, 2)
     assert Counter(trained) == {(one.architecture.key, with_seed): 1 for one, with_seed in everything}
     assert not missing(session.search.stored.snapshot(), 2)
+
+
+def test_what_the_mean_over_seeds_brings_near_the_front_is_trained_again_too(judged):
+    """Other seeds are so bad that what is behind comes near the front, until all were trained again."""
+    session, trained = judged(lambda: TrainedResult(rungs=(), quality=quality(10.0, "a"), train_s=1.0), trials=24)
+    before = {record.number for record, _ in missing(session.search.stored.snapshot(), 1)}
+    complete = {record.number for record in session.search.stored.snapshot().records if record.point}
+    assert before < complete
+    replicate(session, 1)
+    known = session.search.stored.snapshot()
+    assert {one.number for one in known.replicates} == complete
+    assert not missing(known, 1)
+    assert len(trained) == len(set(trained))
 
 
 def test_a_replicate_that_fails_is_not_tried_again(judged):
