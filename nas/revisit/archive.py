@@ -18,6 +18,7 @@ from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.files import check_new, writing
 from srnas.nas.revisit.bundle import bundle_of, check_bundle, take_bundle, write_bundle
+from srnas.nas.run.outcome import summarise
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.owner import Owner
@@ -240,7 +241,10 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
     known = _existing(workspace, name, storage).snapshot()
     taken = take_bundle(workspace, known, bundle_of(path))
     if known.study is not None:
-        Publisher(workspace, url, known.study, lambda _: None).close(known.records, known.replicates)
+        outcome = summarise(known)
+        Publisher(workspace, url, known.study, lambda _: None).close(
+            outcome.records, outcome.replicates, outcome.metrics, board=outcome.board
+        )
     return name, taken
 
 

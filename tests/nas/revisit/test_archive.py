@@ -6,10 +6,12 @@ from dataclasses import replace
 import optuna
 import pytest
 import torch
+from handmade import quality
 from safetensors.torch import load_file, save
 from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard.rank.front import front_numbers
+from srnas.leaderboard.record.trials import Replicate
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
 from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
@@ -76,6 +78,21 @@ def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     assert [row.study for row in list_studies(Workspace(tmp_path), other)] == ["shared"]
     assert summarise(moved).name == "shared"
     optuna.delete_study(study_name="shared", storage=open_storage(other))
+
+
+def test_an_imported_study_ranks_as_it_did(workspace, space_file, tmp_path):
+    """With the first seed alone another network would be on the front."""
+    url, new = Workspace(workspace).study_url("shared"), Workspace(tmp_path / "new")
+    run_simulated(url, workspace, "shared", space_file, 6, 0)
+    stored = StoredStudy.find(url, "shared")
+    [first, *_] = front_numbers(stored.snapshot().records)
+    stored.keep_replicate(Replicate(number=first, seed=1, quality=quality(-90.0, "a"), train_s=1.0))
+    board = summarise(stored.snapshot()).board
+    assert first not in board.front["trial"].tolist()
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    import_study(new, tmp_path / "file")
+    assert load_board(new, "shared").front["trial"].tolist() == board.front["trial"].tolist()
+    assert load_board(new, "shared").hypervolume == board.hypervolume
 
 
 def test_what_only_this_machine_has_stays_here(workspace, space_file, tmp_path, search_request):
