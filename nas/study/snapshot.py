@@ -1,6 +1,6 @@
 """The content of a study at one moment; reading it does not touch the storage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,16 +108,19 @@ class Snapshot:
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
         """The same with the scores that the front ranks, or none where it has none of a trial."""
-        if self.study is None:
-            return self.records
-        return tuple(over_seeds(as_ranked(self.study, self.records), replicates_as_ranked(self.study, self.replicates)))
+        return self._scored(as_ranked)
 
     @cached_property
     def hoped(self) -> tuple[TrialRecord, ...]:
         """The same with the scores of its training for a trial that was not scored as it is timed yet."""
+        return self._scored(as_hoped)
+
+    def _scored(
+        self, scores: Callable[[StudyRecord, Sequence[TrialRecord]], list[TrialRecord]]
+    ) -> tuple[TrialRecord, ...]:
         if self.study is None:
             return self.records
-        return tuple(over_seeds(as_hoped(self.study, self.records), replicates_as_ranked(self.study, self.replicates)))
+        return tuple(over_seeds(scores(self.study, self.records), replicates_as_ranked(self.study, self.replicates)))
 
     @cached_property
     def replicates(self) -> tuple[Replicate, ...]:

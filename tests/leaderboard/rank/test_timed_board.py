@@ -3,13 +3,14 @@
 import math
 
 import pytest
-from handmade import as_timed, study, trial
+from handmade import as_timed, quality, replicate, study, trial
 
 from srnas.leaderboard.rank.board import rank_records
 from srnas.leaderboard.rank.picking import pick
 from srnas.leaderboard.record.timed_quality import TimedQuality, as_ranked
 from srnas.leaderboard.show.table import board_markdown, board_summary
 from srnas.leaderboard.show.terminal import front_chart
+from srnas.leaderboard.store.store import Store
 from srnas.search_space import InputError
 
 # 1 is the better of two equally fast ones by its training, 0 by its own PSNR; 3 is the best of all and has none.
@@ -76,3 +77,12 @@ def test_what_is_picked_has_its_own(board):
     picked = pick(board, 5.0, None, load)
     assert (picked.chosen.trial.number, picked.chosen.psnr_y_db) == (0, 31.4)
     assert [duel.rival.trial.number for duel in picked.runners_up] == [1, 2]
+
+
+def test_scores_in_one_data_type_are_not_taken_for_those_of_another(workspace):
+    store, again = Store(workspace), replicate(0, 31.0).model_copy(update={"timed_quality": quality(30.0)})
+    store.write_replicate(store.open_study(study("bfloat16")), study("bfloat16"), again)
+    assert store.replicates(study("bfloat16")) == [again]
+    retimed = {dtype: study(dtype).model_copy(update={"retimed_from": "demo"}) for dtype in ("float32", "int8")}
+    assert store.replicates(retimed["float32"]) == [again]
+    assert store.replicates(retimed["int8"]) == []

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from handmade import quality
 
+from srnas.leaderboard.record.trials import Replicate
 from srnas.nas.revisit.archive import export_study, import_study
 from srnas.nas.run import final_timing
 from srnas.nas.run.final_timing import is_due, time_front
@@ -43,6 +45,18 @@ def test_what_other_work_slowed_when_it_was_judged_takes_part(opened, clock):
     session, _ = opened()
     time_front(session)
     assert clock.runs == [[0, 1, 2, 3, 5]]
+
+
+def test_what_the_mean_over_seeds_puts_on_the_front_is_timed_with_it(opened, clock):
+    session, _ = opened()
+    time_front(session)
+    stored = session.search.stored
+    assert not is_due(stored.snapshot(), session.judge.materials.target)
+    for number in (1, 2, 3):
+        stored.keep_replicate(Replicate(number=number, seed=1, quality=quality(0.0, "a"), train_s=1.0))
+    assert is_due(stored.snapshot(), session.judge.materials.target)
+    time_front(session)
+    assert clock.runs == [[0, 1, 2, 3, 5], [0, 1, 2, 3, 4, 5]]
 
 
 def test_human_designs_are_timed_with_it(opened, clock):
