@@ -76,7 +76,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if given.dry_run:
-            stack.enter_context(mock.patch.dict(sys.modules, {"pynvml": nvml_double()}))
+            # By hand: patch.dict forgets at its end what was imported meanwhile.
+            sys.modules["pynvml"] = nvml_double()
+            stack.callback(sys.modules.pop, "pynvml")
             named = mock.patch.object(torch.cuda, "get_device_properties", return_value=SimpleNamespace(uuid="0"))
             stack.enter_context(named)
         machine, found = Machine(device, given.dry_run, folder), []

@@ -3,7 +3,8 @@
 Each human or published design of the study stands beside the searched network of the best PSNR that is at most as slow,
 and beside the fastest searched network of at least its PSNR. Differences in PSNR are paired by photograph, over all
 seeds that were trained. Members of the front are ahead where they are better by 0.1 dB at equal latency beyond the
-interval, or 20 % faster than every human design that they are not better than beyond the interval.
+interval, or 20 % faster than every human design that they are not better than beyond the interval. What is faster than
+every human design is compared with none.
 
 Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds.
 
@@ -25,6 +26,7 @@ from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
+from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
@@ -37,10 +39,12 @@ AHEAD_DB, AHEAD_SHARE = 0.1, 0.2
 
 def contenders(known: Snapshot) -> list[Contender]:
     """Return the trained networks of a study with the qualities of all their seeds, by rising latency."""
-    others = {record.number: [] for record in known.records}
-    for replicate in known.replicates:
+    assert known.study is not None
+    records = as_ranked(known.study, known.records)
+    others = {record.number: [] for record in records}
+    for replicate in replicates_as_ranked(known.study, known.replicates):
         others[replicate.number].append(replicate.quality)
-    found = [Contender(r, (r.quality, *others[r.number])) for r in known.records if r.quality and r.point]
+    found = [Contender(r, (r.quality, *others[r.number])) for r in records if r.quality and r.point]
     return sorted(found, key=lambda one: one.fastest_ms)
 
 

@@ -41,6 +41,7 @@ from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import PhotoSet
 from srnas.nas.judging.judge import brief_protocol
 from srnas.nas.revisit.tabular import Curve, TableHead, TabularBenchmark, TabulatedNetwork, is_attentive, joined
+from srnas.nas.run.ladder import GOES_ON_DB, GOES_ON_SHARE
 from srnas.nas.run.plan import latency_input, load_photos, training_config
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.strategy.front_sampler import FrontSampler
@@ -50,7 +51,7 @@ from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.nas.training.state import TrainingState
-from srnas.profiling import Target, measure_latency
+from srnas.profiling import Target, device_share, measure_latency
 from srnas.search_space import Architecture, SearchSpace, human_designs
 
 SHARES = (0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
@@ -60,7 +61,6 @@ RUNTIMES = ("eager", "onnxruntime", "openvino")
 _CPU = torch.device("cpu")
 # Networks that are timed side by side.
 _TOGETHER = 6
-_NEAR_DB, _NEAR_SHARE = 0.1, 0.1
 
 
 class Reached(TrainingState):
@@ -123,6 +123,13 @@ class Maker:
         Raises:
             SystemExit: If the table was made by another protocol.
         """
+        with self._alone():
+            return self._known()
+
+    def _alone(self) -> FileLock:
+        return FileLock(f"{self.log}.lock")
+
+    def _known(self) -> dict[str, TabulatedNetwork]:
         entries: list[TabulatedNetwork] = []
         if self.table.exists():
             made = TabularBenchmark.load(self.table)
@@ -135,21 +142,31 @@ class Maker:
 
     def keep(self, entry: TabulatedNetwork) -> None:
         """Append an entry; several processes may do so at once."""
-        with FileLock(f"{self.log}.lock"), self.log.open("a") as file:
+        with self._alone(), self.log.open("a") as file:
             file.write(f"{entry.model_dump_json()}\n")
 
     def pack(self) -> TabularBenchmark:
         """Write the table, and return it."""
-        with FileLock(f"{self.log}.lock"):
-            made = TabularBenchmark(self.head, self.known())
+        with self._alone():
+            made = TabularBenchmark(self.head, self._known())
             made.save(self.table)
         return made
 
-    def trained(self, architecture: Architecture, source: str, length: int = 1, seed: int = 0) -> None:
-        """Train a network to a multiple of the base length, unless it is known or another process is at it."""
+    def trained(
+        self, architecture: Architecture, source: str, length: int = 1, seed: int = 0, *, waits: bool = False
+    ) -> None:
+        """Train a network to a multiple of the base length, unless it is known; leave it to another process at it.
+
+        Args:
+            architecture: The network.
+            source: Which part of the table it is for.
+            length: The multiple.
+            seed: Seed of weights and patches.
+            waits: Whether the training of another process is waited for.
+        """
         name = f"{architecture.key}-{seed}"
         steps = length * self.config.iterations
-        with suppress(Timeout), FileLock(self.work / f"{name}.lock", timeout=0):
+        with suppress(Timeout), FileLock(self.work / f"{name}.lock", timeout=-1 if waits else 0):
             entry = TabulatedNetwork(architecture=architecture, sources=(source,))
             before = self.known().get(architecture.key, entry)
             if before.curve(steps, seed) is None:
@@ -170,19 +187,23 @@ class Maker:
             state.psnr_y_db[iterations] = judged.psnr_y_db
             state.after_s[iterations] = state.clock_s
 
-        def tick(progress: TrainingProgress) -> None:
-            state.clock_s = progress.train_s
+        with device_share(_CPU) as share:
 
-        train(
-            build_seeded(architecture, seed),
-            PatchSampler(pairs, self.space.scale, config.patch, _CPU),
-            config,
-            Compute(_CPU),
-            state=state,
-            saved=self.work / f"{architecture.key}-{seed}.state",
-            on_step=tick,
-            on_rung=judge,
-        )
+            def tick(progress: TrainingProgress) -> None:
+                state.clock_s = progress.train_s
+                # A search in another process may be waiting to time a network.
+                share.give_way()
+
+            train(
+                build_seeded(architecture, seed),
+                PatchSampler(pairs, self.space.scale, config.patch, _CPU),
+                config,
+                Compute(_CPU),
+                state=state,
+                saved=self.work / f"{architecture.key}-{seed}.state",
+                on_step=tick,
+                on_rung=judge,
+            )
         return Curve(seed=seed, psnr_y_db=state.psnr_y_db, train_s=state.after_s)
 
 
@@ -241,7 +262,7 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
         # Another search may have timed it, and every figure of a table is of one timing.
         if not known.get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
             time(maker, [architecture], ("eager",), is_brief=True)
-        maker.trained(architecture, f"search {number}.{len(keys)}")
+        maker.trained(architecture, f"search {number}.{len(keys)}", waits=True)
         keys.append(architecture.key)
         known = maker.known()
         yield
@@ -267,7 +288,10 @@ def longer(networks: Sequence[TabulatedNetwork], base: int, number: int) -> list
     """Return what goes on: half of it near the front of the base length, the nearest first, the others at random."""
     whole = [(one, curve) for one in networks if (curve := one.curve(base)) and "eager" in one.fastest_ms]
     points = [(curve.mean_db(base), one.fastest_ms["eager"]) for one, curve in whole]
-    near = [one for (one, _), kept in zip(whole, are_near(points, _NEAR_DB, _NEAR_SHARE), strict=True) if kept]
+    kept = [one for one, is_near in enumerate(are_near(points, GOES_ON_DB, GOES_ON_SHARE)) if is_near]
+    # By what the best of those as fast is ahead.
+    kept.sort(key=lambda one: max(db for db, ms in points if ms <= points[one][1]) - points[one][0])
+    near = [whole[one][0] for one in kept]
     drawn = random.Random(2).sample([one for one, _ in whole], len(whole))
     chosen = {one.architecture.key: one.architecture for one in near[: number // 2]}
     for one in drawn:

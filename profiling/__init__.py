@@ -1,5 +1,6 @@
 """Sizes and latencies of networks, with the device they belong to."""
 
+from srnas.profiling.boards.client import BoardRefusedError
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count
 from srnas.profiling.device import DeviceProfile, Target, cpu_threads, describe_device, resolve_device, resolve_threads
@@ -18,6 +19,7 @@ __all__ = [
     "CUDA_PROTOCOL",
     "MACS_DEFINITION",
     "BlockTable",
+    "BoardRefusedError",
     "Counts",
     "DeviceBusyError",
     "DeviceProfile",

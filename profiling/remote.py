@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.agent.measuring import as_bytes, rounds_of
-from srnas.profiling.boards.client import Client, digest_of
+from srnas.profiling.boards.client import BoardRefusedError, Client, digest_of
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import Target
 from srnas.profiling.rounds import LatencyProtocol, Rounds
@@ -108,7 +108,8 @@ class Order:
 
         Raises:
             RuntimeFailedError: If its runtime cannot run a network.
-            InputError: If the board refuses, or has another runtime than it had.
+            BoardRefusedError: If the board does not know the token, or has another runtime than it had.
+            InputError: If it refuses what it is asked for.
         """
         board = self._board
         found = Client(board, on_note).measure(self._asked, self._contents, on_round)
@@ -118,7 +119,7 @@ class Order:
             )
         for runtime, version in found["versions"].items():
             if version != board.version(runtime):
-                raise InputError(
+                raise BoardRefusedError(
                     f"target '{board.name}' must have the runtime that it had ({board.version(runtime)}), but it has "
                     f"{version}; begin anew."
                 )

@@ -5,6 +5,7 @@ is launched and the stream is free. Times are in milliseconds.
 """
 
 import contextlib
+import sys
 from collections import namedtuple
 from types import SimpleNamespace
 from unittest import mock
@@ -185,7 +186,9 @@ class VirtualGpu:
         for name, double in cuda.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, double))
         stack.enter_context(mock.patch.object(torch, "empty", on_cuda))
-        stack.enter_context(mock.patch.dict("sys.modules", {"pynvml": None}))
+        # By hand: patch.dict forgets at its end what was imported meanwhile, and torch cannot be imported twice.
+        sys.modules["pynvml"] = None
+        stack.callback(sys.modules.pop, "pynvml")
         stack.enter_context(mock.patch.multiple("psutil", cpu_times=cpu_times, Process=lambda: own))
         for room in ("bench", "cuda_bench"):
             with contextlib.suppress(ModuleNotFoundError, AttributeError):

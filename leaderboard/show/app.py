@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from srnas.leaderboard.show.page import STATIC_TYPES, static_file, study_data, trials_data
 from srnas.leaderboard.store import mlflow_private
-from srnas.leaderboard.store.reading import Results, StoredStudy
+from srnas.leaderboard.store.reading import Results, StudyRun
 
 # Says to the page which workspace its commands are to name.
 WORKSPACE_VARIABLE = "SRNAS_UI_WORKSPACE"
@@ -58,7 +58,7 @@ def page_routes(readable: Callable[[str], bool]) -> Blueprint:
     def results() -> Results:
         return Results(MlflowClient(tracking_uri=mlflow_private.tracking_uri()))
 
-    def visible(found: Results) -> list[StoredStudy]:
+    def visible(found: Results) -> list[StudyRun]:
         return [study for study in found.stored_studies() if readable(study.experiment_id)]
 
     @routes.get("/")

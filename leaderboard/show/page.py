@@ -17,7 +17,7 @@ from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.curve import CurvePoint, growth
 from srnas.leaderboard.record.columns import COLUMNS, PAGE_KEYS
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.store.reading import StoredStudy
+from srnas.leaderboard.store.reading import StudyRun
 
 # What the page is told of its columns.
 _SHOWN = {
@@ -57,7 +57,7 @@ STATIC_TYPES = {
 }
 
 
-def study_data(study: StudyRecord, protocol: str, count: int, stored: StoredStudy | None = None) -> dict[str, Any]:
+def study_data(study: StudyRecord, protocol: str, count: int, stored: StudyRun | None = None) -> dict[str, Any]:
     """Return a study as the page reads it.
 
     Args:

@@ -40,7 +40,7 @@ SHOWN, PLACES = "shown", "places.json"
 EXPLAINED = "explained"
 
 
-class StoredStudy(NamedTuple):
+class StudyRun(NamedTuple):
     """A study in MLflow.
 
     Attributes:
@@ -70,7 +70,7 @@ class Results:
     def __init__(self, client: MlflowClient) -> None:
         self.client = client
 
-    def stored_studies(self) -> list[StoredStudy]:
+    def stored_studies(self) -> list[StudyRun]:
         """Return every study, newest first."""
         found = []
         for experiment in self.experiments():
@@ -78,7 +78,7 @@ class Results:
                 what = f"study '{run.tags.get('srnas.study', '')}' in MLflow (run {run.run_id})"
                 record = StudyRecord.read(run.tags.get("srnas.record", ""), what)
                 if record is not None:
-                    found.append(StoredStudy(record, run.run_id, experiment, run.status, run.started_ms, run.ended_ms))
+                    found.append(StudyRun(record, run.run_id, experiment, run.status, run.started_ms, run.ended_ms))
         return sorted(found, key=lambda study: study.started_ms, reverse=True)
 
     def studies(self) -> list[StudyRecord]:

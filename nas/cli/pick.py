@@ -74,12 +74,12 @@ def pick(
     else:
         console.print("No human design meets the budget.")
     name, number = quote(board.study.retimed_from or board.study.name), picked.chosen.trial.number
-    place = f"--workspace {quote(str(workspace))}"
+    place, key = f"--workspace {quote(str(workspace))}", picked.chosen.trial.architecture.key
     console.print(
-        f"next    srnas train {picked.chosen.trial.architecture.key} --iterations 100000 {place}\n"
-        f"        srnas export {picked.chosen.trial.architecture.key} --format onnx {place}\n"
+        f"next    srnas train {key} --iterations 300000 --data TRAIN --val VAL {place}\n"
+        f"        srnas export {key} --format onnx {place}\n"
         f"        srnas upscale PHOTO --trial {number} --study {name} {place}\n"
-        f"        srnas evaluate --data FOLDER --trial {number} --study {name} {place}",
+        f"        srnas evaluate --data VAL --trial {number} --study {name} {place}",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
 

@@ -101,8 +101,14 @@ def import_(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Import an exported study, with the weights beside it, to browse, retime, evaluate, replay or continue it."""
+    from rich.console import Console
+
     from srnas.nas.revisit.archive import import_study
+    from srnas.nas.revisit.resync import resync
     from srnas.nas.workspace.workspace import Workspace
 
+    said = Console(stderr=True)
     name, taken = import_study(Workspace(workspace), file, storage)
+    with said.status("writing it to MLflow"):
+        resync(Workspace(workspace), name, storage, on_note=lambda text: said.print(text, markup=False, soft_wrap=True))
     typer.echo(f"Study '{name}' is in the workspace" + (f", with the weights of {taken} trials." if taken else "."))

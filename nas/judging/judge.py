@@ -29,6 +29,7 @@ from srnas.nas.judging.timed_scorer import TimedScorer, draw_calibration
 from srnas.nas.training.loop import build_seeded
 from srnas.profiling import (
     BlockTable,
+    BoardRefusedError,
     DeviceBusyError,
     LatencyProtocol,
     MeasuredNetwork,
@@ -36,10 +37,13 @@ from srnas.profiling import (
     Target,
     by_block,
     count,
+    cpu_threads,
     default_protocol,
+    device_share,
     measure_latency,
     reconcile,
 )
+from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.search_space import Architecture
 
 # How a candidate ends that raises one of these.
@@ -91,6 +95,7 @@ class Judge:
             predictions: What was expected of it, by predictor.
 
         Raises:
+            BoardRefusedError: If the board that times takes nothing more from this study.
             DeviceBusyError: If another process holds the device for too long.
             DeviceLostError: If the device answers nothing any more.
             DiskFullError: If the workspace cannot be written.
@@ -122,7 +127,7 @@ class Judge:
             self._time_again(architecture, draft)
         except (OverBudgetError, StoppedError, DivergedError, TimedOutError) as error:
             return _STATES[type(error)], str(error)
-        except (DeviceBusyError, DiskFullError, StorageLostError):
+        except (BoardRefusedError, DeviceBusyError, DiskFullError, StorageLostError):
             raise  # Not the candidate's fault: the study stops, and judges it when it goes on.
         except Exception as error:  # A candidate must never end the study; the reason is kept.
             check_device(self.materials.device, error)
@@ -177,7 +182,10 @@ class Judge:
             return
         self.materials.observer.on_stage("timing")
         network = build_seeded(architecture, self.materials.settings.training.seed).deploy()
-        measured = self._time({"candidate": network}, brief_protocol(self.materials.target)).of("candidate")
+        try:
+            measured = self._time({"candidate": network}, brief_protocol(self.materials.target)).of("candidate")
+        except RuntimeFailedError:  # It is trained, and was timed once.
+            return
         if measured.latency.fastest_ms < draft.latency.fastest_ms:
             draft.take(measured)
 
@@ -200,16 +208,27 @@ class Judge:
         return measure_latency(networks, shape, materials.target, protocol=protocol, on_note=materials.observer.on_note)
 
     def _train(self, architecture: Architecture, draft: Draft, gate: RungGate | None) -> None:
-        materials, training = self.materials, self.materials.settings.training
+        materials = self.materials
         if self.proxies:
-            # A generator and a network of their own: with proxies a candidate is trained as it is without them.
-            batch = materials.patches.draw(training.batch, torch.Generator().manual_seed(training.seed))
-            network = build_seeded(architecture, training.seed).to(materials.device)
-            draft.predictions |= proxies(network, *batch, sorted(self.proxies))
+            draft.predictions |= self._proxies(architecture)
         result = materials.cache.load(architecture.key)
         draft.reused = result is not None
         result = result or CandidateTraining(materials, architecture, draft, gate).run()
         draft.rungs, draft.quality, draft.train_s = result.rungs, result.quality, result.train_s
+
+    def _proxies(self, architecture: Architecture) -> dict[str, float]:
+        materials, training = self.materials, self.materials.settings.training
+        # A generator and a network of their own: with proxies a candidate is trained as it is without them.
+        batch = materials.patches.draw(training.batch, torch.Generator().manual_seed(training.seed))
+        try:
+            with cpu_threads(materials.settings.training_threads), device_share(materials.device):
+                network = build_seeded(architecture, training.seed).to(materials.device)
+                return proxies(network, *batch, sorted(self.proxies))
+        except Exception as error:
+            if not is_memory(error):
+                raise
+            # The training halves its batch then; these decide nothing.
+            return {}
 
     def replicate(self, architecture: Architecture, seed: int) -> TrainedResult:
         """Return what training from another seed gives.

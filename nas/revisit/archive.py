@@ -18,8 +18,6 @@ from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.files import check_new, writing
 from srnas.nas.revisit.bundle import bundle_of, check_bundle, take_bundle, write_bundle
-from srnas.nas.run.outcome import summarise
-from srnas.nas.run.publishing import Publisher
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.snapshot import Snapshot
@@ -213,7 +211,9 @@ def export_study(
 
 
 def import_study(workspace: Workspace, path: Path, storage: str | None = None) -> tuple[str, int]:
-    """Take in a study that :func:`export_study` wrote, with the weights beside it, and write it to MLflow.
+    """Take in a study that :func:`export_study` wrote, with the weights beside it.
+
+    :func:`srnas.nas.revisit.resync.resync` writes it to MLflow.
 
     Returns:
         The study's name, and of how many trials weights were taken in.
@@ -239,13 +239,7 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
             with made_aside(study_files(url)[0]) as aside:
                 _copy_into(aside, file_url(path), name)
     known = _existing(workspace, name, storage).snapshot()
-    taken = take_bundle(workspace, known, bundle_of(path))
-    if known.study is not None:
-        outcome = summarise(known)
-        Publisher(workspace, url, known.study, lambda _: None).close(
-            outcome.records, outcome.replicates, outcome.metrics, board=outcome.board
-        )
-    return name, taken
+    return name, take_bundle(workspace, known, bundle_of(path))
 
 
 def _names(path: Path) -> list[str]:
@@ -259,6 +253,12 @@ def _copy(source: str, target: str, name: str) -> None:
     optuna.copy_study(
         from_study_name=name, from_storage=open_storage(source, create=False), to_storage=open_storage(target)
     )
+    copied = StoredStudy.find(target, name)
+    assert copied is not None
+    for trial in copied.trials():
+        # Who judges it judges it in the original.
+        if trial.trial.state == TrialState.RUNNING:
+            copied.give_back(trial, trial.deaths)
 
 
 def _copy_into(file: Path, source: str, name: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.rank.front import hypervolume
 from srnas.nas.revisit.recording import COSTS, Recorded, RecordedDomain, Recording
@@ -30,6 +30,8 @@ SamplerFactory = Callable[[int], BaseSampler]
 
 RULES: dict[str, Halving | None] = {"halving": Halving(), "none": None}
 SHARES = tuple(percent / 100 for percent in range(101))
+# Attribute of a trial: what it had reached at its first rung.
+_AT_RUNG = "at_rung_db"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ def sampler_factory(name: str, recording: Recording) -> SamplerFactory:
     if name != FRONT:
         return lambda seed: make_baseline(name, seed)
     domain = RecordedDomain(recording)
-    return lambda seed: FrontSampler(domain, seed=seed, reference_point=recording.reference_point)
+
+    def at_rung(trial: FrozenTrial) -> float | None:
+        return trial.user_attrs.get(_AT_RUNG)
+
+    return lambda seed: FrontSampler(domain, seed=seed, reference_point=recording.reference_point, partial=at_rung)
 
 
 def replay(
@@ -189,24 +195,24 @@ class ReplayedSearch:
         volumes: list[float] = []
         points: list[tuple[float, float]] = []
         spent, stopped = 0.0, 0
-        for trial in self._recording.trials:
-            if trial.design:
-                self._study.enqueue_trial(trial.params)
+        for known in self._recording.trials:
+            if known.design:
+                self._study.enqueue_trial(known.params)
         while self._unseen and (trials is None or len(costs) < trials):
-            number, recorded = self._next()
-            cost, complete = self._train(recorded)
+            trial, recorded = self._next()
+            cost, complete = self._train(trial, recorded)
             spent += cost
             stopped += not complete
             if complete:
                 points.append((recorded.psnr_db, recorded.fastest_ms))
-                self._study.tell(number, points[-1])
+                self._study.tell(trial, points[-1])
             else:
-                self._study.tell(number, state=TrialState.PRUNED)
+                self._study.tell(trial, state=TrialState.PRUNED)
             costs.append(spent)
             volumes.append(hypervolume(points, self._recording.reference_point))
         return Run(tuple(costs), tuple(volumes), stopped)
 
-    def _next(self) -> tuple[int, Recorded]:
+    def _next(self) -> tuple[optuna.Trial, Recorded]:
         """Return a trial that the sampler takes for its own, and what was recorded of it."""
         trial = self._study.ask()
         architecture = self._recording.space.suggest(trial)
@@ -221,11 +227,14 @@ class ReplayedSearch:
             self._recording.space.suggest(trial)
         assert chosen is not None
         del self._unseen[chosen]
-        return trial.number, self._recording.trials[chosen]
+        return trial, self._recording.trials[chosen]
 
-    def _train(self, recorded: Recorded) -> tuple[float, bool]:
+    def _train(self, trial: optuna.Trial, recorded: Recorded) -> tuple[float, bool]:
         """Return what the training costs, and whether it goes to the end."""
         for rung in recorded.rungs[:-1] if self._rule else ():
+            # A search keeps it too, for its sampler to guess at the end from.
+            if rung is recorded.rungs[0]:
+                trial.set_user_attr(_AT_RUNG, rung.psnr_y_db)
             result = RungResult(recorded.architecture.key, rung.psnr_y_db, recorded.fastest_ms)
             reached = self._reached.setdefault(rung.iteration, [])
             decision = self._rule.decide(result, reached) if self._rule else None

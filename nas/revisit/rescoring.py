@@ -29,10 +29,10 @@ def load_scorer(workspace: Workspace, settings: StudySettings, asked: str, targe
         target: What is timed.
 
     Raises:
-        InputError: If its photographs are not where they were, or others are there.
+        InputError: If the request cannot be read, or its photographs are not where they were, or others are there.
     """
     check_any_size(stand_in(target))
-    request = SearchRequest.model_validate_json(asked)
+    request = SearchRequest.of_study(asked, settings.name)
     space = SearchSpace.load(request.space, request.scale)
     photos = load_photos(request, space, settings.training, settings)
     for kind, found, wanted in zip(("train", "val"), photos, (settings.train, settings.validation), strict=True):

@@ -124,7 +124,9 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except (StoreLostError, StorageInternalError) as error:
-        raise InputError(f"MLflow must answer, but {error}; what is written is kept, run the same again.") from None
+        raise InputError(
+            f"MLflow must answer, but {error}; what is written is kept; run 'srnas leaderboard resync' when it does."
+        ) from None
 
 
 def _report_store(workspace: Workspace, on_note: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,7 +21,7 @@ from srnas.nas.study.settings import digest
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import Architecture, InputError, SearchSpace
 
-_FORMAT = 1
+_FORMAT: Final = 1
 
 
 class Curve(BaseModel):
@@ -107,7 +107,7 @@ class TableHead(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = _FORMAT
+    format: Literal[1] = _FORMAT
     space: str
     scale: int
     space_digest: str

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from srnas.leaderboard.rank.front import is_on_front
+from srnas.nas.run.join import changes_of
 from srnas.nas.run.ray import RayWorkers
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import Session
@@ -220,7 +221,7 @@ def _shown_gpus(request: SearchRequest, settings: StudySettings) -> list[str]:
 def _command(request: SearchRequest, settings: StudySettings, task: Task) -> list[str]:
     # A worker sees no GPU but its own, which is then the first.
     device = "cpu" if settings.device == "cpu" else "cuda:0"
-    changes = {"device": device} | ({"storage": request.storage} if request.storage else {})
+    changes = changes_of(request, settings, device)
     module = "srnas.nas.run.process"
     # Without -P Python looks for modules in the user's folder first, where any file may have a name of ours.
     return [sys.executable, "-P", "-m", module, str(request.workspace), settings.name, task, json.dumps(changes)]

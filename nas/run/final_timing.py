@@ -8,6 +8,7 @@ run put on the front without having been in it joins, and all are timed again.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from srnas.leaderboard.rank.budget import meets
 from srnas.leaderboard.rank.confidence import near_front
@@ -39,7 +40,7 @@ def time_front(session: Session) -> None:
         DeviceBusyError: If another process holds the device for too long.
     """
     stored, target, on_note = session.search.stored, session.judge.materials.target, session.observer.on_note
-    known = stored.snapshot()
+    known = session.snapshot()
     if _is_done(known):
         return
     if not is_due(known, target):
@@ -53,7 +54,7 @@ def time_front(session: Session) -> None:
         joint = _time(session, known)
         if joint is None:
             return
-        stored.keep_joint(joint)
+        session.lasting(partial(stored.keep_joint, joint))
         known = score_as_timed(session)
     if known.joint is not None:
         _tell(session, known, known.joint)

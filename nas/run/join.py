@@ -8,6 +8,7 @@ from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import open_session
 from srnas.nas.run.tasks import Task
 from srnas.nas.study.claims import Standing
+from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling.targets import describe
@@ -36,7 +37,7 @@ def join(workspace: Workspace, study: str, observer: Observer, task: Task = Task
         known.check_usable()
     if known is None or known.study is None:
         raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
-    request = SearchRequest.model_validate_json(known.request).changed(workspace=workspace.path, **changes)
+    request = SearchRequest.of_study(known.request, study).changed(workspace=workspace.path, **changes)
     plan = plan_search(request, as_worker=True)
     mine = describe(plan.target)
     theirs = known.study.device
@@ -49,3 +50,16 @@ def join(workspace: Workspace, study: str, observer: Observer, task: Task = Task
     judged = len(session.search.stored.snapshot().records)
     observer.on_start(judged, session.search.settings.training.iterations, known.total)
     return task.do(session, request.replicates)
+
+
+def changes_of(request: SearchRequest, settings: StudySettings, device: str) -> dict[str, str]:
+    """Return the options of a search that differ in a worker.
+
+    Args:
+        request: What the user asked for.
+        settings: What the study is fixed by.
+        device: Name of the device that the worker trains on there.
+    """
+    # Where the device that trains is timed on, its name is another one there as well.
+    target = {"timed_on": ""} if request.timed_on and not settings.timed_on else {}
+    return {"device": device} | target | ({"storage": request.storage} if request.storage else {})

@@ -20,12 +20,12 @@ from srnas.nas.study.stored import StoredStudy
 
 # A network goes on too if so much more PSNR, and a latency that is less by this share, would put it on the front.
 # source: docs/measurements.md, "A ladder of lengths"
-NEAR_DB, NEAR_SHARE = 0.1, 0.1
+GOES_ON_DB, GOES_ON_SHARE = 0.1, 0.1
 
 
 def going_on(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return what continues from one length to the next: the front, what is near it, and every human design."""
-    near = {record.number for record in near_front(records, NEAR_DB, NEAR_SHARE)}
+    near = {record.number for record in near_front(records, GOES_ON_DB, GOES_ON_SHARE)}
     chosen = [record for record in records if record.point and (record.design or record.number in near)]
     # The longest trainings first: else one worker may begin one when the others have nothing left to do.
     return sorted(chosen, key=lambda record: -record.train_s)

@@ -75,7 +75,7 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         if below is not None:
             session = open_longer(session, plan, below)
         outcome = _run(session, plan)
-        below = session.search.stored.snapshot()
+        below = session.snapshot()
         if plan.is_gone_on_from:
             observer.on_board(outcome.board)
         if plan is not first:
@@ -86,19 +86,23 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
 def _run(session: Session, plan: Plan) -> Outcome:
     """Judge what a study lacks, and conclude it."""
     request, stored, settings = plan.request, session.search.stored, session.search.settings
-    judged = len(stored.snapshot().records)
+    judged = len(session.snapshot().records)
     session.observer.on_start(judged, settings.training.iterations, request.trials)
     try:
         standing = run_engine(request, session, Task.TRIALS, request.trials - judged)
         if not plan.is_gone_on_from:
             # First, since the latencies of one run decide what is near the front.
             time_front(session)
-            if left := len(missing(stored.snapshot(), request.replicates)):
+            left, before = len(missing(session.snapshot(), request.replicates)), 0
+            # What another process trains stays missing, and is not waited for.
+            while left not in (0, before):
                 session.observer.on_replicates(left)
                 run_engine(request, session, Task.REPLICATES, left)
-            # The mean over seeds may put on the front what was not timed with it, and is scored as it is timed.
-            if is_due(stored.snapshot(), plan.target):
-                time_front(session)
+                # The mean over seeds may put on the front what was not timed with it, and is scored as it is timed; the
+                # new latencies may bring others near it.
+                if is_due(session.snapshot(), plan.target):
+                    time_front(session)
+                left, before = len(missing(session.snapshot(), request.replicates)), left
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.
@@ -108,8 +112,8 @@ def _run(session: Session, plan: Plan) -> Outcome:
 
 
 def _is_finished(plan: Plan, known: Snapshot) -> bool:
-    """Return whether a study holds all that is asked for."""
-    if known.study is None or len(known.records) < plan.request.trials:
+    """Return whether a study holds all that is asked for, and MLflow and the figures were written since."""
+    if known.study is None or len(known.records) < plan.request.trials or known.concluded != known.extent:
         return False
     if plan.is_gone_on_from:
         return True

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from srnas.leaderboard.rank.board import Board, rank_records
@@ -79,7 +80,7 @@ def summarise(known: Snapshot) -> Outcome:
     """Return the outcome so far of a study that has started; nothing is run or written."""
     assert known.study is not None
     board = rank_records(known.study, known.records, known.replicates)
-    finished = [record for record in known.records if record.point]
+    finished = [record for record in known.ranked if record.point]
     return Outcome(
         name=known.name,
         records=known.records,
@@ -98,7 +99,8 @@ def conclude(session: Session, *, exhausted: bool, is_last: bool) -> Outcome:
         exhausted: Whether its space has no unseen architecture left.
         is_last: Whether its front is what the search ends with, of which pictures are kept.
     """
-    outcome, publisher = summarise(session.search.stored.snapshot()), session.publisher
+    known, publisher = session.snapshot(), session.publisher
+    outcome = summarise(known)
     files = write_files(outcome, publisher.workspace)
     kept = outcome.member_files(publisher.workspace)
     publisher.close(outcome.records, outcome.replicates, outcome.metrics, files, kept, outcome.board)
@@ -106,6 +108,8 @@ def conclude(session: Session, *, exhausted: bool, is_last: bool) -> Outcome:
     if is_last:
         make_exhibits(session.judge.materials, outcome.members, publisher.workspace)
         publisher.add_files(outcome.member_files(publisher.workspace))
+    if not publisher.lost:
+        session.lasting(partial(session.search.stored.keep_concluded, known.extent))
     return replace(outcome, figures=files[:-1], exhausted=exhausted, unwritten=publisher.lost, anew=True)
 
 

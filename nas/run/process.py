@@ -20,6 +20,8 @@ from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceBusyError
 from srnas.search_space import InputError
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 class _Log(Observer):
     """Writes a line for every note and every candidate."""
@@ -47,7 +49,8 @@ def main() -> None:
     """Work on the study that the arguments name."""
     workspace, study, task, changes = sys.argv[1:]
     # As an interrupt it unwinds, and the candidate at hand is given back.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stop in _STOPS:
+        signal.signal(stop, _interrupt)
     try:
         standing = join(Workspace(Path(workspace)), study, _Log(), Task(task), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:
@@ -58,6 +61,10 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # Ctrl-C goes to all processes of a terminal, and the first of them then stops the others: a second signal would end
+    # the unwinding before the candidate is given back. Who does not end in time is killed.
+    for stop in _STOPS:
+        signal.signal(stop, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from srnas.nas.judging.observer import Observer
-from srnas.nas.run.join import join
+from srnas.nas.run.join import changes_of, join
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.tasks import Task
 from srnas.nas.study.settings import StudySettings
@@ -53,7 +53,7 @@ class RayWorkers:
         share = {"num_cpus": self._settings.training_threads, "num_gpus": int(cuda), "max_retries": _RESTARTS}
         work = ray.remote(**share)(_work)
         # Ray shows a task no GPU but its own, which is then the first.
-        changes = {"device": "cuda:0" if cuda else "cpu"} | ({"storage": request.storage} if request.storage else {})
+        changes = changes_of(request, self._settings, "cuda:0" if cuda else "cpu")
         workspace = str(request.workspace.resolve())
         self._tasks = [work.remote(workspace, self._settings.name, self._task, changes) for _ in range(self._number)]
         return self

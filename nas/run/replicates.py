@@ -3,11 +3,14 @@
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.errors import DivergedError, TimedOutError
+from srnas.nas.judging.device_errors import check_device
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.storage import critical
+from srnas.profiling import DeviceBusyError
+from srnas.search_space import InputError
 
 
 def missing(known: Snapshot, seeds: int) -> list[tuple[TrialRecord, int]]:
@@ -36,10 +39,10 @@ def replicate(session: Session, seeds: int) -> Standing:
     search, goes_on = session.search, True
     while goes_on:
         goes_on = False
-        for record, seed in missing(search.stored.snapshot(), seeds):
+        for record, seed in missing(session.snapshot(), seeds):
             with critical(search.url, f"{search.settings.name}.{record.number}.{seed}", waits=False) as is_mine:
                 # Another process may have trained it since the study was read.
-                if is_mine and (record.number, seed) not in search.stored.snapshot().tried_again:
+                if is_mine and (record.number, seed) not in session.snapshot().tried_again:
                     _train(session, record, seed)
                     goes_on = True
     return Standing.DONE
@@ -50,11 +53,15 @@ def _train(session: Session, record: TrialRecord, seed: int) -> None:
     observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())
     try:
         result = session.judge.replicate(record.architecture, seed)
+    except (DeviceBusyError, InputError):
+        raise  # Not the network's fault: it is trained when the study goes on.
     # Another seed that fails is no reason to end a study whose trials are all judged.
-    except (DivergedError, TimedOutError) as error:
-        observer.on_note(f"trial {record.number} with seed {seed}: {error}")
-        stored.keep_failed(record.number, seed, str(error))
+    except Exception as error:
+        check_device(session.judge.materials.device, error)
+        reason = str(error) if isinstance(error, DivergedError | TimedOutError) else f"{type(error).__name__}: {error}"
+        observer.on_note(f"trial {record.number} with seed {seed}: {reason}")
+        session.lasting(lambda: stored.keep_failed(record.number, seed, reason))
         return
     again = Replicate(number=record.number, seed=seed, quality=result.quality, train_s=result.train_s)
-    stored.keep_replicate(again)
+    session.lasting(lambda: stored.keep_replicate(again))
     observer.on_replicate(record, again)

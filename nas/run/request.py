@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 
 from srnas.nas.study.options import Budgets, StudyOptions, option
@@ -141,6 +141,27 @@ class SearchRequest(StudyOptions):
                 place = place.setdefault(part, {})
             place[last] = value
         return parse(cls, nested, "search")
+
+    @classmethod
+    def of_study(cls, asked: str, study: str) -> Self:
+        """Return what a study was started with.
+
+        Args:
+            asked: The request, as JSON.
+            study: The study's name.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        from srnas.search_space import InputError
+
+        try:
+            return cls.model_validate_json(asked)
+        except ValidationError:
+            raise InputError(
+                f"study '{study}' must say what it was asked for, but that is of another version of srnas; give its "
+                "'srnas search' command again."
+            ) from None
 
     def changed(self, **changes: Any) -> Self:
         """Return the request with other values.

@@ -1,6 +1,8 @@
 """A study that is open in this process, with the judge of its candidates and the publisher to MLflow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -15,9 +17,12 @@ from srnas.nas.judging.proxies import PROXIES
 from srnas.nas.run.plan import Plan, study_record
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.study.search import Search, open_search
+from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.storage import patiently
 from srnas.nas.workspace.tables import find_table
 from srnas.search_space import human_designs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,18 @@ class Session:
     def observer(self) -> Observer:
         """Who is told what happens."""
         return self.judge.materials.observer
+
+    def lasting(self, action: Callable[[], T]) -> T:
+        """Return what an action on the storage gives, which is waited for while the storage does not answer.
+
+        Raises:
+            StorageLostError: If it does not answer for too long.
+        """
+        return patiently(action, self.search.url, self.observer.on_note)
+
+    def snapshot(self) -> Snapshot:
+        """Return what the study holds now."""
+        return self.lasting(self.search.stored.snapshot)
 
 
 def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> Session:

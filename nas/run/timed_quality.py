@@ -5,6 +5,8 @@ own scores there say. Whoever could be on the front or near it with the PSNR of 
 still could be are: what is left has no rank, and would have none with that PSNR either.
 """
 
+from functools import partial
+
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.run.outcome import NEAR_DB
@@ -41,7 +43,7 @@ def score_as_timed(session: Session) -> Snapshot:
         DeviceBusyError: If another process holds the device for too long.
     """
     stored, workspace = session.search.stored, session.publisher.workspace
-    known = stored.snapshot()
+    known = session.snapshot()
     while due := unscored(known):
         scorer = session.judge.timed_scorer
         session.observer.on_note(f"scoring {len(due)} network{'s' * (len(due) > 1)} near the front in {scorer}")
@@ -49,6 +51,6 @@ def score_as_timed(session: Session) -> Snapshot:
             scores = scorer.score(record.number, seed, record.architecture, workspace.weights(record))
             if scores.reason:
                 session.observer.on_note(f"trial {record.number} has no rank: {scores.reason}")
-            stored.keep_timed(scores)
-        known = stored.snapshot()
+            session.lasting(partial(stored.keep_timed, scores))
+        known = session.snapshot()
     return known

@@ -2,9 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 
@@ -15,9 +14,6 @@ from srnas.nas.judging.judge import Judge
 from srnas.nas.run.session import Session
 from srnas.nas.strategy.rungs import Decision
 from srnas.nas.study.claims import Claim, Standing
-from srnas.nas.study.storage import patiently
-
-T = TypeVar("T")
 
 # How often a worker looks whether the others have left something to do.
 _POLL_S = 0.5
@@ -38,11 +34,8 @@ def work(session: Session) -> Standing:
     """
     search, judge, publisher, observer = session.search, session.judge, session.publisher, session.observer
 
-    def lasting(action: Callable[[], T]) -> T:
-        return patiently(action, search.url, observer.on_note)
-
     def judged() -> tuple[TrialRecord, ...]:
-        return lasting(search.stored.snapshot).records
+        return session.snapshot().records
 
     shown = {record.number for record in judged()}
     due, mine, idle = SETTLED, set[int](), True
@@ -57,7 +50,7 @@ def work(session: Session) -> Standing:
             # At every doubling: a few more trials hardly change what is known of a predictor.
             due = 2 * len(records)
             _drop_proxies(judge, records)
-        claim = lasting(search.claims.claim)
+        claim = session.lasting(search.claims.claim)
         idle = not isinstance(claim, Claim)
         if isinstance(claim, Claim):
             mine.add(claim.number)
@@ -80,10 +73,7 @@ def _work_on(claim: Claim, session: Session) -> None:
     search, observer, key = session.search, session.observer, claim.architecture.key
 
     def gate(rung: Rung, fastest_ms: float) -> Decision:
-        def decide() -> Decision:
-            return search.rung_book.decide(claim.trial, key, rung, fastest_ms)
-
-        return patiently(decide, search.url, observer.on_note)
+        return session.lasting(lambda: search.rung_book.decide(claim.trial, key, rung, fastest_ms))
 
     def yardstick(rung: Rung, fastest_ms: float) -> Decision:
         return replace(gate(rung, fastest_ms), survives=True)
@@ -94,7 +84,7 @@ def _work_on(claim: Claim, session: Session) -> None:
             # A yardstick runs to its end, whatever the rungs say: what is reported is how far the others are from it.
             rule = yardstick if claim.design else gate
             record = session.judge.judge(claim.architecture, claim.number, claim.design, rule, claim.predictions)
-            held = patiently(lambda: search.claims.finish(claim, record), search.url, observer.on_note)
+            held = session.lasting(lambda: search.claims.finish(claim, record))
     # On an interrupt as well: another worker may then claim the candidate at once.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then others find out that this process is dead.

@@ -149,18 +149,10 @@ class Claims:
                 self._bury(trial, trial.deaths + (trial.owner is not None))
 
     def _bury(self, trial: StoredTrial, deaths: int) -> None:
-        # A trial whose worker died early lacks parameters that it was enqueued with.
-        params = trial.trial.system_attrs.get("fixed_params", {}) | trial.trial.params
-        if trial.record is not None:
-            # Its worker died after it had kept the record and before it ended the trial.
-            self._stored.tell(trial.record)
-        elif deaths >= MAX_DEATHS:
+        if trial.record is None and deaths >= MAX_DEATHS:
             self._stored.bury(trial, self._lost(trial, f"{deaths} processes died while they judged it"))
         else:
-            # Optuna puts no running trial back into its queue: the candidate is enqueued as a new one.
-            self._stored.fail(trial)
-            if params:
-                self._stored.enqueue(params, deaths=deaths)
+            self._stored.give_back(trial, deaths)
 
     def _lost(self, trial: StoredTrial, reason: str) -> TrialRecord:
         architecture = self._space.suggest(FixedTrial(trial.trial.params))

@@ -122,9 +122,11 @@ class Proposer:
             record.architecture: record.latency.fastest_ms for record in snapshot.records if record.latency
         }
         first_rung = self._settings.training.rung_iterations[0]
-        at_first_rung = {
-            trial.number: result.psnr_db for trial in snapshot.trials if (result := result_at(trial, first_rung))
-        }
+        # Of a training that died after its first rung, nobody knows what it would have come to.
+        sound = (
+            trial for trial in snapshot.trials if not trial.record or trial.record.state in ("complete", "stopped")
+        )
+        at_first_rung = {trial.number: result.psnr_db for trial in sound if (result := result_at(trial, first_rung))}
 
         def partial(trial: FrozenTrial) -> float | None:
             return at_first_rung.get(trial.number)

@@ -70,6 +70,7 @@ class Snapshot:
         longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
         timed: What networks score in the data type that is timed, by number of the trial and seed.
         joint: What was timed together at the end; ``None`` before.
+        concluded: The extent of the study when its figures were drawn and MLflow had all of it.
         trials: All trials of the study, in order.
         damaged: Whether settings or record of the study are there but cannot be read.
     """
@@ -85,6 +86,7 @@ class Snapshot:
     longer: Mapping[int, Mapping[str, float]]
     timed: Mapping[tuple[int, int], TimedQuality]
     joint: JointTiming | None
+    concluded: str
     trials: tuple[StoredTrial, ...]
     damaged: bool = False
 
@@ -129,6 +131,12 @@ class Snapshot:
         return tuple(
             one.model_copy(update={"timed_quality": known.get((one.number, one.seed))}) for one in self.trained_again
         )
+
+    @property
+    def extent(self) -> str:
+        """What tells whether anything was added to the study."""
+        joint = self.joint.ended_ms if self.joint else 0
+        return f"{len(self.records)} trials, {len(self.tried_again)} again, {len(self.timed)} as timed, joint {joint}"
 
     @property
     def tried_again(self) -> set[tuple[int, int]]:

@@ -30,7 +30,7 @@ _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # it failed and that of scores in the data type that is timed; that of longer trainings goes on with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
 _REPLICATE, _FAILED, _LONGER, _TIMED = "replicate ", "failed ", "longer ", "timed "
-_JOINT = "joint"
+_JOINT, _CONCLUDED = "joint", "concluded"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
 
@@ -100,6 +100,7 @@ class StoredStudy:
             timed=timed,
             longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
             joint=_joint(kept[_JOINT], self.name) if _JOINT in kept else None,
+            concluded=str(kept.get(_CONCLUDED, "")),
             trials=self.trials(),
         )
 
@@ -162,6 +163,10 @@ class StoredStudy:
         """Keep what was timed together, in place of what was before."""
         self.study.set_user_attr(_JOINT, joint.model_dump_json())
 
+    def keep_concluded(self, extent: str) -> None:
+        """Keep what the study held when its figures were drawn and MLflow had all of it."""
+        self.study.set_user_attr(_CONCLUDED, extent)
+
     def keep_rung(self, trial: optuna.Trial, iteration: int, psnr_db: float, fastest_ms: float) -> None:
         """Keep what a trial has reached at a rung."""
         trial.set_user_attr(_RUNGS, trial.user_attrs.get(_RUNGS, {}) | {str(iteration): [psnr_db, fastest_ms]})
@@ -192,9 +197,17 @@ class StoredStudy:
         trial.set_user_attr(_DUPLICATE, key)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def fail(self, trial: StoredTrial) -> None:
-        """End a trial that was not judged."""
+    def give_back(self, trial: StoredTrial, deaths: int) -> None:
+        """End a running trial that nobody judges any more: its record is told, or its candidate is queued again."""
+        if trial.record is not None:
+            # Its worker died after it had kept the record and before it ended the trial.
+            self.tell(trial.record)
+            return
+        # Optuna puts no running trial back into its queue: the candidate is enqueued as a new one.
         self.study.tell(trial.number, state=TrialState.FAIL)
+        # A trial whose worker died early lacks parameters that it was enqueued with.
+        if params := trial.trial.system_attrs.get("fixed_params", {}) | trial.trial.params:
+            self.enqueue(params, deaths=deaths)
 
     def finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
         """Keep a trial's record, unless it has one, and end it.

@@ -26,6 +26,10 @@ class BoardLostError(RuntimeError):
     """A board does not answer."""
 
 
+class BoardRefusedError(InputError):
+    """A board takes nothing more from this study, whichever network it is."""
+
+
 class MeasurementLostError(BoardLostError):
     """A board's agent was started again, and knows nothing of a measurement."""
 
@@ -75,7 +79,8 @@ class Client:
             on_round: Told of the number of rounds that are done.
 
         Raises:
-            InputError: If the board refuses.
+            BoardRefusedError: If the board does not know the token.
+            InputError: If it refuses what it is asked for.
         """
         number, pause_s, waited_s, died = "", _FIRST_PAUSE_S, 0.0, 0
         while True:
@@ -150,8 +155,10 @@ class Client:
             return said
         if error.code == 404:
             raise MeasurementLostError(said["error"])
-        hint = "; give its token by 'srnas target add --token-file'" if error.code == 401 else ""
-        raise InputError(f"target '{self._board.name}' must take the request, but {said['error']}{hint}.")
+        refusal = f"target '{self._board.name}' must take the request, but {said['error']}"
+        if error.code == 401:
+            raise BoardRefusedError(f"{refusal}; give its token by 'srnas target add --token-file'.")
+        raise InputError(f"{refusal}.")
 
 
 def digest_of(content: bytes) -> str:

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import fresh
 import psutil
-import torch._dynamo  # noqa: F401  Counting a network imports it, which takes a second.
+import torch
+import torch._dynamo  # Counting a network imports it, which takes a second.
 
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Quality, Rung, TrialRecord
@@ -56,7 +57,7 @@ class SimulatedJudge:
 
     def __init__(self, settings, seconds, target):
         self.settings, self.seconds, self.proxies = settings, seconds, set()
-        self.materials = SimpleNamespace(observer=Observer(), target=target)
+        self.materials = SimpleNamespace(observer=Observer(), target=target, device=torch.device(settings.device))
 
     def judge(self, architecture, number, design="", gate=None, predictions=None):
         started_ms = int(time.time() * 1000)

@@ -1,6 +1,9 @@
 """Figures of the real bench, graphs and rounds on a virtual device, where what is true is known."""
 
+import contextlib
+import io
 import random
+import sys
 from dataclasses import replace
 
 import pytest
@@ -140,3 +143,11 @@ def test_the_load_of_the_host_is_recorded():
     latency = measure(gpu, {"a": executable(gpu.network(1, 0.01, 1.0))})["a"]
     assert latency.other_load == pytest.approx(0.4, abs=0.01)
     assert latency.flags == ("disturbed",)
+
+
+def test_what_is_imported_on_the_double_stays_imported():
+    sys.modules.pop("this", None)
+    with VirtualGpu().doubles(), contextlib.redirect_stdout(io.StringIO()):
+        import this
+    assert sys.modules.get("this") is this
+    assert "pynvml" not in sys.modules

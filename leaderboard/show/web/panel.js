@@ -149,7 +149,7 @@ function attention({ trial: record, explained }, trial, workspace) {
 function commands(trial, workspace) {
   const key = quoted(trial.key);
   const trained = trial.done ? [`srnas export ${key} --format onnx${flag(workspace)}`, `srnas upscale PHOTO --trial ${trial.trial} --study ${quoted(trial.study)}${flag(workspace)}`] : [];
-  return section("What to do with it", ...[`srnas train ${key} --iterations 100000${flag(workspace)}`, ...trained].map(command));
+  return section("What to do with it", ...[`srnas train ${key} --iterations 300000 --data TRAIN --val VAL${flag(workspace)}`, ...trained].map(command));
 }
 
 function flag(workspace) {

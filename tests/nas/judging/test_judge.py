@@ -1,8 +1,10 @@
 """How long a candidate is timed before it is trained, and the front at the end; the clock is a fake one."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from srnas.nas.errors import OverBudgetError
 from srnas.nas.judging import judge as judging
@@ -10,7 +12,8 @@ from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.judge import Judge, brief_protocol
 from srnas.nas.judging.observer import Observer
 from srnas.nas.study.options import Budgets
-from srnas.profiling import CPU_PROTOCOL, Latency, LatencyProtocol, Measurement, Target
+from srnas.profiling import CPU_PROTOCOL, BoardRefusedError, Latency, LatencyProtocol, Measurement, Target
+from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.search_space import Architecture, Position
 
 ARCHITECTURE = Architecture(scale=2, channels=6, positions=(Position(trunk="conv"),))
@@ -113,3 +116,54 @@ def test_a_front_has_the_time_of_all_its_networks(judge):
     assert protocol.max_time_s == 2 * CPU_PROTOCOL.max_time_s
     assert protocol.give_up_s == 2 * CPU_PROTOCOL.give_up_s
     assert protocol.max_rounds == CPU_PROTOCOL.max_rounds
+
+
+def test_what_a_board_refuses_whichever_network_it_is_ends_no_candidate(judge, monkeypatch):
+    made, _ = judge(30.0)
+    made.materials.settings.name, made.materials.settings.protocol = "study", "protocol"
+
+    def refuse(*_, **__):
+        raise BoardRefusedError("target 'pi' must have the runtime that it had")
+
+    monkeypatch.setattr(judging, "measure_latency", refuse)
+    with pytest.raises(BoardRefusedError):
+        made.judge(ARCHITECTURE, 0)
+
+
+def test_a_trained_candidate_that_cannot_be_timed_again_keeps_its_timing(judge, monkeypatch):
+    made, _ = judge(30.0, flags=("disturbed",))
+    draft = Draft()
+    made._measure(ARCHITECTURE, draft)
+
+    def fail(*_, **__):
+        raise RuntimeFailedError("the runtime must be able to run it")
+
+    monkeypatch.setattr(judging, "measure_latency", fail)
+    made._time_again(ARCHITECTURE, draft)
+    assert draft.latency.fastest_ms == 30.0
+
+
+@pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
+def test_proxies_hold_the_device_and_end_no_candidate(judge, monkeypatch, error):
+    made, _ = judge()
+    held = []
+
+    @contextlib.contextmanager
+    def share(device):
+        held.append(device)
+        yield
+        held.clear()
+
+    def compute(network, lr, hr, names):
+        assert held
+        if error:
+            raise error
+        return dict.fromkeys(names, 1.0)
+
+    monkeypatch.setattr(judging, "device_share", share)
+    monkeypatch.setattr(judging, "proxies", compute)
+    made.proxies = {"synflow"}
+    made.materials.settings.training.batch, made.materials.settings.training_threads = 2, 1
+    made.materials.device = torch.device("cpu")
+    made.materials.patches = SimpleNamespace(draw=lambda *_: (torch.zeros(2), torch.zeros(2)))
+    assert made._proxies(ARCHITECTURE) == ({} if error else {"synflow": 1.0})

@@ -13,6 +13,7 @@ from simulated import open_simulated, run_simulated
 from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.trials import Replicate
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
+from srnas.nas.revisit.resync import resync
 from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
 from srnas.nas.study.storage import open_storage
@@ -80,6 +81,23 @@ def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     optuna.delete_study(study_name="shared", storage=open_storage(other))
 
 
+def test_what_a_worker_was_judging_is_judged_anew_where_the_study_goes_on(workspace, space_file, tmp_path, simulated):
+    url, new = Workspace(workspace).study_url("shared"), Workspace(tmp_path / "new")
+    run_simulated(url, workspace, "shared", space_file, 2, 0)
+    search = simulated(4).search
+    claim = search.claims.claim()
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    search.claims.release(claim)
+    import_study(new, tmp_path / "file")
+    [row] = list_studies(new)
+    assert (row.workers, row.trials) == (0, 2)
+    # Human designs wait before it.
+    *_, again = StoredStudy.find(new.study_url("shared"), "shared").trials()
+    assert again.is_queued
+    assert again.trial.system_attrs["fixed_params"] == claim.trial.params
+    assert again.deaths == 0
+
+
 def test_an_imported_study_ranks_as_it_did(workspace, space_file, tmp_path):
     """With the first seed alone another network would be on the front."""
     url, new = Workspace(workspace).study_url("shared"), Workspace(tmp_path / "new")
@@ -91,6 +109,7 @@ def test_an_imported_study_ranks_as_it_did(workspace, space_file, tmp_path):
     assert first not in board.front["trial"].tolist()
     export_study(Workspace(workspace), "shared", tmp_path / "file")
     import_study(new, tmp_path / "file")
+    resync(new, "shared")
     assert load_board(new, "shared").front["trial"].tolist() == board.front["trial"].tolist()
     assert load_board(new, "shared").hypervolume == board.hypervolume
 

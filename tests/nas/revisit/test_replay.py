@@ -5,6 +5,7 @@ import math
 import random
 
 import pytest
+from optuna.trial import TrialState
 
 from srnas.leaderboard.rank.front import hypervolume
 from srnas.leaderboard.record.trials import Rung
@@ -68,6 +69,17 @@ def test_the_sampler_learns_of_what_was_recorded(recording):
         assert trial.values == [twin.psnr_db, twin.fastest_ms]
     # The human designs come first, as in a search.
     assert all(recording.trials[i].params == told[i].params for i in range(len(human_designs(recording.space))))
+
+
+def test_the_sampler_guesses_at_the_end_of_what_the_rule_stops(recording):
+    rule = Halving(eta=4, neighbours=20, least=2, spared_share=0, margin_db=0)
+    search = ReplayedSearch(recording, sampler_factory("front", recording), rule, 0, "iterations")
+    search.run()
+    stopped = [trial for trial in search._study.trials if trial.state == TrialState.PRUNED]
+    assert stopped
+    for trial in stopped:
+        [twin] = [one for one in recording.trials if one.params == trial.params]
+        assert search._study.sampler._partial(trial) == twin.rungs[0].psnr_y_db
 
 
 def test_halving_costs_less_and_is_counted(recording):

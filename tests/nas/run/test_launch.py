@@ -323,8 +323,11 @@ def test_mlflow_going_away_does_not_stop_a_search(request_, monkeypatch):
     assert len(outcome.board.front) >= 1
     assert any("MLflow does not answer (the store is gone)" in n for n in witness.notes)
     assert load_board(Workspace(request_.workspace)).rows.empty
-    launch(request_.changed(trials=3), Observer())
-    assert sorted(load_board(Workspace(request_.workspace)).rows["trial"]) == [0, 1, 2]
+    outcome = launch(request_.changed(trials=2), Observer())
+    assert outcome.anew
+    assert not outcome.unwritten
+    assert sorted(load_board(Workspace(request_.workspace)).rows["trial"]) == [0, 1]
+    assert not launch(request_.changed(trials=2), Observer()).anew
 
 
 def test_a_study_killed_before_its_tables_were_made_starts_anew(request_):

@@ -4,7 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tenacity
 from handmade import quality
+from optuna.exceptions import StorageInternalError
 from simulated import open_simulated
 
 from srnas.leaderboard.record.columns import DOUBT
@@ -93,9 +95,10 @@ def test_what_the_mean_over_seeds_brings_near_the_front_is_trained_again_too(jud
     assert len(trained) == len(set(trained))
 
 
-def test_a_replicate_that_fails_is_not_tried_again(judged):
+@pytest.mark.parametrize("error", [DivergedError("loss=nan"), MemoryError("out of memory")])
+def test_a_replicate_that_fails_is_not_tried_again(judged, error):
     def fail():
-        raise DivergedError("loss=nan")
+        raise error
 
     session, tried = judged(fail)
     replicate(session, 1)
@@ -103,3 +106,19 @@ def test_a_replicate_that_fails_is_not_tried_again(judged):
     assert len(tried) == len(set(tried)) > 0
     assert not missing(session.search.stored.snapshot(), 1)
     assert not session.search.stored.snapshot().replicates
+
+
+def test_a_replicate_is_kept_when_the_storage_answers_again(judged, monkeypatch):
+    session, _ = judged(lambda: TrainedResult(rungs=(), quality=quality(30.0, "a"), train_s=1.0))
+    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: None)
+    real, failures = session.search.stored.keep_replicate, [StorageInternalError("gone")] * 2
+
+    def keep(one):
+        if failures:
+            raise failures.pop()
+        real(one)
+
+    monkeypatch.setattr(session.search.stored, "keep_replicate", keep)
+    replicate(session, 1)
+    assert not missing(session.snapshot(), 1)
+    assert session.snapshot().replicates

@@ -174,6 +174,19 @@ def test_a_record_of_a_trial_that_was_taken_away_is_not_kept(simulated):
     assert search.stored.snapshot().records == ()
 
 
+@pytest.mark.parametrize(("state", "counts"), [("stopped", True), ("timed_out", False), ("diverged", False)])
+def test_what_died_after_its_first_rung_is_not_expected_to_reach_the_end(simulated, state, counts):
+    session = simulated(9)
+    search = session.search
+    claim = search.claims.claim()
+    [first, *_] = search.settings.training.rung_iterations
+    search.stored.keep_rung(claim.trial, first, 30.0, 2.0)
+    record = session.judge.judge(claim.architecture, claim.number, gate=lambda *_: None)
+    search.claims.finish(claim, record.model_copy(update={"state": state, "quality": None}))
+    sampler = search.claims._proposer._front(search.stored.snapshot())
+    assert (sampler._partial(claim.trial) == 30.0) is counts
+
+
 def test_a_rung_stops_what_all_neighbours_dominate(simulated):
     search = simulated(20).search
     book = RungBook(search.stored, "halving")
@@ -342,6 +355,9 @@ def test_a_worker_joins_a_study_and_refuses_another_device(real, monkeypatch, la
         "srnas.nas.run.join.describe", lambda *given: replace(describe_device(*given), name="another machine")
     )
     with pytest.raises(InputError, match="must run on the device profile"):
+        join(Workspace(real.workspace), "small-x2", Observer())
+    StoredStudy.find(url, "small-x2").study.set_user_attr("request", "")
+    with pytest.raises(InputError, match="'small-x2' must say what it was asked for"):
         join(Workspace(real.workspace), "small-x2", Observer())
 
 
