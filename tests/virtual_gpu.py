@@ -187,8 +187,9 @@ class VirtualGpu:
             stack.enter_context(mock.patch.object(torch.cuda, name, double))
         stack.enter_context(mock.patch.object(torch, "empty", on_cuda))
         # By hand: patch.dict forgets at its end what was imported meanwhile, and torch cannot be imported twice.
-        sys.modules["pynvml"] = None
+        stack.callback(sys.modules.update, {name: sys.modules[name] for name in ("pynvml",) if name in sys.modules})
         stack.callback(sys.modules.pop, "pynvml")
+        sys.modules["pynvml"] = None
         stack.enter_context(mock.patch.multiple("psutil", cpu_times=cpu_times, Process=lambda: own))
         for room in ("bench", "cuda_bench"):
             with contextlib.suppress(ModuleNotFoundError, AttributeError):

@@ -145,9 +145,12 @@ def test_the_load_of_the_host_is_recorded():
     assert latency.flags == ("disturbed",)
 
 
-def test_what_is_imported_on_the_double_stays_imported():
+def test_what_is_imported_on_the_double_stays_imported(monkeypatch):
     sys.modules.pop("this", None)
+    monkeypatch.setitem(sys.modules, "pynvml", "before")
     with VirtualGpu().doubles(), contextlib.redirect_stdout(io.StringIO()):
         import this
+
+        assert sys.modules["pynvml"] is None
     assert sys.modules.get("this") is this
-    assert "pynvml" not in sys.modules
+    assert sys.modules["pynvml"] == "before"
