@@ -82,10 +82,9 @@ def main() -> None:
     }
     seconds = min(60 * given.minutes, *(curve[-1].seconds for curve in curves.values()))
     for name, one in studies.items():
-        started_ms = min(record.started_ms for record in one.records)
-        free = sum(record.reused and record.ended_ms - started_ms <= 1e3 * seconds for record in one.records)
+        free = sum(record.reused and record.ended_ms <= 1e3 * seconds for record in without_pauses(one.records))
         if free:
-            print(f"{name} took {free} trainings over from another study of its workspace, which cost it no time")
+            print(f"{name} has {free} trainings from the cache of its workspace, which cost it no time")
     columns = "hypervolume | beyond the designs | trials"
     print(f"after {seconds / 60:.0f} min | {columns} | others | {columns} | ratio")
     ratios = []

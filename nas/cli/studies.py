@@ -104,11 +104,16 @@ def import_(
     from rich.console import Console
 
     from srnas.nas.revisit.archive import import_study
-    from srnas.nas.revisit.resync import resync
+    from srnas.nas.revisit.resync import write_study
     from srnas.nas.workspace.workspace import Workspace
+    from srnas.search_space import InputError
 
     said = Console(stderr=True)
     name, taken = import_study(Workspace(workspace), file, storage)
-    with said.status("writing it to MLflow"):
-        resync(Workspace(workspace), name, storage, on_note=lambda text: said.print(text, markup=False, soft_wrap=True))
     typer.echo(f"Study '{name}' is in the workspace" + (f", with the weights of {taken} trials." if taken else "."))
+    try:
+        with said.status("writing it to MLflow"):
+            write_study(Workspace(workspace), name, storage)
+    # The study is there: to import it again would be refused.
+    except InputError as error:
+        said.print(f"MLflow lacks it: {error}", style="yellow", markup=False, soft_wrap=True)

@@ -213,7 +213,7 @@ def export_study(
 def import_study(workspace: Workspace, path: Path, storage: str | None = None) -> tuple[str, int]:
     """Take in a study that :func:`export_study` wrote, with the weights beside it.
 
-    :func:`srnas.nas.revisit.resync.resync` writes it to MLflow.
+    :func:`srnas.nas.revisit.resync.write_study` writes it to MLflow.
 
     Returns:
         The study's name, and of how many trials weights were taken in.
@@ -255,6 +255,8 @@ def _copy(source: str, target: str, name: str) -> None:
     )
     copied = StoredStudy.find(target, name)
     assert copied is not None
+    # What was drawn and written of it is elsewhere.
+    copied.keep_concluded("")
     for trial in copied.trials():
         # Who judges it judges it in the original.
         if trial.trial.state == TrialState.RUNNING:

@@ -96,6 +96,18 @@ def resync(
     return done
 
 
+def write_study(workspace: Workspace, name: str, storage: str | None = None) -> None:
+    """Write to MLflow what it lacks of a study.
+
+    Raises:
+        InputError: If there is no such study, its file is damaged, or MLflow does not answer.
+    """
+    [(row, outcome)] = _contents(workspace, name, storage)
+    if outcome is not None:
+        with _answered():
+            _write(workspace, row, outcome, workspace.study_url(name, storage))
+
+
 def _contents(workspace: Workspace, name: str | None, storage: str | None) -> list[tuple[StudyRow, Outcome | None]]:
     """Return all that is in the studies, read before anything is written."""
     studies = {study.name: study for study in find_studies(workspace, storage)}
@@ -140,7 +152,9 @@ def _report_store(workspace: Workspace, on_note: Callable[[str], None]) -> None:
         )
 
 
-def _write(workspace: Workspace, row: StudyRow, outcome: Outcome, url: str, on_trial: Callable[[], None]) -> Resynced:
+def _write(
+    workspace: Workspace, row: StudyRow, outcome: Outcome, url: str, on_trial: Callable[[], None] = lambda: None
+) -> Resynced:
     study, numbers = outcome.board.study, {record.number for record in outcome.records}
     with in_turn(url, study.name):
         store = RepairStore(workspace.path)

@@ -22,7 +22,6 @@ from srnas.nas.run.session import Session
 from srnas.nas.run.tasks import Task
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
-from srnas.nas.study.storage import patiently
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import gpu_uuid
 from srnas.search_space import InputError
@@ -97,13 +96,13 @@ def run_engine(request: SearchRequest, session: Session, task: Task, left: int) 
 
 def watch(workers: Workers, session: Session) -> Standing:
     """Tell what workers do until they have nothing left to do."""
-    search, observer = session.search, session.observer
-    known = search.stored.snapshot()
+    observer = session.observer
+    known = session.snapshot()
     shown, seeds_shown = {record.number for record in known.records}, known.tried_again
     while True:
         # Asked before the study is read: what the last worker kept before it ended is then seen.
         alive = workers.alive()
-        known = patiently(search.stored.snapshot, search.url, observer.on_note)
+        known = session.snapshot()
         for record in known.records:
             if record.number not in shown:
                 shown.add(record.number)

@@ -47,7 +47,7 @@ def join(workspace: Workspace, study: str, observer: Observer, task: Task = Task
             f"compared, but this is '{mine.key}'; start another study here."
         )
     session = open_session(plan, observer, as_worker=True)
-    judged = len(session.search.stored.snapshot().records)
+    judged = len(session.snapshot().records)
     observer.on_start(judged, session.search.settings.training.iterations, known.total)
     return task.do(session, request.replicates)
 

@@ -93,16 +93,16 @@ def _run(session: Session, plan: Plan) -> Outcome:
         if not plan.is_gone_on_from:
             # First, since the latencies of one run decide what is near the front.
             time_front(session)
-            left, before = len(missing(session.snapshot(), request.replicates)), 0
+            left, before = _missing(session, request), set[tuple[int, int]]()
             # What another process trains stays missing, and is not waited for.
-            while left not in (0, before):
-                session.observer.on_replicates(left)
-                run_engine(request, session, Task.REPLICATES, left)
+            while left - before:
+                session.observer.on_replicates(len(left))
+                run_engine(request, session, Task.REPLICATES, len(left))
                 # The mean over seeds may put on the front what was not timed with it, and is scored as it is timed; the
                 # new latencies may bring others near it.
                 if is_due(session.snapshot(), plan.target):
                     time_front(session)
-                left, before = len(missing(session.snapshot(), request.replicates)), left
+                left, before = _missing(session, request), before | left
     # On an interrupt as well: else the study's run would stay open in MLflow.
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # Then that is what is said.
@@ -111,8 +111,12 @@ def _run(session: Session, plan: Plan) -> Outcome:
     return conclude(session, exhausted=standing is Standing.EXHAUSTED, is_last=not plan.is_gone_on_from)
 
 
+def _missing(session: Session, request: SearchRequest) -> set[tuple[int, int]]:
+    return {(record.number, seed) for record, seed in missing(session.snapshot(), request.replicates)}
+
+
 def _is_finished(plan: Plan, known: Snapshot) -> bool:
-    """Return whether a study holds all that is asked for, and MLflow and the figures were written since."""
+    """Return whether a study holds all that is asked for, and was concluded with that."""
     if known.study is None or len(known.records) < plan.request.trials or known.concluded != known.extent:
         return False
     if plan.is_gone_on_from:

@@ -50,7 +50,9 @@ def main() -> None:
     workspace, study, task, changes = sys.argv[1:]
     # As an interrupt it unwinds, and the candidate at hand is given back.
     for stop in _STOPS:
-        signal.signal(stop, _interrupt)
+        # Under a shell that keeps Ctrl-C from what it runs in the background, this keeps to that.
+        if signal.getsignal(stop) is not signal.SIG_IGN:
+            signal.signal(stop, _interrupt)
     try:
         standing = join(Workspace(Path(workspace)), study, _Log(), Task(task), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:

@@ -1,5 +1,8 @@
 """Replicates: the front, what is near it and the human designs are trained again with other seeds."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.errors import DivergedError, TimedOutError
@@ -36,16 +39,24 @@ def replicate(session: Session, seeds: int) -> Standing:
     Returns:
         That nothing is left which no other process trains.
     """
-    search, goes_on = session.search, True
+    goes_on = True
     while goes_on:
         goes_on = False
         for record, seed in missing(session.snapshot(), seeds):
-            with critical(search.url, f"{search.settings.name}.{record.number}.{seed}", waits=False) as is_mine:
+            with _alone(session, record, seed) as is_mine:
                 # Another process may have trained it since the study was read.
                 if is_mine and (record.number, seed) not in session.snapshot().tried_again:
                     _train(session, record, seed)
                     goes_on = True
     return Standing.DONE
+
+
+@contextmanager
+def _alone(session: Session, record: TrialRecord, seed: int) -> Iterator[bool]:
+    search = session.search
+    part = f"{search.settings.name}.{record.number}.{seed}"
+    with ExitStack() as stack:
+        yield session.lasting(lambda: stack.enter_context(critical(search.url, part, waits=False)))
 
 
 def _train(session: Session, record: TrialRecord, seed: int) -> None:

@@ -79,7 +79,9 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     table = find_table(workspace, space, plan.target, settings.latency_input)
     if table is not None:
         observer.on_note(f"the block table of {len(table.entries_ms)} parts expects latencies: {table.validation}")
-    search = patiently(lambda: open_search(plan.url, settings, space, table), plan.url, observer.on_note)
+    search = patiently(
+        lambda: open_search(plan.url, settings, space, table, as_worker=as_worker), plan.url, observer.on_note
+    )
     if not as_worker:
         wishes = plan.request.absolute().model_dump_json()
         search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)

@@ -62,7 +62,9 @@ class Search:
             self.stored.keep_wishes(total=total, patience=patience, request=request)
 
 
-def open_search(url: str, settings: StudySettings, space: SearchSpace, table: BlockTable | None = None) -> Search:
+def open_search(
+    url: str, settings: StudySettings, space: SearchSpace, table: BlockTable | None = None, *, as_worker: bool = False
+) -> Search:
     """Open a study, made if there is none.
 
     Args:
@@ -70,6 +72,7 @@ def open_search(url: str, settings: StudySettings, space: SearchSpace, table: Bl
         settings: Must equal those that an existing study of this name was started with.
         space: The space that candidates come from.
         table: Predicts latencies of proposals, if there is one.
+        as_worker: Whether the study is joined: a worker may train on another device.
 
     Raises:
         InputError: If the study exists with other settings.
@@ -81,7 +84,7 @@ def open_search(url: str, settings: StudySettings, space: SearchSpace, table: Bl
         if known is None:
             stored.keep_settings(settings)
         else:
-            settings.check_same(known)
+            settings.check_same(known.model_copy(update={"device": settings.device}) if as_worker else known)
     proposer = Proposer(stored, settings, space, table)
     designs = {design.key: name for name, design in human_designs(space).items()}
     claims = Claims(url, stored, settings, proposer, space, designs)

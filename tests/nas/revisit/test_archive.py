@@ -12,8 +12,9 @@ from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.trials import Replicate
+from srnas.leaderboard.store.answering import StoreLostError
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
-from srnas.nas.revisit.resync import resync
+from srnas.nas.revisit.resync import write_study
 from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
 from srnas.nas.study.storage import open_storage
@@ -98,6 +99,23 @@ def test_what_a_worker_was_judging_is_judged_anew_where_the_study_goes_on(worksp
     assert again.deaths == 0
 
 
+def test_an_import_says_what_mlflow_lacks(run, workspace, space_file, tmp_path, simulated, monkeypatch):
+    run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 2, 0)
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    code, out, said = run("studies", "import", tmp_path / "file", "--workspace", tmp_path / "new")
+    assert (code, out) == (0, "Study 'shared' is in the workspace.\n")
+    assert "rebuilt" not in said
+
+    def lost(*_):
+        raise StoreLostError("the server is gone")
+
+    monkeypatch.setattr("srnas.nas.revisit.resync._write", lost)
+    code, out, said = run("studies", "import", tmp_path / "file", "--workspace", tmp_path / "silent")
+    assert (code, out) == (0, "Study 'shared' is in the workspace.\n")
+    assert "MLflow lacks it: MLflow must answer, but the server is gone" in said
+    assert "run 'srnas leaderboard resync'" in said
+
+
 def test_an_imported_study_ranks_as_it_did(workspace, space_file, tmp_path):
     """With the first seed alone another network would be on the front."""
     url, new = Workspace(workspace).study_url("shared"), Workspace(tmp_path / "new")
@@ -109,7 +127,7 @@ def test_an_imported_study_ranks_as_it_did(workspace, space_file, tmp_path):
     assert first not in board.front["trial"].tolist()
     export_study(Workspace(workspace), "shared", tmp_path / "file")
     import_study(new, tmp_path / "file")
-    resync(new, "shared")
+    write_study(new, "shared")
     assert load_board(new, "shared").front["trial"].tolist() == board.front["trial"].tolist()
     assert load_board(new, "shared").hypervolume == board.hypervolume
 

@@ -8,7 +8,7 @@ from handmade import quality
 
 from srnas.leaderboard.record.trials import Replicate
 from srnas.nas.revisit.archive import export_study, import_study
-from srnas.nas.revisit.resync import resync
+from srnas.nas.revisit.resync import write_study
 from srnas.nas.run import final_timing
 from srnas.nas.run.final_timing import is_due, time_front
 from srnas.nas.study.options import Budgets
@@ -83,7 +83,7 @@ def test_it_moves_with_the_study(opened, clock, elsewhere, tmp_path):
     time_front(session)
     export_study(session.publisher.workspace, "timed", tmp_path / "file")
     import_study(elsewhere, tmp_path / "file")
-    resync(elsewhere, "timed")
+    write_study(elsewhere, "timed")
     moved = StoredStudy.find(elsewhere.study_url("timed"), "timed").snapshot()
     assert (moved.joint, moved.records) == (known(session).joint, known(session).records)
     rows = load_board(elsewhere, "timed").rows.set_index("trial")

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from srnas.nas.run import process
+from srnas.nas.study.claims import Standing
 
 
 @pytest.fixture
@@ -35,3 +36,11 @@ def test_of_several_signals_the_first_alone_interrupts(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         process.main()
     assert given_back
+
+
+@pytest.mark.usefixtures("handlers")
+def test_what_a_shell_keeps_from_it_does_not_stop_it(monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(process, "join", lambda *_, **__: signal.raise_signal(signal.SIGINT) or Standing.DONE)
+    monkeypatch.setattr("sys.argv", ["process", "workspace", "study", "trials", "{}"])
+    process.main()

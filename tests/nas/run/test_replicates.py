@@ -1,6 +1,7 @@
 """Replicates: each is trained once, by one process, and one that fails is not tried again."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.errors import DivergedError
 from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.observer import Observer
+from srnas.nas.run import launch as launching
 from srnas.nas.run.launch import launch
 from srnas.nas.run.replicates import missing, replicate
 from srnas.nas.run.worker import work
@@ -111,14 +113,53 @@ def test_a_replicate_that_fails_is_not_tried_again(judged, error):
 def test_a_replicate_is_kept_when_the_storage_answers_again(judged, monkeypatch):
     session, _ = judged(lambda: TrainedResult(rungs=(), quality=quality(30.0, "a"), train_s=1.0))
     monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: None)
-    real, failures = session.search.stored.keep_replicate, [StorageInternalError("gone")] * 2
+    asked = []
 
-    def keep(one):
-        if failures:
-            raise failures.pop()
-        real(one)
+    def fails_first(real):
+        def action(*given, **how):
+            asked.append(real)
+            if asked.count(real) == 1:
+                raise StorageInternalError("gone")
+            return real(*given, **how)
 
-    monkeypatch.setattr(session.search.stored, "keep_replicate", keep)
+        return action
+
+    stored = session.search.stored
+    monkeypatch.setattr(stored, "keep_replicate", fails_first(stored.keep_replicate))
+    monkeypatch.setattr(stored, "snapshot", fails_first(stored.snapshot))
+    monkeypatch.setattr("srnas.nas.run.replicates.critical", fails_first(critical))
     replicate(session, 1)
     assert not missing(session.snapshot(), 1)
     assert session.snapshot().replicates
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        # The timing that follows may bring as many others near the front as were trained.
+        (["ab", "cd", ""], [2, 2]),
+        # What another process trains stays missing.
+        (["ab", "b"], [2]),
+        ([""], []),
+    ],
+)
+def test_what_comes_near_the_front_later_is_trained_in_the_same_call(monkeypatch, rounds, expected):
+    numbers = {name: number for number, name in enumerate("abcd")}
+    due = iter([[(SimpleNamespace(number=numbers[name]), 1) for name in names] for names in rounds])
+    trained = []
+    known = SimpleNamespace(records=())
+    session = SimpleNamespace(
+        search=SimpleNamespace(stored=None, settings=SimpleNamespace(training=SimpleNamespace(iterations=1))),
+        snapshot=lambda: known,
+        observer=Observer(),
+        publisher=None,
+    )
+    plan = SimpleNamespace(request=SimpleNamespace(trials=0, replicates=1), is_gone_on_from=False, target=None)
+    monkeypatch.setattr(launching, "missing", lambda *_: next(due))
+    monkeypatch.setattr(
+        launching, "run_engine", lambda request, session, task, left: trained.append(left) if left else None
+    )
+    for name in ("time_front", "is_due", "conclude"):
+        monkeypatch.setattr(launching, name, lambda *_, **__: None)
+    launching._run(session, plan)
+    assert trained == expected
