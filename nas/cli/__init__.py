@@ -3,8 +3,7 @@
 import inspect
 import signal
 import sys
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -37,6 +36,7 @@ from srnas.nas.cli import (
     worker,
 )
 from srnas.nas.cli.boundary import message_of, print_notes
+from srnas.nas.stops import interrupt_once
 
 app = typer.Typer(
     name="srnas",
@@ -115,8 +115,8 @@ _fill_paragraphs(app)
 
 def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
-    # A scheduler ends a job so; as an interrupt it unwinds, and what is at hand is given back.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A scheduler ends a job so. A second Ctrl-C is the user's own wish.
+    interrupt_once(signal.SIGTERM)
     print_notes()
     try:
         app()
@@ -126,7 +126,3 @@ def main() -> None:
             raise
         print(f"srnas: error: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

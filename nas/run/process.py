@@ -8,19 +8,16 @@ import json
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.errors import DeviceLostError
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import join
 from srnas.nas.run.tasks import Task
+from srnas.nas.stops import interrupt_once
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceBusyError
 from srnas.search_space import InputError
-
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Log(Observer):
@@ -48,11 +45,7 @@ def _write(line: str) -> None:
 def main() -> None:
     """Work on the study that the arguments name."""
     workspace, study, task, changes = sys.argv[1:]
-    # As an interrupt it unwinds, and the candidate at hand is given back.
-    for stop in _STOPS:
-        # Under a shell that keeps Ctrl-C from what it runs in the background, this keeps to that.
-        if signal.getsignal(stop) is not signal.SIG_IGN:
-            signal.signal(stop, _interrupt)
+    interrupt_once(signal.SIGINT, signal.SIGTERM)
     try:
         standing = join(Workspace(Path(workspace)), study, _Log(), Task(task), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:
@@ -60,14 +53,6 @@ def main() -> None:
         # A worker that ends with 2 is not started again, and only another process may use a lost device.
         sys.exit(1 if isinstance(error, DeviceLostError) else 2)
     _write(f"nothing is left to do ({standing.value})")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    # Ctrl-C goes to all processes of a terminal, and the first of them then stops the others: a second signal would end
-    # the unwinding before the candidate is given back. Who does not end in time is killed.
-    for stop in _STOPS:
-        signal.signal(stop, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

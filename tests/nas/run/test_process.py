@@ -5,13 +5,14 @@ import signal
 import pytest
 
 from srnas.nas.run import process
+from srnas.nas.stops import interrupt_once
 from srnas.nas.study.claims import Standing
 
 
 @pytest.fixture
 def handlers():
     """Put the handlers of signals back."""
-    before = {stop: signal.getsignal(stop) for stop in process._STOPS}
+    before = {stop: signal.getsignal(stop) for stop in (signal.SIGINT, signal.SIGTERM)}
     yield
     for stop, handler in before.items():
         signal.signal(stop, handler)
@@ -39,8 +40,21 @@ def test_of_several_signals_the_first_alone_interrupts(monkeypatch):
 
 
 @pytest.mark.usefixtures("handlers")
-def test_what_a_shell_keeps_from_it_does_not_stop_it(monkeypatch):
+def test_what_a_shell_keeps_from_it_does_not_stop_it(monkeypatch, capsys):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     monkeypatch.setattr(process, "join", lambda *_, **__: signal.raise_signal(signal.SIGINT) or Standing.DONE)
     monkeypatch.setattr("sys.argv", ["process", "workspace", "study", "trials", "{}"])
     process.main()
+    assert capsys.readouterr().out == "nothing is left to do (done)\n"
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_command_is_stopped_by_one_signal_too():
+    """A scheduler signals a job and its steps."""
+    interrupt_once(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
