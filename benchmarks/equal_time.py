@@ -17,8 +17,9 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve, write_cost_curves
+from srnas.leaderboard.rank.curve import CurvePoint, hypervolume_curve
 from srnas.leaderboard.record.trials import TrialRecord
+from srnas.leaderboard.show.curve_figure import write_cost_curves
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 

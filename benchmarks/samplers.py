@@ -9,10 +9,12 @@ sees is noisy: 0.015 dB, 1 % of latency; what counts is the truth. The reference
 long evolution without noise and all runs together have found.
 
 With ``--table`` samplers search a table of trained networks (``benchmarks/table.py``) as ``srnas replay`` does: a
-proposal that the table lacks stands for the nearest one that it holds. The reference is the hypervolume of them all.
+proposal that the table lacks stands for the nearest one that it holds. ``front`` knows which it holds and proposes no
+other; ``front-anywhere`` proposes from the whole space, as all others do, and loses as they do by what its proposals
+stand for. The reference is the hypervolume of them all.
 
     python benchmarks/samplers.py [--table benchmarks/tables/tiny-x2.jsonl.xz] [--seeds 5] [--trials 200]
-        [--samplers front,gp] [--variants smooth,rugged,dying] [--json]
+        [--samplers front,front-anywhere,gp] [--variants smooth,rugged,dying] [--json]
 """
 
 import argparse
@@ -39,8 +41,11 @@ from rich.table import Table
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.nas.revisit.replay import ReplayedSearch, sampler_factory
 from srnas.nas.revisit.tabular import TabularBenchmark
+from srnas.nas.run.plan import latency_input
 from srnas.nas.strategy.domain import Choices
 from srnas.nas.strategy.front_sampler import FrontSampler
+from srnas.nas.study.options import Budgets
+from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 
 POSITIONS, BLOCKS, WIDTHS, TAILS = 12, 7, (16, 24, 36, 48), 3
 PSNR_NOISE_DB, LATENCY_NOISE = 0.015, 0.01
@@ -176,7 +181,13 @@ def on_table(given: argparse.Namespace, names: Sequence[str], told: Callable[[st
     """Return the rows of a table, none of whose networks is found twice."""
     recording = TabularBenchmark.load(given.table).recording(given.runtime)
     whole = hypervolume([(one.psnr_db, one.fastest_ms) for one in recording.trials], recording.reference_point)
-    factories = samplers(Problem("smooth")) | {"front": sampler_factory("front", recording)}
+    measured_ms = {one.architecture: one.fastest_ms for one in recording.trials}
+    counter = PartCounter(latency_input(recording.space, None))
+    anywhere = SpaceDomain(recording.space, Budgets(), counter, measured_ms)
+    factories = samplers(Problem("smooth")) | {
+        "front": sampler_factory("front", recording),
+        "front-anywhere": lambda seed: FrontSampler(anywhere, seed=seed, reference_point=recording.reference_point),
+    }
     rows = []
     for name in names:
         shares: dict[int, list[float]] = {}

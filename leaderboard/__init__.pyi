@@ -11,8 +11,6 @@ from .rank.confidence import near_front as near_front
 from .rank.confidence import seed_spread as seed_spread
 from .rank.curve import CurvePoint as CurvePoint
 from .rank.curve import hypervolume_curve as hypervolume_curve
-from .rank.curve import write_cost_curves as write_cost_curves
-from .rank.curve import write_curve as write_curve
 from .rank.front import dominates as dominates
 from .rank.front import hypervolume as hypervolume
 from .rank.front import non_dominated as non_dominated
@@ -35,6 +33,8 @@ from .record.trials import Rung as Rung
 from .record.trials import Sizes as Sizes
 from .record.trials import State as State
 from .record.trials import TrialRecord as TrialRecord
+from .show.curve_figure import write_cost_curves as write_cost_curves
+from .show.curve_figure import write_curve as write_curve
 from .show.figure import write_png as write_png
 from .show.page import write_page as write_page
 from .show.profile_figure import profile_figures as profile_figures
@@ -48,9 +48,9 @@ from .show.table import board_table as board_table
 from .show.terminal import front_chart as front_chart
 from .store.answering import StoreLostError as StoreLostError
 from .store.answering import answering as answering
-from .store.atlas import write_profiles as write_profiles
 from .store.finals import CurveValue as CurveValue
 from .store.finals import FinalRun as FinalRun
+from .store.profiles import write_profiles as write_profiles
 from .store.repair import RepairStore as RepairStore
 from .store.repair import set_damaged_aside as set_damaged_aside
 from .store.store import Store as Store

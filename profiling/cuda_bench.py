@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import torch
 
-from srnas.profiling.bench import HostLoad
-from srnas.profiling.graphs import ColdReplay, GraphReplay, Run
-from srnas.profiling.host_clock import COLD_FACTOR
+from srnas.profiling.bench import host_load
+from srnas.profiling.graphs import ColdReplay, GraphReplay
+from srnas.profiling.host_clock import COLD_FACTOR, Call
 from srnas.profiling.preflight import read_gpu
 from srnas.profiling.rounds import DeviceState, Timed, Way
 
@@ -31,14 +31,14 @@ class CudaBench:
 
     def __init__(
         self,
-        runs: Mapping[Timed, Run | GraphReplay | ColdReplay],
+        runs: Mapping[Timed, Call | GraphReplay | ColdReplay],
         device: torch.device,
-        flush: Run = lambda: None,
+        flush: Call = lambda: None,
     ) -> None:
         self._runs = runs
         self._device = device
         self._flush = flush
-        self._load = HostLoad()
+        self._load = host_load()
 
     def time(self, subject: Timed, calls: int) -> list[float]:
         """Return the duration in milliseconds of each of so many calls; of a call in each replay, of a graph."""
@@ -68,10 +68,10 @@ class CudaBench:
     def state(self) -> DeviceState:
         """Return clock, throttling and other processes as the driver tells them now, and the load of the host."""
         gpu = read_gpu(self._device)
-        return DeviceState(gpu.clock_mhz, gpu.throttled, gpu.intruders, self._load.share())
+        return DeviceState(gpu.clock_mhz, gpu.throttled, gpu.intruders, self._load.read())
 
 
-def overwriting(device: torch.device) -> Run:
+def overwriting(device: torch.device) -> Call:
     """Return what overwrites the L2 cache of a device."""
     size = COLD_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
     buffer = torch.empty(size, dtype=torch.uint8, device=device)

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from srnas.profiling.agent import machine
 from srnas.profiling.boards.board import Board
 from srnas.profiling.precision import true_float32
-from srnas.profiling.preflight import cpu_name, read_gpu
+from srnas.profiling.preflight import read_gpu
 from srnas.search_space import InputError, unknown_name
 
 DTYPES = ("float32", "bfloat16", "float16", "int8")
@@ -158,7 +159,7 @@ def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
         )
     on_cpu = DeviceProfile(
         device=str(device),
-        name=cpu_name(),
+        name=machine.name(),
         driver="",
         torch_version=torch.__version__,
         dtype=target.dtype,
@@ -179,7 +180,7 @@ def describe_device(target: Target, runtime_version: str = "") -> DeviceProfile:
         max_clock_mhz=gpu.max_clock_mhz,
         driver_version=gpu.driver,
         application_clock_mhz=gpu.application_clock_mhz,
-        host=cpu_name(),
+        host=machine.name(),
     )
 
 

@@ -1,14 +1,13 @@
 """CUDA graphs: calls captured once and replayed, which the device runs without waiting for the host's launches."""
 
 import inspect
-from collections.abc import Callable
 from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import torch
 
-Run = Callable[[], Any]
+from srnas.profiling.host_clock import Call
 
 # Torch, cuDNN and cuBLAS choose kernels and workspaces in these, which a capture forbids.
 _WARM_UP_CALLS = 3
@@ -39,7 +38,7 @@ class Recorder:
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
-    def warm_up(self, run: Run) -> None:
+    def warm_up(self, run: Call) -> None:
         """Call a few times on the stream that captures."""
         current = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(current)
@@ -48,7 +47,7 @@ class Recorder:
                 run()
         current.wait_stream(self._stream)
 
-    def capture(self, run: Run, calls: int = 1) -> tuple[torch.cuda.CUDAGraph, Any]:
+    def capture(self, run: Call, calls: int = 1) -> tuple[torch.cuda.CUDAGraph, Any]:
         """Return a graph of so many calls, and what the last of them returned.
 
         Args:
@@ -80,7 +79,7 @@ class GraphReplay:
         RuntimeError: If a capture forbids something that the call does.
     """
 
-    def __init__(self, run: Run, recorder: Recorder, calls: int | None = None) -> None:
+    def __init__(self, run: Call, recorder: Recorder, calls: int | None = None) -> None:
         self._run, self._recorder = run, recorder
         recorder.warm_up(run)
         self.calls = calls or 1
@@ -124,7 +123,7 @@ class ColdReplay:
         RuntimeError: If a capture forbids something that the call does.
     """
 
-    def __init__(self, run: Run, flush: Run, recorder: Recorder) -> None:
+    def __init__(self, run: Call, flush: Call, recorder: Recorder) -> None:
         self._both = GraphReplay(lambda: (flush(), run()), recorder)
         self._flush = GraphReplay(flush, recorder, self._both.calls)
 

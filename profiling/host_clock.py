@@ -13,6 +13,8 @@ import numpy as np
 
 from srnas.profiling.rounds import Timed, Way
 
+# What is timed.
+Call = Callable[[], object]
 # What a cold measurement writes between calls, as a multiple of the last cache. source: Triton's do_bench clears more
 # than the cache as well.
 COLD_FACTOR = 2
@@ -26,7 +28,7 @@ class HostClock:
         runs: What is timed; before each call of what is timed cold, the caches are overwritten.
     """
 
-    def __init__(self, runs: Mapping[Timed, Callable[[], object]]) -> None:
+    def __init__(self, runs: Mapping[Timed, Call]) -> None:
         self._runs = runs
         any_cold = any(subject.way is Way.COLD for subject in runs)
         self._flush = np.empty(COLD_FACTOR * last_cache_bytes() if any_cold else 0, dtype=np.uint8)

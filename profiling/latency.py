@@ -12,7 +12,8 @@ from srnas.profiling.bench import CpuBench
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.cuda_bench import CudaBench, overwriting
 from srnas.profiling.device import Target, describe_device, measuring_context
-from srnas.profiling.graphs import ColdReplay, GraphReplay, Recorder, Run
+from srnas.profiling.graphs import ColdReplay, GraphReplay, Recorder
+from srnas.profiling.host_clock import Call
 from srnas.profiling.lease import device_lease, device_share
 from srnas.profiling.measurement import Latency, Measurement
 from srnas.profiling.memory import peak_memory_mib
@@ -30,7 +31,7 @@ from srnas.profiling.rounds import (
     is_narrow,
     run_rounds,
 )
-from srnas.profiling.runtimes import Executable, Supplies, prepare
+from srnas.profiling.runtimes import RUNTIMES, Executable, Supplies, prepare
 from srnas.profiling.statistics import quantile
 from srnas.search_space import InputError
 
@@ -91,14 +92,15 @@ def measure_latency(
         on_note: Told when a board is waited for.
 
     Raises:
-        InputError: If a shape is not four positive integers, the targets are on several devices, or a runtime cannot
-            run a network.
+        InputError: If a shape is not four positive integers, the targets are on several devices, a runtime cannot run
+            a network, or it has one pool of threads for networks with different numbers.
         DeviceBusyError: If another process holds this device for longer than the lease's timeout.
     """
     shapes = input_shape if isinstance(input_shape, Mapping) else dict.fromkeys(networks, input_shape)
     targets = target if isinstance(target, Mapping) else dict.fromkeys(networks, target)
     for shape in shapes.values():
         check_input_shape(shape)
+    _check_threads(targets)
     base = _reference_target(targets)
     protocol = protocol or default_protocol(base)
     asked = _Asked(networks, shapes, targets, base, protocol, cold, seed, on_prepared, on_round, on_note)
@@ -109,10 +111,10 @@ def _measure_on_board(asked: _Asked) -> Measurement:
     order = Order(asked.base, asked.protocol, cold=asked.cold, seed=asked.seed)
     # Exporting would disturb another process's measurement.
     with device_share(asked.base.device):
-        order.set_reference(_reference(), REFERENCE_SHAPE)
         for name, network in asked.networks.items():
             order.add(name, network, asked.shapes[name], asked.targets[name])
             asked.on_prepared(name)
+        order.set_reference(_reference(), REFERENCE_SHAPE, next(iter(asked.targets.values())).runtime)
     found = order.take(asked.on_round, asked.on_note)
     return Measurement(
         latencies={
@@ -170,6 +172,17 @@ def default_protocol(target: Target) -> LatencyProtocol:
     return CUDA_PROTOCOL if target.device.type == "cuda" else CPU_PROTOCOL
 
 
+def _check_threads(targets: Mapping[str, Target]) -> None:
+    sharing = [target for target in targets.values() if target.runtime in RUNTIMES]
+    for name in {target.runtime for target in sharing if RUNTIMES[target.runtime].shares_threads}:
+        threads = sorted({target.threads for target in sharing if target.runtime == name})
+        if len(threads) > 1:
+            raise InputError(
+                f"threads must be equal for networks side by side in {name}, which has one pool of them, but got "
+                f"threads={' and '.join(map(str, threads))}; time them one after the other."
+            )
+
+
 def _reference_target(targets: Mapping[str, Target]) -> Target:
     """Return what the reference runs on: eagerly in float32, whatever runs beside it."""
     devices = {(target.device, target.board) for target in targets.values()}
@@ -195,12 +208,12 @@ def time_rounds(
     """Time what is ready to run, in all its ways, beside the reference; ``recorder`` captures graphs on CUDA."""
     if recorder is None:
         ways = (Way.WARM, Way.COLD) if cold else (Way.WARM,)
-        plain: dict[Timed, Run] = {Timed(name, way): e.run for name, e in prepared.items() for way in ways}
+        plain: dict[Timed, Call] = {Timed(name, way): e.run for name, e in prepared.items() for way in ways}
         threads = {subject: targets[subject.name].threads for subject in plain}
         cpu = CpuBench({**plain, REFERENCE: reference.run}, {**threads, REFERENCE: base.threads})
         return run_rounds(cpu, plain, protocol, random.Random(seed), on_round)
     flush = overwriting(base.device) if cold else None
-    runs: dict[Timed, Run | GraphReplay | ColdReplay] = {}
+    runs: dict[Timed, Call | GraphReplay | ColdReplay] = {}
     for name, executable in prepared.items():
         runs |= _ways_on_cuda(name, executable, flush, recorder)
     fixed = _captured(reference, recorder) or reference.run
@@ -211,10 +224,10 @@ def time_rounds(
 
 
 def _ways_on_cuda(
-    name: str, executable: Executable, flush: Run | None, recorder: Recorder
-) -> dict[Timed, Run | GraphReplay | ColdReplay]:
+    name: str, executable: Executable, flush: Call | None, recorder: Recorder
+) -> dict[Timed, Call | GraphReplay | ColdReplay]:
     """Return what runs a network in each of the ways to time it; what cannot be captured has the host's clock."""
-    ways: dict[Timed, Run | GraphReplay | ColdReplay] = {Timed(name): executable.run}
+    ways: dict[Timed, Call | GraphReplay | ColdReplay] = {Timed(name): executable.run}
     if replay := _captured(executable, recorder):
         ways[Timed(name, Way.ON_DEVICE)] = replay
     if flush:
@@ -223,7 +236,7 @@ def _ways_on_cuda(
     return ways
 
 
-def _captured(executable: Executable, recorder: Recorder, flush: Run | None = None) -> GraphReplay | ColdReplay | None:
+def _captured(executable: Executable, recorder: Recorder, flush: Call | None = None) -> GraphReplay | ColdReplay | None:
     if executable.kernels is None:
         return None
     try:

@@ -40,9 +40,10 @@ def device_lease(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator
     lock = _open(device)
     _acquire(lock, "write", device, timeout_s)
     try:
-        with _named_holder(device):
-            yield
+        _write_note(device)
+        yield
     finally:
+        _remove_note(device)
         lock.release()
 
 
@@ -55,8 +56,7 @@ def device_share(device: torch.device, timeout_s: float = TIMEOUT_S) -> "Iterato
     """
     share = Share(device, timeout_s)
     try:
-        with _named_holder(device):
-            yield share
+        yield share
     finally:
         share.release()
 
@@ -76,10 +76,12 @@ class Share:
 
     def _take(self, timeout_s: float) -> None:
         _acquire(self._lock, "read", self._device, timeout_s)
+        _write_note(self._device)
         self._since = time.monotonic()
 
     def release(self) -> None:
         """Give the share back."""
+        _remove_note(self._device)
         self._lock.release(force=True)
 
     def give_way(self) -> None:
@@ -131,18 +133,20 @@ def _open(device: torch.device) -> ReadWriteLock:
     return lock
 
 
-@contextlib.contextmanager
-def _named_holder(device: torch.device) -> Iterator[None]:
-    """Say who holds the device, for the message of those who wait in vain."""
-    note = _folder() / f"{_name(device)}.{os.getpid()}.holder"
-    # A note of a dead process of another user may have this number: then nobody is named.
+def _note(device: torch.device) -> Path:
+    """Return the file that says that this process holds the device, for the message of those who wait in vain."""
+    return _folder() / f"{_name(device)}.{os.getpid()}.holder"
+
+
+def _write_note(device: torch.device) -> None:
+    # A note of a dead process of another user may have this number, or the disk be full: then nobody is named.
+    with contextlib.suppress(OSError):
+        _note(device).write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
+
+
+def _remove_note(device: torch.device) -> None:
     with contextlib.suppress(PermissionError):
-        note.write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(PermissionError):
-            note.unlink(missing_ok=True)
+        _note(device).unlink(missing_ok=True)
 
 
 def _holders(device: torch.device) -> str:

@@ -25,7 +25,7 @@ class Latency:
         fastest_ms: The fastest kept round: what a search ranks by.
         reference_ratio: Fastest kept round over the reference's fastest of the same rounds.
         first_call_ms: What the runtime needs until its first result: export, compilation, autotuning and lazy
-            initialisation; in no other figure.
+            initialisation; on a board without the export, which is done here. In no other figure.
         rounds_ms: The figure of each round (median of its burst), discarded ones included.
         reference_rounds_ms: The reference's figure of each round.
         flags: ``unsteady``, ``launch_bound``, ``disturbed``, ``throttled``, ``invalid`` (too many rounds discarded),
@@ -37,7 +37,7 @@ class Latency:
         other_load: Share of all CPU cores that other processes kept busy meanwhile.
         device_median_ms: On CUDA: the median of what the device needs, from a captured graph, where one can hold it.
         cold_median_ms: The median with the caches overwritten before each call, where that was asked for; of what the
-            device needs where that is known.
+            device needs where a graph holds such calls.
         cold_fastest_ms: The fastest such round.
         calls_ms: Duration of every call, round by round.
     """

@@ -1,4 +1,4 @@
-"""Peak memory of one forward pass beyond what was resident before it: intermediate results, output, scratch space."""
+"""Peak memory of one forward pass beyond what was resident before it, and errors of too little memory."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,16 @@ import torch
 
 # Runtimes that allocate through torch in each pass; the others have allocators of their own, or allocate beforehand.
 _TORCH_RUNTIMES = frozenset(("eager", "compile"))
+# On a CPU torch raises a plain RuntimeError, and on CUDA an AcceleratorError or that of cuBLAS: only the text tells.
+# source: c10/core/impl/alloc_cpu.cpp, cudaErrorMemoryAllocation, cublasStatus_t
+_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_memory(error: Exception) -> bool:
+    """Return whether an error is that of a lack of memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OF_MEMORY)
 
 
 def peak_memory_mib(run: Callable[[], object], runtime: str, device: torch.device) -> float | None:

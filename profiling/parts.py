@@ -140,7 +140,8 @@ def _stem(architecture: Architecture) -> Part:
         made = stem.block.make_stem(colours, channels, stem.config)
         return CarryingStem(made, colours) if carriers else made
 
-    return Part("stem", f"stem {stem} @{channels + carriers}{_of_luma(architecture)}", colours, make)
+    key = f"stem {stem}{_source(stem)} @{channels + carriers}{_of_luma(architecture)}"
+    return Part("stem", key, colours, make)
 
 
 def _of_luma(architecture: Architecture) -> str:

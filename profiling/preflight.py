@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import torch
 
+from srnas.profiling.agent import machine
 from srnas.profiling.precision import precision_of_float32
 
 # Throttle reasons of NVML that lower the clock because of power or heat: software power cap, hardware slowdown, sync
@@ -83,12 +84,12 @@ def gpu_uuid(device: torch.device) -> str:
 
 def preflight(device: torch.device) -> dict[str, Any]:
     """Return the state of the device and of the machine, as plain data, for the record of a measurement."""
-    machine = {
+    state = {
         "host": platform.node(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "cpu": cpu_name(),
+        "cpu": machine.name(),
         "cores": os.cpu_count(),
         "load_average_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "memory_available_mib": psutil.virtual_memory().available / 2**20,
@@ -96,10 +97,10 @@ def preflight(device: torch.device) -> dict[str, Any]:
         "cpu_governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
     }
     if device.type != "cuda":
-        return machine
+        return state
     cudnn = torch.backends.cudnn
     return {
-        **machine,
+        **state,
         "cuda": torch.version.cuda,
         "cudnn": cudnn.version(),
         "cudnn_benchmark": cudnn.benchmark,
@@ -111,16 +112,6 @@ def preflight(device: torch.device) -> dict[str, Any]:
 def _cpu_clock_mhz() -> float | None:
     clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     return clock.current if clock else None
-
-
-def cpu_name() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _first_line(path: Path) -> str | None:

@@ -47,7 +47,7 @@ class Place:
     """A part of a network by where it stands.
 
     Attributes:
-        name: ``stem``, ``p00``, ``p01``, ..., ``end``, ``tail`` or ``skip``.
+        name: ``stem``, ``p00``, ``p01``, ..., ``end``, ``gather``, ``tail`` or ``skip``.
         label: The blocks of a position; else the name.
         counts: Sizes of the part.
         fastest_ms: The fastest rounds of what the part is made of, each timed by itself, added up, in milliseconds.

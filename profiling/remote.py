@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,13 +13,14 @@ from srnas.profiling.agent.measuring import as_bytes, rounds_of
 from srnas.profiling.boards.client import BoardRefusedError, Client, digest_of
 from srnas.profiling.counting import InputShape
 from srnas.profiling.device import Target
+from srnas.profiling.memory import is_memory
 from srnas.profiling.rounds import LatencyProtocol, Rounds
 from srnas.profiling.runtimes import RUNTIMES, MissingExtraError, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.culprits import culprits
 from srnas.profiling.runtimes.prepare import draw_batches, first_cause, missing_packages, quiet
 from srnas.search_space import InputError
 
-# What the reference network runs in, where a board has it.
+# What the reference network runs in, where a board has it and it can be exported here.
 _USUAL = "onnxruntime"
 
 
@@ -73,7 +74,7 @@ class Order:
     """What a board is asked for, with the contents that it needs.
 
     Args:
-        target: The board with threads and runtime.
+        target: The board, and the threads of the reference.
         protocol: The rules.
         cold: Whether each network is timed with overwritten caches as well.
         seed: Seed of the random order within the rounds.
@@ -83,15 +84,22 @@ class Order:
         assert target.board
         self._board = target.board
         self._contents: dict[str, bytes] = {}
-        self._models: dict[str, dict[str, str]] = {}
-        rules = {"protocol": asdict(protocol), "threads": target.threads, "seed": seed, "cold": cold}
+        self._models: dict[str, dict[str, Any]] = {}
+        self._target = target
+        rules = {"protocol": asdict(protocol), "seed": seed, "cold": cold}
         self._asked: dict[str, Any] = {**rules, "models": self._models}
 
-    def set_reference(self, network: nn.Module, shape: InputShape) -> None:
-        """Export what every round times beside the networks."""
-        runtimes = [runtime.name for runtime in self._board.runtimes]
-        usual = _USUAL if _USUAL in runtimes else runtimes[0]
-        self._asked["reference"] = self._export(network, shape, usual, "float32")
+    def set_reference(self, network: nn.Module, shape: InputShape, runtime: str) -> None:
+        """Export what every round times beside the networks.
+
+        Args:
+            network: The reference.
+            shape: Of its input.
+            runtime: What a network of the order runs in.
+        """
+        is_usual = self._board.version(_USUAL) and not missing_packages(RUNTIMES[_USUAL])
+        target = replace(self._target, runtime=_USUAL if is_usual else runtime)
+        self._asked["reference"] = self._export(network, shape, target)
 
     def add(self, name: str, network: nn.Module, shape: InputShape, target: Target) -> None:
         """Export a network with its input and what it gives eagerly.
@@ -101,7 +109,7 @@ class Order:
             RuntimeFailedError: If the network cannot be exported.
         """
         check_board(target)
-        self._models[name] = self._export(network, shape, target.runtime, target.dtype)
+        self._models[name] = self._export(network, shape, target)
 
     def take(self, on_round: Callable[[int], None], on_note: Callable[[str], None]) -> OnBoard:
         """Let the board measure.
@@ -126,22 +134,24 @@ class Order:
         gaps = {name: math.inf if gap is None else float(gap) for name, gap in found["max_abs_difference"].items()}
         return OnBoard(rounds_of(found), found["first_call_ms"], gaps, {key: found[key] for key in ("before", "after")})
 
-    def _export(self, network: nn.Module, shape: InputShape, runtime: str, dtype: str) -> dict[str, Any]:
+    def _export(self, network: nn.Module, shape: InputShape, target: Target) -> dict[str, Any]:
         own = copy.deepcopy(network).eval().float().requires_grad_(False)
         with torch.inference_mode(False), torch.no_grad(), quiet():
-            batches = draw_batches(shape, None, Target(dtype=dtype), Supplies())
+            batches = draw_batches(shape, None, target, Supplies())
             expected = own(batches[0])
-            export = RUNTIMES[runtime].export
+            export = RUNTIMES[target.runtime].export
             try:
-                exported = export(own, batches, dtype)
+                exported = export(own, batches, target)
             except Exception as error:  # Any error of a third party is raised under our own name.
-                blame = dtype == "float32"
-                blocks = culprits(own, batches[0], lambda part, given: export(part, given, dtype)) if blame else ""
+                if is_memory(error):
+                    raise
+                blame = target.dtype == "float32"
+                blocks = culprits(own, batches[0], lambda part, given: export(part, given, target)) if blame else ""
                 raise RuntimeFailedError(
-                    f"a network must be exportable to {runtime} to be timed on target '{self._board.name}', but got "
-                    f"{first_cause(error).rstrip('.')}.{blocks}"
+                    f"a network must be exportable to {target.runtime} to be timed on target '{self._board.name}', but "
+                    f"got {first_cause(error).rstrip('.')}.{blocks}"
                 ) from error
         files = {**exported, "input": as_bytes(batches[0].numpy()), "expected": as_bytes(expected.numpy())}
         self._contents |= {digest_of(content): content for content in files.values()}
         digests = {kind: digest_of(content) for kind, content in files.items()}
-        return {"runtime": runtime, "dtype": dtype, "files": digests}
+        return {"runtime": target.runtime, "dtype": target.dtype, "threads": target.threads, "files": digests}

@@ -22,8 +22,7 @@ from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.parts import Part, parts
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import bootstrap_interval, kendall_tau, mean_relative_error, quantile
-from srnas.search_space import Architecture, InputError, Network, Position, SearchSpace
-from srnas.search_space.choice import NONE
+from srnas.search_space import Architecture, InputError, Network, SearchSpace
 from srnas.search_space.gather import POSITIONS
 
 # A prediction is within this share of the measurement to count as close.
@@ -33,6 +32,10 @@ _MARGIN_QUANTILE = 0.9
 _ROUNDS = 16
 # Long networks take their time: a table is made once.
 _PATIENCE_S = 3600.0
+# An agent keeps 512 files of 1 GiB: of a part its model, of one file or two, its output, and an input as large.
+_BOARD_PARTS = 128
+_BOARD_BYTES = 2**28
+_FLOAT_BYTES = 4
 
 
 class Validation(BaseModel):
@@ -155,22 +158,27 @@ def space_parts(space: SearchSpace) -> dict[str, Part]:
         for skip in space.skips(host["tail"]):
             found |= {part.key: part for part in parts(Architecture(scale=space.scale, global_skip=skip, **host))}
     for channels in content.channels:
-        for position in space.alphabet(channels):
-            found |= {part.key: part for part in _of_chains(space, channels, position)}
+        found |= {part.key: part for part in _of_bodies(space, channels)}
     return found
 
 
-def _of_chains(space: SearchSpace, channels: int, position: Position) -> Iterator[Part]:
-    """Yield the parts of chains of a position: itself, and what is gathered of chains of each length."""
+def _of_bodies(space: SearchSpace, channels: int) -> Iterator[Part]:
+    """Yield the parts of each position, and of gather and tail for each width that can be gathered of a body."""
     content = space.content
-    depths = range(1, content.positions + 1) if content.gather != (NONE,) else (1,)
-    for depth, gather, end in itertools.product(depths, content.gather, content.end):
-        if depth > 1 and gather != POSITIONS:
-            continue
-        chain = Architecture(
-            scale=space.scale, channels=channels, positions=(position,) * depth, gather=gather, end=end
-        )
-        yield from (part for part in parts(chain) if part.place == "gather" or part.place.startswith("p"))
+    for gather in content.gather:
+        widths = set()
+        depths = range(1, content.positions + 1) if gather == POSITIONS else (1,)
+        for position, depth in itertools.product(space.alphabet(channels), depths):
+            body = {"scale": space.scale, "channels": channels, "positions": (position,) * depth, "gather": gather}
+            chain = Architecture(**body, end=content.end[0])
+            yield from (part for part in parts(chain) if part.place.startswith("p"))
+            if chain.gathered_channels in widths:
+                continue
+            widths.add(chain.gathered_channels)
+            for end, tail, colours in itertools.product(content.end, content.tail, content.colours):
+                skip = space.skips(tail)[0]
+                whole = Architecture(**body, end=end, tail=tail, colours=colours, global_skip=skip)
+                yield from (part for part in parts(whole) if part.place in ("gather", "tail"))
 
 
 class _Stage(NamedTuple):
@@ -212,14 +220,20 @@ def build_table(
     protocol = protocol or replace(default_protocol(target), **limits)  # type: ignore[arg-type]
     found = space_parts(space)
     networks = _draw(space, num_calibration + num_validation, random.Random(seed))
+    for network in networks:
+        # What is missing is told before anything is timed.
+        sum_parts(dict.fromkeys(found, 0.0), network)
 
     def time(text: str, stage: _Stage) -> tuple[dict[str, float], DeviceProfile]:
         on_stage(f"{text}: preparing {len(stage.modules)}", protocol.max_rounds)
         measured = measure_latency(stage.modules, stage.shapes, target, protocol=protocol, seed=seed, on_round=on_round)
         return {name: latency.fastest_ms for name, latency in measured.latencies.items()}, measured.device
 
-    entries, device = time("parts", _part_stage(found, input_size))
-    timed, _ = time("networks", _network_stage(networks, input_size))
+    entries: dict[str, float] = {}
+    for together in _batches(found, input_size, target):
+        timed, _ = time("parts", _part_stage(together, input_size))
+        entries |= timed
+    timed, device = time("networks", _network_stage(networks, input_size))
     sums = [sum_parts(entries, network) for network in networks]
     measured = [timed[network.key] for network in networks]
     overhead, factor = fit(sums[:num_calibration], measured[:num_calibration])
@@ -254,6 +268,16 @@ def _draw(space: SearchSpace, number: int, rng: random.Random) -> list[Architect
         network = space.sample(rng)
         drawn.setdefault(network.key, network)
     return list(drawn.values())
+
+
+def _batches(found: Mapping[str, Part], size: tuple[int, int], target: Target) -> Iterator[dict[str, Part]]:
+    """Yield the parts that are timed together: all of them here, and on a board as many as it has room for."""
+    widest = max(part.channels for part in found.values())
+    room = min(_BOARD_PARTS, _BOARD_BYTES // (_FLOAT_BYTES * widest * math.prod(size)))
+    number = max(1, room) if target.board else len(found)
+    keys = list(found)
+    for first in range(0, len(keys), number):
+        yield {key: found[key] for key in keys[first : first + number]}
 
 
 def _part_stage(found: Mapping[str, Part], size: tuple[int, int]) -> _Stage:

@@ -120,7 +120,7 @@ class Architecture(BaseModel):
     @property
     def sources(self) -> dict[str, str]:
         """Hashes of the sources of the blocks of a user's own in it, by name."""
-        names = {c.name for position in self.positions for c in position.choices} | {self.tail.name}
+        names = {choice.name for choice in (*self.choices, self.tail)}
         return {name: REGISTRY.sources[name] for name in sorted(names) if name in REGISTRY.sources}
 
     @cached_property

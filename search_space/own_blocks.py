@@ -33,7 +33,8 @@ def import_own() -> None:
     Raises:
         InputError: As :func:`import_folder`.
     """
-    for folder in filter(None, os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep)):
+    folders = filter(None, os.environ.get("SRNAS_BLOCKS", "").split(os.pathsep))
+    for folder in dict.fromkeys(os.path.abspath(folder) for folder in folders):
         import_folder(folder)
 
 

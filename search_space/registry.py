@@ -31,7 +31,7 @@ class Registry:
         """Return a class decorator that enters the class under ``info.name``.
 
         Raises:
-            ValueError: If the name is taken, or the class does not fit the role.
+            ValueError: If the name is taken, or the class or its constraint does not fit the role.
         """
 
         def enter(cls: Registered) -> Registered:
@@ -39,6 +39,10 @@ class Registry:
                 raise ValueError(f"block names must be unique, but '{info.name}' is already registered.")
             if not issubclass(cls, Tail if info.role == "tail" else Block):
                 raise ValueError(f"a '{info.role}' must derive from Block or Tail, but got {cls.__name__}.")
+            if info.role == "tail" and info.constraint != Constraint():
+                raise ValueError(
+                    f"a tail must take every number of channels and size, but '{info.name}' has a constraint."
+                )
             cls.info = info
             self._classes[info.name] = cls
             return cls

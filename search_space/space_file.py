@@ -17,6 +17,7 @@ from srnas.search_space.registry import REGISTRY
 # Choices that came later than the others. Where a space makes none of them it is what it was before there were any:
 # its text, its draws and its mutations.
 LATER_HOST_GENES = ("stem", "gather", "colours")
+BLOCK_GENES = ("stem", "trunk", "attention", "tail")
 
 
 class SpaceDefaults(BaseModel):
@@ -70,8 +71,10 @@ class SpaceFile(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _name_each_once(cls, choices: Any) -> Any:
-        return tuple(dict.fromkeys(choices)) if isinstance(choices, tuple) else choices
+    def _name_each_once(cls, choices: Any, info: Any) -> Any:
+        # What is chosen of blocks has no hash before its options are checked.
+        is_plain = isinstance(choices, tuple) and info.field_name not in BLOCK_GENES
+        return tuple(dict.fromkeys(choices)) if is_plain else choices
 
     @field_validator("trunk", "attention")
     @classmethod
@@ -94,7 +97,7 @@ class SpaceFile(BaseModel):
     @field_validator("tail")
     @classmethod
     def _resolve_tail(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        return tuple(c.resolved(REGISTRY.tail(c.name).Config) for c in choices)
+        return tuple(dict.fromkeys(c.resolved(REGISTRY.tail(c.name).Config) for c in choices))
 
     @field_validator("active")
     @classmethod

@@ -75,6 +75,15 @@ def table(tmp_path, held_out_folder):
     return "longer", "--number", 2, *given
 
 
+def samplers(*_):
+    """A made-up problem, after the table."""
+    given = ("--seeds", "1", "--trials", "25", "--samplers")
+    table = ("--table", FOLDER / "tables" / "tiny-x2.jsonl.xz")
+    sys.argv = list(map(str, ("samplers.py", *table, *given, "front-anywhere,random")))
+    assert not exit_code(FOLDER / "samplers.py")
+    return *given, "nsga2-20,random", "--variants", "smooth", "--generations", "2"
+
+
 def search(tmp_path, held_out_folder):
     """A search of one trial that has time to end."""
     tiny = tmp_path / "tiny.toml"
@@ -222,8 +231,12 @@ SMOKE = {
         ],
     ),
     "samplers.py": (
-        "--seeds 1 --trials 25 --samplers nsga2-20,random --variants smooth --generations 2",
-        ["variant .* sampler .* 25", rf"smooth .* random .* {FIGURE} \({FIGURE}\)"],
+        samplers,
+        [
+            "variant .* sampler .* 25",
+            rf"table .* front-anywhere .* {FIGURE} \({FIGURE}\)",
+            rf"smooth .* random .* {FIGURE} \({FIGURE}\)",
+        ],
     ),
     "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
     "table.py": (table, [r"t\.jsonl\.xz: 2 networks, 2 trainings, 2 of 10 times the base length, 2 timed; 0\.00 MB"]),

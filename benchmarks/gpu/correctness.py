@@ -13,12 +13,13 @@ from torch import nn
 
 from gpu.machine import ROOT, Check, Machine, Seen, pairs, patches, search, small, within
 from srnas.nas.images.evaluation import _score_on_device, evaluate
-from srnas.nas.judging.device_errors import check_device, is_memory
+from srnas.nas.judging.device_errors import check_device
 from srnas.nas.training import loop
 from srnas.nas.training.loop import Compute, train
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import Target, describe_device
 from srnas.profiling.graphs import Recorder
+from srnas.profiling.memory import is_memory
 from srnas.profiling.precision import true_float32
 from srnas.profiling.preflight import read_gpu
 from srnas.profiling.runtimes import Supplies, prepare

@@ -19,7 +19,8 @@ from srnas.nas.training import loop
 from srnas.nas.training.loop import Compute, train
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import CUDA_PROTOCOL, Latency, Target, measure_latency
-from srnas.profiling.graphs import Recorder, Run
+from srnas.profiling.graphs import Recorder
+from srnas.profiling.host_clock import Call
 from srnas.profiling.latency import summarise, time_rounds
 from srnas.profiling.runtimes import Executable
 from srnas.profiling.statistics import kendall_tau
@@ -34,16 +35,16 @@ _PROCESSES, _NETWORKS = 3, 12
 SPACE = 'channels = [6]\npositions = 1\ntrunk = ["conv"]\nattention = ["none", "pa"]\n'
 
 
-def _launching(gpu: Any, *, waits: bool = False) -> Run:
+def _launching(gpu: Any, *, waits: bool = False) -> Call:
     """Return a forward pass on the GPU or on its double; with ``waits`` the host waits for it."""
     if gpu is not None:
-        launched: Run = gpu.network(_KERNELS, 0.01, _DEVICE_MS / _KERNELS, waits=waits)
+        launched: Call = gpu.network(_KERNELS, 0.01, _DEVICE_MS / _KERNELS, waits=waits)
         return launched
     network, x = small(channels=48).deploy().to(_CUDA), torch.rand(1, 3, 256, 256, device=_CUDA)
     return lambda: (network(x), torch.cuda.synchronize()) if waits else network(x)
 
 
-def _spinning(gpu: Any, host_ms: float, launch: Run) -> Run:
+def _spinning(gpu: Any, host_ms: float, launch: Call) -> Call:
     """Return what keeps the host busy for so long before it launches."""
 
     def run() -> None:
@@ -57,7 +58,7 @@ def _spinning(gpu: Any, host_ms: float, launch: Run) -> Run:
     return run
 
 
-def _latencies(runs: Mapping[str, tuple[Run, Run]], *, cold: bool = False) -> dict[str, Latency]:
+def _latencies(runs: Mapping[str, tuple[Call, Call]], *, cold: bool = False) -> dict[str, Latency]:
     """Return the latencies of what runs and of what is captured of it, by name."""
     executables = {
         name: Executable(run, lambda: torch.empty(0), kernels=kernels) for name, (run, kernels) in runs.items()

@@ -14,7 +14,7 @@ from srnas.leaderboard.record.row import TrialRow
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.search_space import unknown_name
+from srnas.search_space import InputError, unknown_name
 
 # By name the column that a board is sorted by, and whether its least value comes first.
 SORTS = {
@@ -35,7 +35,7 @@ class Board:
         study: The study.
         rows: One row per trial: complete ones first (front by rising latency, then the rest by falling PSNR, then what
             lacks the PSNR that is ranked), with the added columns ``front``, ``ranked_db`` (that PSNR: the mean over
-            its trainings) and ``gain_db`` (it less bicubic's).
+            its trainings) and ``gain_db`` (it less bicubic's). The index is the place in that order.
         hypervolume: Area between the front and the study's reference point, in dB times natural log of latency.
     """
 
@@ -75,7 +75,7 @@ class Board:
             min_psnr_y_db: Least PSNR-Y in dB, of that which is ranked.
 
         Raises:
-            InputError: If there is no such order.
+            InputError: If there is no such order, or no row has what it goes by.
         """
         if sort not in SORTS:
             raise unknown_name("order", sort, SORTS)
@@ -87,9 +87,19 @@ class Board:
         if min_psnr_y_db is not None:
             rows = rows[rows["ranked_db"] >= min_psnr_y_db]
         column, ascending = SORTS[sort]
-        if column in rows:
+        if column and column not in rows:
+            raise InputError(
+                f"a trial of study '{self.study.name}' must have a {column} to sort by '{sort}', but none has; sort by "
+                "another, or let the study end."
+            )
+        if column:
             rows = rows.sort_values(column, ascending=ascending, kind="stable", na_position="last")
-        return replace(self, rows=rows.reset_index(drop=True))
+        return replace(self, rows=rows)
+
+    def best(self, others: int) -> "Board":
+        """Return the front and so many of the best others, in the order in which they stand here."""
+        kept = self.rows.sort_index().index[: len(self.front) + others]
+        return replace(self, rows=self.rows[self.rows.index.isin(kept)])
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as plain data; what was not measured is ``None``."""

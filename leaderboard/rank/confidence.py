@@ -88,9 +88,7 @@ def front_probability(
     return dict(zip(qualities, map(float, non_dominated_of_rows(psnr, latency).mean(axis=0)), strict=True))
 
 
-def confidence_rows(
-    trials: Sequence[TrialRecord], replicates: Sequence[Replicate], seed: int = 0, draws: int = 2000
-) -> pd.DataFrame:
+def confidence_rows(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> pd.DataFrame:
     """Return what a board shows beside its rows: a row per complete trial.
 
     Beside ``trial`` the columns are those of doubt: ``psnr_mean_db`` (over seeds; not a number where there is one),
@@ -101,7 +99,7 @@ def confidence_rows(
     """
     spread = seed_spread(trials, replicates)
     deviation = spread.deviation_db if spread else math.nan
-    probabilities = front_probability(trials, replicates, seed, draws)
+    probabilities = front_probability(trials, replicates)
     qualities = _qualities(trials, replicates)
     steps = _front_steps(over_seeds(trials, replicates))
     rows = [

@@ -1,10 +1,10 @@
-"""The difference in PSNR of two networks, paired by photograph, and when it is a tie."""
+"""Means over photographs with their intervals; the difference in PSNR of two networks, and when it is a tie."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from scipy.stats import t as student
 
@@ -12,10 +12,36 @@ from srnas.search_space import InputError
 
 Verdict = Literal["better", "worse", "tie", "undecided"]
 
-LEVEL = 0.95
+_LEVEL = 0.95
 # Half the 95 % interval of close networks on the embedded held-out photographs after a short schedule is 0.04 dB.
 # source: docs/measurements.md, "The held-out photographs".
 TIE_DB = 0.05
+
+
+class MeanInterval(NamedTuple):
+    """The mean of values that were drawn at random.
+
+    Attributes:
+        mean: The mean.
+        se: Its standard error; ``None`` of one value.
+        low: Lower end of its 95 % interval by Student's t; minus infinity of one value.
+        high: Upper end of that interval.
+    """
+
+    mean: float
+    se: float | None
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float]) -> MeanInterval:
+    """Return the mean of one or more values with its interval."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return MeanInterval(mean, None, -math.inf, math.inf)
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(student.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
+    return MeanInterval(mean, error, mean - reach, mean + reach)
 
 
 @dataclass(frozen=True)
@@ -62,9 +88,4 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifferenc
     if len(a) != len(b) or not a:
         raise InputError(f"a and b must hold the same one or more images, but got {len(a)} and {len(b)}.")
     differences = [x - y for x, y in zip(a, b, strict=True) if math.isfinite(x) and math.isfinite(y)]
-    mean = statistics.fmean(differences or [0.0])
-    if len(differences) < 2:
-        return PairedDifference(mean, None, -math.inf, math.inf)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    reach = float(student.ppf((1 + LEVEL) / 2, len(differences) - 1)) * error
-    return PairedDifference(mean, error, mean - reach, mean + reach)
+    return PairedDifference(*mean_interval(differences or [0.0]))

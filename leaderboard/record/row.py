@@ -1,6 +1,5 @@
 """A trial as one row: what the leaderboard shows, MLflow stores, and CSV and JSON print."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -56,14 +55,8 @@ class TrialRow:
     run_id: str | None = None
 
     @classmethod
-    def of(cls, trial: TrialRecord, doubt: Mapping[str, Any] | None = None, run_id: str | None = None) -> Self:
-        """Return the row of a trial.
-
-        Args:
-            trial: Its record.
-            doubt: What is known of its doubt, by the keys of the columns of doubt.
-            run_id: Id of its MLflow run, if it has one.
-        """
+    def of(cls, trial: TrialRecord) -> Self:
+        """Return the row of a trial, without what only MLflow knows of it: its run and its doubt."""
         return cls(
             task=f"x{trial.architecture.scale}",
             study=trial.study,
@@ -82,9 +75,7 @@ class TrialRow:
             train_s=trial.train_s,
             started_ms=trial.started_ms,
             ended_ms=trial.ended_ms,
-            run_id=run_id,
             **_measured(trial),
-            **(doubt or {}),
         )
 
 

@@ -65,6 +65,17 @@ class StudyRecord(Record):
         return f"PSNR-Y ({self.device.dtype})" if self.ranks_timed else "PSNR-Y"
 
     @property
+    def timed_input(self) -> str:
+        """The input that is timed, as WxH in low-resolution pixels; nothing where that is not recorded."""
+        height, width = self.config.get("latency_input", (0, 0))
+        return f"{width}x{height}" if height else ""
+
+    @property
+    def profile_said(self) -> str:
+        """What its latencies belong to: the device profile, and the input that is timed."""
+        return f"{self.device}, input {self.timed_input}" if self.timed_input else str(self.device)
+
+    @property
     def iterations(self) -> int:
         """Training steps of each of its networks."""
         return int(self.config["training.iterations"])

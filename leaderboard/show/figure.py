@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from srnas.leaderboard.rank.board import Board
+from srnas.leaderboard.show.axes import log_scale, new_axes
 from srnas.leaderboard.show.labels import Label, place_labels
-from srnas.leaderboard.show.profile_figure import log_scale
 
 _FRONT, _DOMINATED, _DESIGN, _BICUBIC = "#0b5fa5", "#b8c0c8", "#d1495b", "#5f6b76"
 _LATENCY = "latency in ms (fastest round, log scale)"
@@ -30,13 +30,8 @@ def _title(board: Board) -> str:
 
 def write_png(board: Board, path: Path) -> None:
     """Draw the board to ``path``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     front, dominated, designs = _groups(board)
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, (axes,) = new_axes()
     psnr, latency = "ranked_db", "latency_fastest_ms"
     every = pd.concat([front, dominated])
     axes.axhline(board.study.bicubic_psnr_y_db, color=_BICUBIC, linestyle="--", linewidth=1, label="bicubic")
@@ -53,9 +48,7 @@ def write_png(board: Board, path: Path) -> None:
     axes.tick_params(axis="x", which="both", labelsize=9, pad=5)
     axes.set_xlabel(_LATENCY)
     axes.set_ylabel(f"{board.psnr_said} in dB on '{board.study.validation}'")
-    axes.set_title(f"{_title(board)}\n{board.study.device}", fontsize=10, loc="left")
-    axes.grid(alpha=0.25, which="both")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{_title(board)}\n{board.study.profile_said}", fontsize=10, loc="left")
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
     # Laid out once: where labels stand depends on it.
     figure.draw_without_rendering()

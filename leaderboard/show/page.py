@@ -73,8 +73,9 @@ def study_data(study: StudyRecord, protocol: str, count: int, stored: StudyRun |
         "protocol": protocol,
         "protocol_said": f"{study.validation}, {iterations} iterations ({protocol})",
         "validation": study.validation,
-        "device": study.device.key,
-        "profile": str(study.device),
+        # Latencies of several inputs are no more alike than those of several devices.
+        "device": f"{study.device.key}-{study.timed_input}" if study.timed_input else study.device.key,
+        "profile": study.profile_said,
         "bicubic_psnr_y_db": study.bicubic_psnr_y_db,
         "ranked_by": study.ranked_by,
         "count": count,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srnas.leaderboard.show.axes import log_scale, new_axes
 from srnas.profiling import Profile, Roofline
 
 if TYPE_CHECKING:
@@ -34,18 +35,11 @@ def profile_figures(profiles: Sequence[Profile], roofline: Roofline | None) -> d
 
 
 def _save(draw: "Callable[[Axes, Sequence[Profile]], None]", profiles: Sequence[Profile], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, (axes,) = new_axes()
     draw(axes, profiles)
-    axes.set_title(f"{axes.get_title()}\n{profiles[0].device}", fontsize=10, loc="left")
+    devices = dict.fromkeys(str(profile.device) for profile in profiles)
+    axes.set_title("\n".join((axes.get_title(), *devices)), fontsize=10, loc="left")
     axes.set_title("", loc="center")
-    axes.grid(alpha=0.25, which="both")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150, format="png")
 
 
@@ -180,15 +174,3 @@ def _draw_places(axes: "Axes", profiles: Sequence[Profile]) -> None:
     axes.set_xlabel("latency in ms (fastest rounds; each part timed by itself)")
     axes.set_title("Latency by position")
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
-
-
-def log_scale(axes: "Axes", which: str) -> None:
-    """Make axes logarithmic, with ticks at 1, 2 and 5 times the powers of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for name in which:
-        getattr(axes, f"set_{name}scale")("log")
-        axis = getattr(axes, f"{name}axis")
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        axis.set_minor_formatter(NullFormatter())

@@ -31,10 +31,10 @@ def board_markdown(board: Board, *, limit: int | None = None) -> str:
 
     Args:
         board: What is shown.
-        limit: Keeps that many rows beyond the front.
+        limit: Keeps only the front and that many of the best others.
     """
     columns = _columns(board)
-    shown = board.rows if limit is None else board.rows.head(len(board.front) + limit)
+    shown = board.rows if limit is None else board.best(limit).rows
     lines = [["", "trial", "architecture", *(_heading(board, column) for column in columns)]]
     lines.append(["---", "---:", "---", *("---:" for _ in columns)])
     for _, row in shown.iterrows():
@@ -51,15 +51,14 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         board: What is shown.
         width: Characters in a line of the terminal; below ``WIDE`` some columns are left out, and more where the
             architecture would be broken into many lines.
-        limit: Keeps that many rows beyond the front.
+        limit: Keeps only the front and that many of the best others.
     """
     study = board.study
-    front = len(board.front)
-    shown = board.rows if limit is None else board.rows.head(front + limit)
+    shown = board.rows if limit is None else board.best(limit).rows
     columns, left = _fitting(board, shown, width)
     more = f" Left out at {width} columns: {', '.join(left)}; --csv and --json have all." if left else ""
     table = Table(
-        title=escape(f"Study '{study.name}': x{study.scale} on {study.device}"),
+        title=escape(f"Study '{study.name}': x{study.scale} on {study.profile_said}"),
         caption=(
             f"* front. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} steps, and its gain "
             f"over bicubic ({study.bicubic_psnr_y_db:.2f} dB, SSIM-Y {study.bicubic_ssim_y:.4f})."

@@ -113,26 +113,31 @@ class Results:
         return found
 
     def trained(self, key: str) -> list[dict[str, Any]]:
-        """Return the rows of trials that trained or retimed an architecture, newest first, with their ``profile``."""
+        """Return those rows of :meth:`judged` whose trials trained or retimed the architecture."""
         return [row for row in self.judged(key) if row["state"] == "complete"]
 
     def judged(self, key: str) -> list[dict[str, Any]]:
-        """Return the rows of trials of an architecture, newest first, with their ``profile``."""
+        """Return the rows of trials of an architecture, newest first.
+
+        ``profile`` is the device profile of a latency, with the input that was timed.
+        """
+        profiles = {(study.task, study.name): study.profile_said for study in self.studies()}
         filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial'"
         experiments = self.experiments()
-        runs = [FoundRun.of(run) for experiment in experiments for run in self.search_runs(experiment, filters)]
+        runs = [FoundRun.of(run) for experiment in experiments for run in self.whole_runs(experiment, filters)]
         runs.sort(key=lambda run: run.ended_ms or 0, reverse=True)
-        names = ("srnas.device", "srnas.dtype", "srnas.runtime")
+        rows = (_read_row(run, experiments[run.experiment_id]) for run in runs)
         return [
-            vars(row) | {"profile": ", ".join(run.tags.get(n, "") for n in names)}
-            for run in runs
-            if (row := _read_row(run, experiments[run.experiment_id])) is not None
+            vars(row) | {"profile": profiles[row.task, row.study]}
+            for row in rows
+            if row is not None and (row.task, row.study) in profiles
         ]
 
     def architecture(self, key: str) -> dict[str, Any] | None:
         """Return an architecture that some study judged, as plain data, or ``None`` if none did."""
+        filters = f"tags.`srnas.key` = '{key}' and tags.`srnas.role` = 'trial'"
         for experiment in self.experiments():
-            for run in self.client.search_runs([experiment], f"tags.`srnas.key` = '{key}'", max_results=1):
+            for run in self.whole_runs(experiment, filters)[:1]:
                 found: dict[str, Any] = json.loads(self.text(run.info.run_id, "architecture.json"))
                 return found
         return None
@@ -171,7 +176,7 @@ class Results:
         if study.retimed_from and study.ranks_timed:
             return []
         filters = f"tags.`srnas.study` = '{study.retimed_from or study.name}' and tags.`srnas.role` = 'replicate'"
-        runs = [run for e in self.experiments({study.experiment}) for run in self.search_runs(e, filters)]
+        runs = [run for e in self.experiments({study.experiment}) for run in self.whole_runs(e, filters)]
         texts = ((run.info.run_id, self.text(run.info.run_id, "replicate.json")) for run in runs)
         found = (Replicate.read(text, f"the replicate in MLflow's run {run_id}") for run_id, text in texts)
         return [replicate for replicate in found if replicate is not None]
@@ -197,6 +202,10 @@ class Results:
             token = page.token
             if not token:
                 return runs
+
+    def whole_runs(self, experiment: str, filters: str) -> list[Run]:
+        """Return those of the runs that were written to their end."""
+        return [run for run in self.search_runs(experiment, filters) if run.info.status in WHOLE]
 
     def _find(
         self,

@@ -19,7 +19,7 @@ from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.search_space import Architecture
 
-# What a trial's run ends as once everything is in it.
+# What the run of a trial or a replicate ends as once everything is in it.
 WHOLE = ("FINISHED", "FAILED")
 _TAGGED = tuple(column for column in COLUMNS if column.tag)
 _METRICS = tuple(column for column in COLUMNS if column.metric)

@@ -122,8 +122,8 @@ class Store(Results):
     def written_trials(self, study: StudyRecord) -> set[int]:
         """Return the numbers of the study's trials that have a finished run."""
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'trial'"
-        runs = self.search_runs(self.open_experiment(study.experiment), filters)
-        return {int(run.data.tags["srnas.trial"]) for run in runs if run.info.status in WHOLE}
+        runs = self.whole_runs(self.open_experiment(study.experiment), filters)
+        return {int(run.data.tags["srnas.trial"]) for run in runs}
 
     def write_trial(self, parent: str, study: StudyRecord, trial: TrialRecord) -> str | None:
         """Write one finished trial as a child of ``parent``, in one batch.
@@ -134,10 +134,8 @@ class Store(Results):
         """
         experiment = self.open_experiment(study.experiment)
         filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.trial` = '{trial.number}'"
-        for run in self.search_runs(experiment, f"{filters} and tags.`srnas.role` = 'trial'"):
-            if run.info.status in WHOLE:
-                return None
-            self.client.delete_run(run.info.run_id)
+        if self._is_written(experiment, f"{filters} and tags.`srnas.role` = 'trial'"):
+            return None
         row = replace(TrialRow.of(trial), study=study.name)
         tags = {
             "srnas.role": "trial",
@@ -166,11 +164,17 @@ class Store(Results):
         return run_id
 
     def write_replicate(self, parent: str, study: StudyRecord, replicate: Replicate) -> bool:
-        """Write a network that was trained again with another seed, unless it is there; return whether it was not."""
+        """Write a network that was trained again with another seed, unless it is there; return whether it was not.
+
+        What a process left that died while it wrote is replaced.
+        """
         experiment = self.open_experiment(study.experiment)
         name = f"{study.name}-{replicate.number:04d}-seed{replicate.seed}"
-        filters = f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'replicate'"
-        if any(run.info.run_name == name for run in self.search_runs(experiment, filters)):
+        filters = (
+            f"tags.`srnas.study` = '{study.name}' and tags.`srnas.role` = 'replicate' "
+            f"and tags.`srnas.trial` = '{replicate.number}' and tags.`srnas.seed` = '{replicate.seed}'"
+        )
+        if self._is_written(experiment, filters):
             return False
         tags = {
             "srnas.role": "replicate",
@@ -190,6 +194,14 @@ class Store(Results):
         self.client.log_dict(run.info.run_id, replicate.model_dump(mode="json"), "replicate.json")
         self.client.set_terminated(run.info.run_id)
         return True
+
+    def _is_written(self, experiment: str, filters: str) -> bool:
+        """Return whether a run is there and whole; delete what is there and is not."""
+        for run in self.search_runs(experiment, filters):
+            if run.info.status in WHOLE:
+                return True
+            self.client.delete_run(run.info.run_id)
+        return False
 
     def write_confidence(self, board: Board) -> int:
         """Write what is known of the doubt of trials, in place of what was written.

@@ -115,8 +115,8 @@ _fill_paragraphs(app)
 
 def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
-    # A scheduler ends a job so. A second Ctrl-C is the user's own wish.
-    interrupt_once(signal.SIGTERM)
+    # A scheduler ends a job so, and a terminal that closes its commands. A second Ctrl-C is the user's own wish.
+    interrupt_once(signal.SIGTERM, signal.SIGHUP)
     print_notes()
     try:
         app()

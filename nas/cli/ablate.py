@@ -180,7 +180,9 @@ def _caption(report: "AblationReport", size: str, finetune: int | None) -> str:
         )
         text += f" Timing was {', '.join(timed.flags)}." if timed.flags else ""
     if finetune:
-        text += f" Tuned: the same after {finetune} steps, of the whole network too ({report.tuned_psnr_y_db:.3f} dB)."
+        tuned = report.tuned_psnr_y_db
+        said = f"{tuned:.3f} dB" if tuned is not None and math.isfinite(tuned) else "diverges"
+        text += f" Tuned: the same after {finetune} steps, of the whole network too ({said})."
     return text
 
 

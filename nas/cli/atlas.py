@@ -64,7 +64,7 @@ def atlas(
         console.print(
             f"{silent} of {len(made.effects)} intervals hold 0, so they support no statement", highlight=False
         )
-        console.print(_importance_table(importance))
+        console.print(importance_table(importance))
     typer.echo(f"file    {path}", err=True)
 
 
@@ -89,7 +89,7 @@ def _rows(made: "Atlas") -> list[Row]:
 
 def _importance_rows(importance: "Mapping[str, Mapping[str, float]]") -> list[Row]:
     return [
-        {"study": name, "choice": choice, "fanova_share": share}
+        {"study": name, "choice": choice, "fanova_importance": share}
         for name, shares in importance.items()
         for choice, share in shares.items()
     ]
@@ -127,18 +127,23 @@ def _table(made: "Atlas", title: str) -> "Table":
     return table
 
 
-def _importance_table(importance: "Mapping[str, Mapping[str, float]]") -> "Table":
+def importance_table(importance: "Mapping[str, Mapping[str, float]]") -> "Table":
+    """Return what fANOVA says of the choices of studies, a column for each study."""
     from rich.markup import escape
     from rich.table import Table
 
+    choices = list(dict.fromkeys(choice for shares in importance.values() for choice in shares))
+    more = len(choices) - _CHOICES
+    left = f" {more} more choices are left out; --json has all." if more > 0 else ""
     table = Table(
-        title="fANOVA: share of the variance of PSNR by choice", title_justify="left", caption_justify="left",
-        caption="It says how much a choice matters, not which of its values helps.", highlight=False,
+        title="fANOVA: relative importance of each choice for PSNR", title_justify="left", caption_justify="left",
+        caption="Those of a study sum to 100 %. They say how much a choice matters, not which of its values helps."
+        + left, highlight=False,
     )  # fmt: skip
     table.add_column("choice", overflow="fold")
     for name in importance:
         table.add_column(escape(name), justify="right")
-    choices = dict.fromkeys(choice for shares in importance.values() for choice in shares)
-    for choice in list(choices)[:_CHOICES]:
-        table.add_row(choice, *(f"{shares.get(choice, 0.0):.1%}" for shares in importance.values()))
+    for choice in choices[:_CHOICES]:
+        cells = (f"{shares[choice]:.1%}" if choice in shares else "" for shares in importance.values())
+        table.add_row(choice, *cells)
     return table

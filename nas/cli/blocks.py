@@ -113,7 +113,7 @@ def _explain(name: str, channels: int, size: tuple[int, int], svg: Path, as_json
     console.print()
     for key in ("params", "macs"):
         if f"{key}_formula" in facts:
-            formula = f"{facts[f'{key}_formula']}  =  {facts[key]:,} at C={channels}, {size[0]}x{size[1]}"
+            formula = f"{facts[f'{key}_formula']}  =  {facts[key]:,} at C={channels}, {size[1]}x{size[0]}"
             console.print(f"{key:<12}{formula}", highlight=False, markup=False, soft_wrap=True)
     constraints = ", ".join(_constraints(explanation.info.constraint)) or "any channels, any size"
     options = ", ".join(explanation.options) or "none"

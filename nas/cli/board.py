@@ -233,9 +233,9 @@ def _beside(one: "Contender", other: "Contender") -> "Table":
     left, right = contender_row(one), contender_row(other)
     for column in COMPARED:
         a, b = left.get(column.key), right.get(column.key)
-        if a is not None and b is not None:
+        if a is not None or b is not None:
             # Decibels and SSIM have no zero that a ratio could refer to.
-            ratio = f"{b / a:.2f}" if a and not column.key.endswith(("_db", "ssim_y")) else ""
+            ratio = f"{b / a:.2f}" if a and b and not column.key.endswith(("_db", "ssim_y")) else ""
             table.add_row(column.label, column.shown(a), column.shown(b), ratio)
     scored = "PSNR-Y" if one.ranked_by == "psnr_y_db" else "PSNR-Y as timed"
     for image, a, b in zip(one.qualities[0].images, one.quality.psnr_y_db, other.quality.psnr_y_db, strict=True):

@@ -95,6 +95,11 @@ def message_of(error: Exception) -> str | None:
         return str(error)
     if own := _of_own_block(error):
         return own
+    if _is_memory(error):
+        return (
+            f"the device must have enough memory for this, but {_first_line(error)}; give a smaller input, batch or "
+            f"network, or stop what else uses it. {DEBUG}=1 shows the traceback."
+        )
     # The kind that is nearest to the error itself: errors of files are OSErrors of other libraries too.
     places = [cls.__module__.partition(".")[0] for cls in type(error).__mro__]
     library = next((place for place in places if place in _LIBRARIES), None)
@@ -125,6 +130,12 @@ def _of_own_block(error: Exception) -> str | None:
         f"{where}: a block must run on every input that its constraint allows, but {type(error).__name__}: {error}; "
         f"correct it, or tighten its constraint. {DEBUG}=1 shows the traceback."
     )
+
+
+def _is_memory(error: Exception) -> bool:
+    # Before torch is loaded nothing here is large.
+    memory = sys.modules.get("srnas.profiling.memory")
+    return memory is not None and memory.is_memory(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -106,7 +106,7 @@ def _print(console: "Console", comparison: "Comparison", names: tuple[str, str])
 
     first, second = names
     table = Table(title=escape(f"{second} beside {first}"), title_justify="left")
-    for head in ("process", "A ms", "B ms", "B / A", "95 % interval", "flags"):
+    for head in ("process", "A median ms", "B median ms", "B / A", "95 % interval", "flags"):
         table.add_column(head, justify="right", no_wrap=head != "flags")
     for number, (ratio, latencies) in enumerate(zip(comparison.processes, comparison.latencies, strict=True), 1):
         table.add_row(

@@ -63,9 +63,10 @@ def export(
 
         place = Workspace(workspace)
         if key is not None:
-            if network is not None or trial is not None or study is not None:
+            if {network, scale, checkpoint, trial, study} != {None} or plain_weights:
                 raise InputError(
-                    f"a KEY already names a network, but got '{key}' and options that name one; give only one of them."
+                    f"a KEY already names a network and its weights, but got '{key}' and options that name them; give "
+                    "only one of them."
                 )
             source = load_key(place, key)
         else:

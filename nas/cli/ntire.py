@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from srnas.nas.ntire.referee import Judged, Ranking
+    from srnas.nas.ntire.referee import Ranking, Scored
 
 
 def ntire(
@@ -96,7 +96,7 @@ def ntire(
             on_stage=lambda text, total: bars.reset(task, description=text, total=total),
             on_done=lambda number: bars.update(task, completed=number),
         )
-    rows = [to_row(one, ranking) for one in ranking.judged]
+    rows = [to_row(one, ranking) for one in ranking.scored]
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -129,12 +129,12 @@ def _table(ranking: "Ranking") -> "Table":
     table.add_column("network", overflow="fold", min_width=12)
     for head in ("size", "ms", "score\nand rank", "official\nms", "official\nscore\nand rank"):
         table.add_column(head, justify="right", overflow="fold")
-    for one in ranking.judged:
+    for one in ranking.scored:
         table.add_row(*_cells(one, ranking), style="bold" if one in ranking.moved else "")
     return table
 
 
-def _cells(one: "Judged", ranking: "Ranking") -> list[str]:
+def _cells(one: "Scored", ranking: "Ranking") -> list[str]:
     from rich.markup import escape
 
     from srnas.leaderboard.show.profile_table import digits
@@ -165,8 +165,8 @@ def _notes(ranking: "Ranking") -> "list[str]":
     from srnas.profiling.ntire import NUM_VALID_IMAGES, SCALE, SIDE
 
     rule, figures = ranking.rule, ranking.baseline_figures
-    own = ranking.baseline in {one.entry.label for one in ranking.judged}
-    images = len(ranking.judged[0].measured.timing.images_ms)
+    own = ranking.baseline in {one.entry.label for one in ranking.scored}
+    images = len(ranking.scored[0].measured.timing.images_ms)
     notes = [
         f"Device: {ranking.device}; the challenge's: {rule.gpu}.",
         (
@@ -183,7 +183,7 @@ def _notes(ranking: "Ranking") -> "list[str]":
     if (ranking.scale, *ranking.size) != (SCALE, SIDE, SIDE):
         notes.append(f"The challenge scores x{SCALE} networks at {SIDE}x{SIDE}.")
     flagged: dict[str, list[str]] = {}
-    for one in ranking.judged:
+    for one in ranking.scored:
         flagged.setdefault(", ".join(one.measured.latency.flags), []).append(one.entry.label)
     notes += [f"Rounds are {flags}: {', '.join(labels)}." for flags, labels in flagged.items() if flags]
     return [*notes, _said_of_psnr(ranking), _said_of_ranks(ranking)]
@@ -197,7 +197,7 @@ def _said_of_baseline(ranking: "Ranking") -> str:
 
 
 def _said_of_ranks(ranking: "Ranking") -> str:
-    if all(one.rank is None for one in ranking.judged):
+    if all(one.rank is None for one in ranking.scored):
         return "No network has a rank."
     moved = ", ".join(f"{one.entry.label} #{one.rank}, officially #{one.official_rank}" for one in ranking.moved)
     return f"The ranks differ: {moved}." if moved else "Both ways to measure give the same ranks."
@@ -210,7 +210,7 @@ def _said_of_psnr(ranking: "Ranking") -> str:
         f"The challenge asks for {MIN_PSNR_VALID_DB:.2f} dB in RGB on DIV2K_LSDIR_valid and {MIN_PSNR_TEST_DB:.2f} dB "
         "on its test set"
     )
-    sets = ", ".join(sorted({f"'{one.entry.psnr_set}'" for one in ranking.judged if one.entry.psnr_set}))
+    sets = ", ".join(sorted({f"'{one.entry.psnr_set}'" for one in ranking.scored if one.entry.psnr_set}))
     known = f"PSNR-Y here is that of {sets}, as a study trained the network" if sets else "no PSNR is known here"
     gate = "" if ranking.min_psnr_y_db is None else f" Less than {ranking.min_psnr_y_db:g} dB, or none, has no rank."
     return f"{asked}; {known}.{gate}"

@@ -94,7 +94,7 @@ def _table(board: "Board", picked: "Pick", budget_ms: float, confidence: float |
     study = board.study
     asked = "" if confidence is None else f" with probability {confidence:g}"
     table = Table(
-        title=escape(f"Within {budget_ms:g} ms{asked}: study '{study.name}' on {study.device}"),
+        title=escape(f"Within {budget_ms:g} ms{asked}: study '{study.name}' on {study.profile_said}"),
         caption=(
             f"The first row is the pick. PSNR-Y in dB on '{escape(study.validation)}' after {study.iterations:,} "
             f"steps, mean over trainings; bicubic {study.bicubic_psnr_y_db:.2f} dB. behind: the gain of the pick "
@@ -164,9 +164,12 @@ def contender_row(one: "Contender") -> Row:
     row = vars(TrialRow.of(one.trial))
     left = (*DOUBT, "run_id", *(() if row["timed_psnr_y_db"] else ("timed_psnr_y_db",)))
     kept = {key: value for key, value in row.items() if key not in left}
-    return kept | {
+    several = {"psnr_mean_db": one.psnr_y_db} if len(one.qualities) > 1 else {}
+    return {
+        **kept,
+        **several,
         "architecture": one.trial.architecture.to_dict(),
-        one.ranked_by: one.psnr_y_db,
+        "ranked_db": one.psnr_y_db,
         "num_seeds": len(one.qualities),
     }
 

@@ -31,6 +31,7 @@ from srnas.nas.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from srnas.nas.workspace.workspace import Workspace
     from srnas.profiling import Profile, Roofline, Target
     from srnas.profiling.profiles import Subject
 
@@ -201,18 +202,19 @@ class _Show:
     def report(self, title: str, workspace: Path, as_json: bool, as_csv: bool) -> None:
         """Draw, log and print."""
         from srnas.leaderboard.show.profile_figure import profile_figures
-        from srnas.nas.workspace.atlas import log_profiles
+        from srnas.nas.workspace.profiles import log_profiles
         from srnas.nas.workspace.workspace import Workspace
 
         rows = [one.to_row() for one in self._profiles]
         roofline = next(iter(self._rooflines.values())) if len(self._rooflines) == 1 else None
-        paths = log_profiles(title, self._profiles, profile_figures(self._profiles, roofline), Workspace(workspace))
+        place = Workspace(workspace)
+        paths = log_profiles(title, self._profiles, profile_figures(self._profiles, roofline), place)
         if as_json:
             print_json(rows)
         elif as_csv:
             print_csv(rows)
         else:
-            _print(self._profiles, paths, workspace)
+            _print(self._profiles, paths, place)
 
 
 @contextmanager
@@ -224,7 +226,7 @@ def _showing() -> Iterator[_Show]:
         yield show
 
 
-def _print(profiles: "list[Profile]", figures: list[Path], workspace: Path) -> None:
+def _print(profiles: "list[Profile]", figures: list[Path], workspace: "Workspace") -> None:
     from itertools import groupby
 
     from srnas.leaderboard.show.profile_table import latency_table, places_table, reconciliations, sizes_table
@@ -243,7 +245,7 @@ def _print(profiles: "list[Profile]", figures: list[Path], workspace: Path) -> N
     for path in figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
     console.print(
-        f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks", soft_wrap=True, highlight=False, markup=False
+        f"MLflow  experiment sr/blocks in {workspace.shown_store}", soft_wrap=True, highlight=False, markup=False
     )
 
 

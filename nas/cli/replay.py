@@ -142,7 +142,7 @@ def _cell(mean: float, error: float | None) -> str:
 
 
 def _write(replays: "list[Replayed]", path: Path) -> Path:
-    from srnas.leaderboard.rank.curve import write_cost_curves
+    from srnas.leaderboard.show.curve_figure import write_cost_curves
     from srnas.nas.files import writing
     from srnas.nas.revisit.replay import SHARES
 

@@ -1,8 +1,6 @@
 """``srnas search``: start or continue a study. Its options are those of :class:`SearchRequest`, one by one."""
 
 import inspect
-from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from srnas.nas.run.outcome import Outcome
+    from srnas.nas.workspace.workspace import Workspace
 
 _SHOWN = 5
 
@@ -31,6 +30,7 @@ def search(as_json: bool = False, **options: Any) -> None:
         from srnas.nas.cli.progress import SearchProgress
         from srnas.nas.run.launch import launch
         from srnas.nas.run.request import SearchRequest
+        from srnas.nas.workspace.workspace import Workspace
     request = SearchRequest.of(**options)
     try:
         with SearchProgress(said) as progress:
@@ -44,7 +44,7 @@ def search(as_json: bool = False, **options: Any) -> None:
     console = output()
     _report(console, outcome)
     if outcome.anew:
-        _say_where(console, outcome, request.workspace)
+        _say_where(console, outcome, Workspace(request.workspace))
     else:
         _offer_more(console, outcome, request.trials)
 
@@ -93,13 +93,12 @@ def _offer_more(console: "Console", done: "Outcome", trials: int) -> None:
     )
 
 
-def _say_where(console: "Console", outcome: "Outcome", workspace: Path) -> None:
+def _say_where(console: "Console", outcome: "Outcome", workspace: "Workspace") -> None:
     if outcome.exhausted:
         console.print("The space holds no further architecture that the study has not judged.")
     for path in outcome.figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
-    browse = f"srnas ui --workspace {quote(str(workspace))}"
-    console.print(f"MLflow  {workspace / 'mlflow.db'} (browse it: {browse})", soft_wrap=True, markup=False)
+    console.print(f"MLflow  {workspace.shown_store}", soft_wrap=True, highlight=False, markup=False)
     if outcome.unwritten:
         console.print(
             f"MLflow did not answer ({outcome.unwritten}). Run the same command again when it does; that writes what "

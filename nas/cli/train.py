@@ -184,7 +184,7 @@ def _report(console: "Console", final: "Final", workspace: "Workspace") -> None:
         f"export   srnas export {final.result.record.architecture.key} {place}",
         f"judge    srnas evaluate {files} --data FOLDER",
         f"use      srnas upscale PHOTO {files}",
-        f"MLflow   srnas ui {place}",
+        f"MLflow   {workspace.shown_store}",
     ):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if final.unwritten:

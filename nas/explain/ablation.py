@@ -54,7 +54,7 @@ class Ablation:
         psnr_y_db: Mean PSNR-Y of the ablated network in dB; not a number if its output is not finite.
         change: PSNR-Y of the ablated network less that of the whole, paired by image; ``None`` if that is not finite.
         saving: Latency that is saved, if it was measured.
-        tuned: The same change after both were trained for a while, if they were.
+        tuned: The same change after both were trained for a while, if they were and neither diverged.
     """
 
     places: tuple[Place, ...]
@@ -90,7 +90,7 @@ class AblationReport:
         images: Names of the photographs.
         ablations: What was tried.
         latency: The whole network's, if it was timed.
-        tuned_psnr_y_db: Mean PSNR-Y of the whole network in dB after the short training.
+        tuned_psnr_y_db: Mean PSNR-Y of the whole network in dB after the short training; not a number if it diverged.
     """
 
     psnr_y_db: float
@@ -170,7 +170,8 @@ def ablate(
         on_progress: Told of the stage, and how much of it is done.
 
     Raises:
-        InputError: If no position has attention, or the whole network's output is not finite.
+        InputError: If no position has attention, none can be switched off in these ways, or the whole network's output
+            is not finite.
         DeviceBusyError: If another process holds the device for too long.
     """
     places = attention_places(network)
@@ -184,6 +185,11 @@ def ablate(
         for way in scopes.ways
         for scope, off in scopes.of([place for place in places if place in known[way]])
     ]
+    if not jobs:
+        raise InputError(
+            f"an attention block of {network.architecture} must have a plain branch for --ways branch, but none has; "
+            "give --ways identity,mean."
+        )
     whole = _scores(network, pairs, device)
     if whole is None:
         raise InputError("a network's output must be finite, but it is not; check the weights and their network.")
@@ -256,24 +262,32 @@ def _tune(
     finetuning: Finetuning,
     on_progress: OnProgress,
 ) -> AblationReport:
-    """Train the whole network and each with one place off from equal weights on equal patches, and score them."""
-    alone = [ablation for ablation in report.ablations if ablation.scope == "alone"]
+    """Train the whole network and each with one place off from equal weights on equal patches, and score them.
+
+    What diverges before it is trained is not trained.
+    """
+    alone = [ablation for ablation in report.ablations if ablation.scope == "alone" and ablation.change is not None]
     on_progress("training", 0, len(alone) + 1)
-    whole = _scores(_tuned(network, device, finetuning), pairs, device)
+    whole = _tuned_scores(network, pairs, device, finetuning)
     tuned = {}
     for number, ablation in enumerate(alone, 1):
         on_progress("training", number, len(alone) + 1)
         with replaced(network, {place: known[ablation.way][place] for place in ablation.places}):
-            scores = _scores(_tuned(network, device, finetuning), pairs, device)
+            scores = _tuned_scores(network, pairs, device, finetuning)
         tuned[ablation] = _change(scores, whole)
     found = tuple(replace(ablation, tuned=tuned.get(ablation)) for ablation in report.ablations)
     return replace(report, ablations=found, tuned_psnr_y_db=_mean(whole))
 
 
-def _tuned(network: Network, device: torch.device, finetuning: Finetuning) -> Network:
-    """Return a copy of the network that was trained in its deploy form."""
+def _tuned_scores(
+    network: Network, pairs: Sequence[Pair], device: torch.device, finetuning: Finetuning
+) -> list[float] | None:
+    """Return PSNR-Y by image of a copy of the network that was trained in its deploy form; ``None`` if it diverges."""
     trained = copy.deepcopy(network)
     trained.deployed = False
-    average, _ = train(trained.requires_grad_(), finetuning.patches, finetuning.config, Compute(device))
+    try:
+        average, _ = train(trained.requires_grad_(), finetuning.patches, finetuning.config, Compute(device))
+    except DivergedError:
+        return None
     assert isinstance(average, Network)
-    return average
+    return _scores(average, pairs, device)

@@ -203,7 +203,7 @@ def _fit(
 
 
 def _covariates(subjects: Sequence[tuple[int, Architecture]]) -> Matrix:
-    """Return what else networks differ in: study, channels, tail, skip, and the share of attention before its trunk."""
+    """Return what else networks differ in: study, channels, tail, skip, how often attention is before its trunk."""
     columns: list[Vector] = [np.array([math.log(a.channels) for _, a in subjects])]
     for values in (
         [str(study) for study, _ in subjects],

@@ -6,16 +6,18 @@ pixels between a map of attention and the strength of the high-pass filtered lum
 """
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, laplace
 
-from srnas.nas.explain.maps import attention_maps, interval
+from srnas.leaderboard.rank.paired import mean_interval
+from srnas.nas.explain.maps import attention_maps
 from srnas.nas.explain.places import Place
 from srnas.nas.images.metrics import Image, luma
 from srnas.search_space import Network
@@ -52,15 +54,6 @@ def correlation(map_: NDArray[np.floating], strength: NDArray[np.float64]) -> fl
     return math.nan if norm == 0 or is_constant else float(a @ b) / norm
 
 
-class Reading(NamedTuple):
-    """One correlation of one image."""
-
-    place: Place
-    name: str
-    filter: Filter
-    value: float
-
-
 @dataclass(frozen=True)
 class Response:
     """How a map of attention follows high frequencies, over images.
@@ -69,7 +62,7 @@ class Response:
         place: Where the attention stands.
         name: Name of the weights, of which the map is the mean over channels.
         filter: The filter.
-        correlation: Mean over images of the correlation over pixels.
+        correlation: Mean over images of the correlation over pixels, in the order ``around`` that of both blocks.
         low: Lower end of the mean's 95 % interval over images by Student's t.
         high: Upper end of it.
         images: Number of images with a correlation: not those where the map is constant.
@@ -100,23 +93,27 @@ def frequency_response(
     """
     seen: dict[tuple[Place, str, Filter], list[float]] = {}
     for image in images:
-        for reading in _readings(network, image, device):
-            seen.setdefault(reading[:3], []).append(reading.value)
+        for key, value in _correlations(network, image, device).items():
+            seen.setdefault(key, []).append(value)
         on_image()
     found = []
     for (place, name, kind), values in seen.items():
-        finite = [value for value in values if math.isfinite(value)]
-        if finite:
-            found.append(Response(place, name, kind, *interval(finite), len(finite)))
-    return found
+        mean, _, low, high = mean_interval(values)
+        found.append(Response(place, name, kind, mean, low, high, len(values)))
+    # A map may vary in later images only.
+    return sorted(found, key=lambda one: one.place.position)
 
 
-def _readings(network: Network, image: Image, device: torch.device) -> list[Reading]:
+def _correlations(network: Network, image: Image, device: torch.device) -> dict[tuple[Place, str, Filter], float]:
+    """Return the correlations of one image: of each place the mean over those of its blocks whose map varies."""
     strengths = {kind: high_pass(image, kind) for kind in FILTERS}
-    return [
-        Reading(maps.place, name, kind, correlation(weights.picture, strength))
-        for maps in attention_maps(network, image, device)
-        for name, weights in maps.weights.items()
-        if weights.picture is not None and weights.picture.shape == image.shape[:2]
-        for kind, strength in strengths.items()
-    ]
+    found: dict[tuple[Place, str, Filter], list[float]] = {}
+    for maps in attention_maps(network, image, device):
+        for name, weights in maps.weights.items():
+            if weights.picture is None or weights.picture.shape != image.shape[:2]:
+                continue
+            for kind, strength in strengths.items():
+                value = correlation(weights.picture, strength)
+                if math.isfinite(value):
+                    found.setdefault((maps.place, name, kind), []).append(value)
+    return {key: statistics.fmean(values) for key, values in found.items()}

@@ -1,4 +1,4 @@
-"""Optuna's fANOVA beside the regression: which choices of a space explain how much of the variance of PSNR.
+"""Optuna's fANOVA beside the regression: which choices of a space matter more than others for PSNR.
 
 Reference: Hutter et al., "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014. It says how much a
 choice matters, not which of its values helps.
@@ -15,8 +15,9 @@ from srnas.nas.study.snapshot import StoredTrial
 
 
 def choice_importance(trials: Sequence[StoredTrial], seed: int = 0) -> dict[str, float]:
-    """Return the share of the variance of PSNR that each choice explains, the greatest first.
+    """Return the relative importance of each choice for PSNR, the greatest first.
 
+    It is the share of the variance that the choice explains by itself, divided by the sum of these shares.
     Trials that a rung stopped count with the PSNR that is predicted from it, as in the regression.
 
     Args:

@@ -7,16 +7,15 @@ come, over channels or over pixels, so that a photograph needs little more memor
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
-from srnas.leaderboard.rank.paired import LEVEL
+from srnas.leaderboard.rank.paired import mean_interval
 from srnas.nas.explain.places import Place, watched
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.pairs import to_tensor
@@ -111,7 +110,7 @@ class MeanWeight:
     Attributes:
         place: Where the attention stands.
         name: Name of the weights.
-        mean: Mean over images of the mean over channels and pixels.
+        mean: Mean over images of the mean over channels, pixels and, in the order ``around``, both blocks.
         low: Lower end of its 95 % interval over images by Student's t.
         high: Upper end of that.
         least: Least mean of an image.
@@ -133,30 +132,23 @@ def mean_weights(
     network: Network, images: Sequence[Image], device: torch.device, on_image: Callable[[], None] = lambda: None
 ) -> list[MeanWeight]:
     """Return the means of the weights of every attention over images, by place and name."""
-    seen: dict[tuple[Place, str], list[Weights]] = {}
+    seen: dict[tuple[Place, str], list[list[Weights]]] = {}
     for image in images:
+        of_image: dict[tuple[Place, str], list[Weights]] = {}
         for maps in attention_maps(network, image, device):
             for name, weights in maps.weights.items():
-                seen.setdefault((maps.place, name), []).append(weights)
+                of_image.setdefault((maps.place, name), []).append(weights)
+        for key, found in of_image.items():
+            seen.setdefault(key, []).append(found)
         on_image()
-    return [_mean_weight(place, name, weights) for (place, name), weights in seen.items()]
+    return [_mean_weight(place, name, found) for (place, name), found in seen.items()]
 
 
-def _mean_weight(place: Place, name: str, weights: Sequence[Weights]) -> MeanWeight:
-    means = [one.mean for one in weights]
-    mean, low, high = interval(means)
-    spread = statistics.fmean(one.std for one in weights)
+def _mean_weight(place: Place, name: str, by_image: Sequence[Sequence[Weights]]) -> MeanWeight:
+    means = [statistics.fmean(one.mean for one in found) for found in by_image]
+    mean, _, low, high = mean_interval(means)
+    spread = statistics.fmean(one.std for found in by_image for one in found)
     return MeanWeight(place, name, mean, low, high, min(means), max(means), spread)
-
-
-def interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return mean and 95 % interval by Student's t of values that were drawn at random; one value has no bounds."""
-    found = list(values)
-    mean = statistics.fmean(found)
-    if len(found) < 2:
-        return mean, -math.inf, math.inf
-    reach = float(student.ppf((1 + LEVEL) / 2, len(found) - 1)) * statistics.stdev(found) / math.sqrt(len(found))
-    return mean, mean - reach, mean + reach
 
 
 def weight_row(one: MeanWeight) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The ways in which attention is switched off without training: what takes its place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -56,16 +56,13 @@ class MeanResponse(nn.Module):
         return x + self.constant if self.adds else x * self.constant
 
 
-def mean_responses(
-    network: Network, pairs: Sequence[Pair], device: torch.device, on_image: Callable[[], None] = lambda: None
-) -> dict[Place, list[nn.Module]]:
+def mean_responses(network: Network, pairs: Sequence[Pair], device: torch.device) -> dict[Place, list[nn.Module]]:
     """Return the mean responses of all attention over the LR images of ``pairs``, reduced as they come.
 
     Args:
         network: A network in eval mode on ``device``.
         pairs: The photographs.
         device: The device that holds the network.
-        on_image: Called after each image.
     """
     found: dict[Block, MeanResponse] = {}
 
@@ -78,7 +75,6 @@ def mean_responses(
     with torch.no_grad(), watched(network, add):
         for pair in pairs:
             network(to_tensor(pair.lr).to(device))
-            on_image()
     return {place: [found[block] for block in blocks_at(network, place)] for place in attention_places(network)}
 
 

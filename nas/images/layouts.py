@@ -107,7 +107,7 @@ def find_layout(found: Listing, scale: int, part: Part, *, with_lr: bool = False
         InputError: If that is not clear.
     """
     marked = [_mark(path, PurePosixPath(name)) for path, name in zip(found.paths, found.names(), strict=True)]
-    high, low = _sides(found, marked, scale, part)
+    high, low = _sides(found, marked)
     if high is None:
         return Layout(found, lr, ())
     hr = _listing(found, _chosen(found, high, scale, part))
@@ -167,9 +167,7 @@ def _words(text: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
 
 
-def _sides(
-    found: Listing, marked: Sequence[Marked], scale: int, part: Part
-) -> tuple[list[Marked] | None, list[Marked]]:
+def _sides(found: Listing, marked: Sequence[Marked]) -> tuple[list[Marked] | None, list[Marked]]:
     """Return the candidates for HR (none: it is a folder of photographs) and those for LR."""
     high = [image for image in marked if image.side == "hr" and image.by_folder]
     low = [image for image in marked if image.side == "lr" and image.by_folder]

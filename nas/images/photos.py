@@ -1,7 +1,7 @@
 """Photographs as 8-bit RGB: the embedded sets, or any folder of images."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -292,10 +292,27 @@ def _turned(image: PillowImage.Image, orientation: object) -> PillowImage.Image:
 
 def all_notes(train: PhotoSet, held_out: PhotoSet) -> list[str]:
     """Return the notes from reading the sets, and what the sets share."""
-    seen = {photo.pixels.tobytes() for photo in train.photos}
-    shared = [photo.name for photo in held_out.photos if photo.pixels.tobytes() in seen]
-    notes = [*train.notes, *held_out.notes]
-    if shared:
-        twice = f"{len(shared)} held-out photographs are in the training set too ({listed(shared)})"
-        notes.append(f"{twice}, so their PSNR is too high")
-    return notes
+    validated = {held_out.name: [(photo.name, photo.pixels) for photo in held_out.photos]}
+    return [*train.notes, *held_out.notes, *shared_with((photo.pixels for photo in train.photos), validated)]
+
+
+def shared_with(train: Iterable[Image], sets: Mapping[str, Iterable[tuple[str, Image]]]) -> list[str]:
+    """Return notes on the photographs that are both trained and validated on.
+
+    Args:
+        train: What is trained on.
+        sets: Names and pixels of what is validated on, by name of the set.
+    """
+    # Of photographs that fill the memory no second copy is made.
+    seen = {_digest(pixels) for pixels in train}
+    shared = {name: [one for one, pixels in photos if _digest(pixels) in seen] for name, photos in sets.items()}
+    return [
+        f"warning: {len(names)} photographs of '{name}' are in the training set too ({listed(names)}), "
+        "so their PSNR is too high"
+        for name, names in shared.items()
+        if names
+    ]
+
+
+def _digest(pixels: Image) -> bytes:
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()

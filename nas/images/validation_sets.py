@@ -1,8 +1,7 @@
 """Named sets of photographs that a training is validated on."""
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from srnas.nas.errors import listed
@@ -12,8 +11,6 @@ from srnas.search_space import InputError
 
 # What MLflow takes in the name of a metric.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-Sets = Mapping[str, Sequence[Pair]]
 
 
 def load_sets(given: Sequence[str], scale: int, min_size: int) -> tuple[dict[str, tuple[Pair, ...]], list[str]]:
@@ -55,19 +52,3 @@ def _parse(text: str) -> tuple[str, Path]:
             "give NAME=FOLDER."
         )
     return name, Path(folder)
-
-
-def shared_with(train: Sequence[Pair], sets: Sets) -> list[str]:
-    """Return notes on the photographs that are both trained and validated on."""
-    seen = {_digest(pair) for pair in train}
-    shared = {name: [pair.name for pair in pairs if _digest(pair) in seen] for name, pairs in sets.items()}
-    return [
-        f"warning: {len(names)} photographs of '{name}' are in the training set too ({listed(names)}), "
-        "so their PSNR is too high"
-        for name, names in shared.items()
-        if names
-    ]
-
-
-def _digest(pair: Pair) -> bytes:
-    return hashlib.sha256(f"{pair.hr.shape}".encode() + pair.hr.tobytes()).digest()

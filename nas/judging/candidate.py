@@ -12,13 +12,13 @@ from srnas.nas.errors import DivergedError, StoppedError, TimedOutError
 from srnas.nas.files import write_whole
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.judging.cache import TrainedResult
-from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.strategy.rungs import Decision
 from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
 from srnas.nas.training.state import TrainingState
 from srnas.profiling import cpu_threads, device_share
+from srnas.profiling.memory import is_memory
 from srnas.search_space import Architecture
 
 # A batch that is too large for the memory goes through the network in so many parts.

@@ -1,19 +1,8 @@
-"""What an error of torch means: too little memory on the device, or a device that this process has lost."""
+"""Whether an error of torch means that this process has lost its device."""
 
 import torch
 
 from srnas.nas.errors import DeviceLostError
-
-# On a CPU torch raises a plain RuntimeError, and on CUDA an AcceleratorError or that of cuBLAS: only the text tells.
-# source: c10/core/impl/alloc_cpu.cpp, cudaErrorMemoryAllocation, cublasStatus_t
-_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-
-
-def is_memory(error: Exception) -> bool:
-    """Return whether an error is that of a lack of memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OF_MEMORY)
 
 
 def check_device(device: torch.device, error: Exception) -> None:

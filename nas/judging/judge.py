@@ -21,7 +21,7 @@ from srnas.nas.errors import (
 )
 from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.candidate import CandidateTraining, RungGate
-from srnas.nas.judging.device_errors import check_device, is_memory
+from srnas.nas.judging.device_errors import check_device
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.judging.proxies import proxies
@@ -43,6 +43,7 @@ from srnas.profiling import (
     measure_latency,
     reconcile,
 )
+from srnas.profiling.memory import is_memory
 from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.search_space import Architecture
 

@@ -13,8 +13,9 @@ from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import PhotoSet
-from srnas.nas.judging.device_errors import check_device, is_memory
+from srnas.nas.judging.device_errors import check_device
 from srnas.profiling import Target, device_share
+from srnas.profiling.memory import is_memory
 from srnas.profiling.runtimes import RuntimeFailedError, prepare_any, runtime_version
 from srnas.search_space import Architecture, InputError
 from srnas.search_space.checkpoints import load_network

@@ -43,7 +43,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Scored:
     """A network with its scores and ranks.
 
     Attributes:
@@ -78,7 +78,7 @@ class Ranking:
         size: Height and width of the input in pixels.
         device: What the runtimes belong to.
         min_psnr_y_db: Least PSNR-Y in dB of a network that has a rank, if a limit was asked for.
-        judged: All networks, the ranked ones first, by our score.
+        scored: All networks, the ranked ones first, by our score.
     """
 
     rule: Rule
@@ -89,12 +89,12 @@ class Ranking:
     size: tuple[int, int]
     device: str
     min_psnr_y_db: float | None
-    judged: tuple[Judged, ...]
+    scored: tuple[Scored, ...]
 
     @property
-    def moved(self) -> tuple[Judged, ...]:
+    def moved(self) -> tuple[Scored, ...]:
         """The networks that the two ways to measure rank differently."""
-        return tuple(one for one in self.judged if one.rank != one.official_rank)
+        return tuple(one for one in self.scored if one.rank != one.official_rank)
 
 
 def referee(
@@ -124,8 +124,8 @@ def referee(
         name, ours, official = baseline.label, measured[baseline.label].ours, measured[baseline.label].official
     else:
         name, ours, official = f"{rule.baseline}, as given", baseline, baseline
-    judged = [
-        Judged(
+    scored = [
+        Scored(
             entry=entry,
             admission=_admission(entry, request.min_psnr_y_db) if entry in entries else "",
             measured=measured[label],
@@ -143,7 +143,7 @@ def referee(
         size=request.size,
         device=str(describe_device(request.target)),
         min_psnr_y_db=request.min_psnr_y_db,
-        judged=_ranked(judged, len(entries)),
+        scored=_ranked(scored, len(entries)),
     )
 
 
@@ -170,12 +170,12 @@ def _measure(
     }
 
 
-def _ranked(judged: Sequence[Judged], taking_part: int) -> tuple[Judged, ...]:
+def _ranked(scored: Sequence[Scored], taking_part: int) -> tuple[Scored, ...]:
     """Return the networks with their ranks; those without a rank come last, by score."""
-    counts = [one.admission in ("", "passed") and place < taking_part for place, one in enumerate(judged)]
-    ours = ranks([one.score.final if c else None for one, c in zip(judged, counts, strict=True)])
-    theirs = ranks([one.official.final if c else None for one, c in zip(judged, counts, strict=True)])
-    ranked = [replace(one, rank=a, official_rank=b) for one, a, b in zip(judged, ours, theirs, strict=True)]
+    counts = [one.admission in ("", "passed") and place < taking_part for place, one in enumerate(scored)]
+    ours = ranks([one.score.final if c else None for one, c in zip(scored, counts, strict=True)])
+    theirs = ranks([one.official.final if c else None for one, c in zip(scored, counts, strict=True)])
+    ranked = [replace(one, rank=a, official_rank=b) for one, a, b in zip(scored, ours, theirs, strict=True)]
     return tuple(sorted(ranked, key=lambda one: (one.rank is None, one.score.final)))
 
 
@@ -187,7 +187,7 @@ def _admission(entry: Entry, min_psnr_y_db: float | None) -> Admission:
     return "passed" if entry.psnr_y_db >= min_psnr_y_db else "below"
 
 
-def to_row(one: Judged, ranking: Ranking) -> dict[str, Any]:
+def to_row(one: Scored, ranking: Ranking) -> dict[str, Any]:
     """Return plain data, one value per key, with units in the names."""
     latency, timing = one.measured.latency, one.measured.timing
     return {

@@ -1,17 +1,21 @@
 """Finished trials as a small world in which search strategies can be tried again."""
 
+import math
 import random
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.nas.run.plan import latency_input
 from srnas.nas.strategy.domain import Params
+from srnas.nas.study.options import Budgets
 from srnas.nas.study.settings import StudySettings, digest
+from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import Architecture, InputError, SearchSpace
@@ -19,7 +23,7 @@ from srnas.search_space.space_file import space_names
 
 COSTS = ("iterations", "seconds")
 
-# A mutation is one of so many recorded neighbours.
+# A mutation is one of so many recorded neighbours, or is as near.
 _NEIGHBOURS = 6
 _ABSENT, _UNKNOWN = 0, -1
 
@@ -98,8 +102,9 @@ class Recording:
 
     def nearest(self, code: NDArray[np.int64], candidates: Collection[int], rng: random.Random) -> int:
         """Return the candidate of the least Hamming distance to a code; of equally near ones a random one."""
-        distances = self.distances(code)
-        return min(sorted(candidates), key=lambda i: (distances[i], rng.random()))
+        pool = np.array(sorted(candidates))
+        distances = self.distances(code)[pool]
+        return int(rng.choice(pool[distances == distances.min()]))
 
     def total_cost(self, unit: str) -> float:
         """Return what training all of them to the end takes."""
@@ -115,7 +120,11 @@ class RecordedDomain:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._features = _features(recording)
+        space = recording.space
+        own = SpaceDomain(space, Budgets(), PartCounter(latency_input(space, None)), {})
+        # Each proposal asks for many neighbours, of few trials.
+        self._near = cache(self._neighbours)
+        self._features = [own.features(trial.architecture) for trial in recording.trials]
 
     def sample(self, rng: random.Random) -> int:
         """Return a random trial."""
@@ -123,7 +132,7 @@ class RecordedDomain:
 
     def mutate(self, candidate: int, rng: random.Random) -> int:
         """Return one of the nearest trials."""
-        return rng.choice(self._near(candidate, range(len(self._recording.trials)), rng) or [candidate])
+        return rng.choice(self._near(candidate, is_faster=False) or [candidate])
 
     def cross_over(self, first: int, second: int, rng: random.Random) -> int:
         """Return the trial nearest to a mixture of the genes of two, if possible another."""
@@ -134,10 +143,8 @@ class RecordedDomain:
 
     def reduce(self, candidate: int, rng: random.Random) -> int:
         """Return one of the nearest faster trials, or a mutation of the fastest."""
-        trials = self._recording.trials
-        limit = trials[candidate].fastest_ms
-        faster = [i for i, trial in enumerate(trials) if trial.fastest_ms < limit]
-        return rng.choice(self._near(candidate, faster, rng)) if faster else self.mutate(candidate, rng)
+        faster = self._near(candidate, is_faster=True)
+        return rng.choice(faster) if faster else self.mutate(candidate, rng)
 
     def key(self, candidate: int) -> str:
         """Return the key of the network."""
@@ -153,16 +160,21 @@ class RecordedDomain:
         return int(same[0]) if len(same) else None
 
     def features(self, candidate: int) -> list[list[float]]:
-        """Return 1 or 0 per value of each gene, and how often each value stands in the body."""
-        return [group[candidate].tolist() for group in self._features]
+        """Return the features that a search models its candidates on."""
+        return self._features[candidate]
 
     def cheap(self, candidates: Sequence[int]) -> list[float | None]:
         """Return the recorded latency of each in milliseconds."""
         return [self._recording.trials[candidate].fastest_ms for candidate in candidates]
 
-    def _near(self, candidate: int, pool: Collection[int], rng: random.Random) -> list[int]:
-        distances = self._recording.distances(self._recording.matrix[candidate])
-        return sorted(set(pool) - {candidate}, key=lambda i: (distances[i], rng.random()))[:_NEIGHBOURS]
+    def _neighbours(self, candidate: int, is_faster: bool) -> list[int]:
+        """Return the nearest other trials, of all or of the faster ones; what is as near as the last is among them."""
+        trials = self._recording.trials
+        limit = trials[candidate].fastest_ms if is_faster else math.inf
+        pool = np.array([i for i, trial in enumerate(trials) if i != candidate and trial.fastest_ms < limit], dtype=int)
+        distances = self._recording.distances(self._recording.matrix[candidate])[pool]
+        near = distances <= np.sort(distances)[:_NEIGHBOURS][-1:]
+        return [int(i) for i in pool[near]]
 
 
 def load_recording(workspace: Workspace, study: str, space: str | None = None, storage: str | None = None) -> Recording:
@@ -224,15 +236,3 @@ def _recorded(trial: TrialRecord, space: SearchSpace) -> Recorded:
 def _genes(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values by gene; what restricts a gene's choices is no part of its name."""
     return {name.partition("@")[0]: value for name, value in params.items()}
-
-
-def _features(recording: Recording) -> list[NDArray[np.float64]]:
-    one_hot = [recording.matrix == code for code in range(1, recording.matrix.max() + 1)]
-    columns = np.concatenate(one_hot, axis=1)
-    bodies = [
-        Counter((gene.partition(".")[2], value) for gene, value in _genes(trial.params).items() if "." in gene)
-        for trial in recording.trials
-    ]
-    kinds = sorted({kind for body in bodies for kind in body}, key=str)
-    counts = np.array([[body[kind] for kind in kinds] for body in bodies], dtype=float).reshape(len(bodies), -1)
-    return [columns[:, columns.any(axis=0)].astype(float), np.sqrt(counts)]

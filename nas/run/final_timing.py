@@ -14,12 +14,12 @@ from srnas.leaderboard.rank.budget import meets
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.timing import JointTiming
-from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
 from srnas.nas.run.timed_quality import score_as_timed, unscored
 from srnas.nas.study.snapshot import Snapshot
 from srnas.profiling import Target
+from srnas.profiling.memory import is_memory
 from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.profiling.targets import describe
 

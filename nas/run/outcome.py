@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from srnas.leaderboard.rank.board import Board, rank_records
-from srnas.leaderboard.rank.curve import hypervolume_curve, write_curve
+from srnas.leaderboard.rank.curve import hypervolume_curve
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
+from srnas.leaderboard.show.curve_figure import write_curve
 from srnas.leaderboard.store.reading import SHOWN
 from srnas.nas.files import writing
 from srnas.nas.judging.accounts import Account, accounts_of

@@ -24,7 +24,7 @@ def model_card(
         dtype: Data type of weights and computation.
         checks: Comparisons of the file with eager float32.
         licence: Licence of the weights, as their author says; nothing is assumed.
-        timed: Rows of :meth:`Store.trained`: its latency by device profile.
+        timed: Rows of :meth:`Store.trained`: its latency by device profile and input.
     """
     architecture, scale = source.architecture, source.architecture.scale
     head = {"library_name": "srnas", "tags": ["super-resolution", f"x{scale}"], "license": licence or "unknown"}
@@ -46,7 +46,7 @@ def model_card(
         "",
         "## Quality",
         "",
-        *_quality(source),
+        *_quality(source, dtype),
         "",
         "Against eager float32 on crops of photographs, values 0 to 1:",
         "",
@@ -56,7 +56,7 @@ def model_card(
         "",
         "## Latency",
         "",
-        *_latency(source, timed),
+        *_latency(timed),
         "",
         "## Licence",
         "",
@@ -69,11 +69,13 @@ def model_card(
 def _training(source: Source) -> str:
     if source.final is not None:
         config = source.final.record.config
+        weights = config.get("checkpoint")
+        started = f" It started from weights whose SHA-256 begins with `{weights}`." if weights else ""
         return (
             f"{config['training.iterations']:,} iterations on `{config['data']}` in batches of "
             f"{config['training.batch']} patches of {config['training.patch']} LR pixels, {config['precision']}, seed "
             f"{config['training.seed']}; "
-            "the weights are the moving average after the last."
+            f"the weights are the moving average after the last.{started}"
         )
     if source.judged is None:
         return f"Weights: `{source.checkpoint.name}`. Its training is not known here."
@@ -85,7 +87,7 @@ def _training(source: Source) -> str:
     )
 
 
-def _quality(source: Source) -> list[str]:
+def _quality(source: Source, dtype: str) -> list[str]:
     rows = []
     if source.final is not None:
         for name, scores in source.final.quality.items():
@@ -110,20 +112,34 @@ def _quality(source: Source) -> list[str]:
         ]
     if not rows:
         return ["Not measured here: `srnas evaluate` does."]
-    return ["| | PSNR-Y dB | SSIM-Y |", "| --- | ---: | ---: |", *rows]
+    head = ["Of the trained network in float32:", "", "| | PSNR-Y dB | SSIM-Y |", "| --- | ---: | ---: |"]
+    if dtype == "float32":
+        return [*head, *rows]
+    timed = _timed_psnr_y_db(source, dtype)
+    if timed is not None:
+        own, *beside = rows
+        return [*head, own, f"| the same in {dtype}, as its study timed it | {timed:.3f} | |", *beside]
+    unknown = f"In {dtype} it was not measured: `srnas evaluate --runtime RUNTIME --dtype {dtype}` does."
+    return [*head, *rows, "", unknown]
+
+
+def _timed_psnr_y_db(source: Source, dtype: str) -> float | None:
+    """Return the PSNR-Y of a trial's network as its study timed it, if that was in this data type."""
+    if source.final is not None or source.judged is None or source.judged.study.device.dtype != dtype:
+        return None
+    scores = source.judged.trial.timed_quality
+    return scores.mean_psnr_y_db if scores else None
 
 
 def _row(what: str, psnr_y_db: float, ssim_y: float) -> str:
     return f"| {what} | {psnr_y_db:.3f} | {ssim_y:.4f} |"
 
 
-def _latency(source: Source, timed: Sequence[Mapping[str, Any]]) -> list[str]:
-    sizes = source.judged.trial.sizes if source.judged else None
-    if not timed or sizes is None:
+def _latency(timed: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not timed:
         return ["Not measured here: `srnas profile network` does."]
-    height, width = sizes.input_shape[2:]
     return [
-        f"Input {width}x{height}, batch 1, in milliseconds: fastest round, and median with its 95 % interval.",
+        "Batch 1, in milliseconds: fastest round, and median with its 95 % interval.",
         "",
         "| device profile | fastest | median | interval |",
         "| --- | ---: | ---: | ---: |",

@@ -13,7 +13,6 @@ from srnas.leaderboard.record.trials import Quality
 from srnas.nas.errors import DivergedError, LeaderFailedError
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.patches import PatchSampler
-from srnas.nas.judging.device_errors import is_memory
 from srnas.nas.judging.observer import Observer
 from srnas.nas.ship.log import FinalLog, FinalState
 from srnas.nas.ship.plan import FinalPlan, FinalRequest, plan_final
@@ -22,6 +21,7 @@ from srnas.nas.training.state import saved_iteration
 from srnas.nas.training.team import Team
 from srnas.nas.workspace.finals import FinalFolder
 from srnas.profiling import cpu_threads, device_share
+from srnas.profiling.memory import is_memory
 from srnas.search_space import InputError
 
 # A curve has about so many points.

@@ -14,9 +14,9 @@ from srnas.leaderboard.record.finals import FinalRecord
 from srnas.leaderboard.store.answering import ask_briefly
 from srnas.nas.images.evaluation import reference_quality
 from srnas.nas.images.pairs import Pair, make_pairs
-from srnas.nas.images.photos import embedded_photos, load_set
-from srnas.nas.images.validation_sets import load_sets, shared_with
-from srnas.nas.training.loop import build_seeded
+from srnas.nas.images.photos import embedded_photos, load_set, shared_with
+from srnas.nas.images.validation_sets import load_sets
+from srnas.nas.training.loop import Compute, build_seeded
 from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
 from srnas.nas.training.team import Team
 from srnas.nas.workspace.finals import FinalFolder
@@ -120,7 +120,7 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     # Asked for its error: a batch that cannot be shared is refused before photographs are read.
     team.share(config.batch)
     device, threads = team.device(request.device), resolve_threads(request.threads)
-    precision = _precision(request.precision, device)
+    precision = precision_on(device, request.precision)
     network = _initial(request, architecture)
     scale = architecture.scale
     how = {"every_image": request.every_image, "raw_colours": request.raw_colours}
@@ -129,7 +129,8 @@ def plan_final(request: FinalRequest, team: Team, on_note: Callable[[str], None]
     sets, said = load_sets(request.validation, scale, architecture.min_size)
     on_note(f"reducing {len(photos.photos)} photographs by {scale}")
     train = make_pairs(photos, scale)
-    for note in (*photos.notes, *said, *shared_with(train, sets)):
+    validated = {name: [(pair.name, pair.hr) for pair in pairs] for name, pairs in sets.items()}
+    for note in (*photos.notes, *said, *shared_with((pair.hr for pair in train), validated)):
         on_note(note)
     record = _record(request, architecture, config, sets, data=photos.described, precision=precision)
     # What only the first process writes, only it computes.
@@ -188,9 +189,10 @@ def _schedule(request: FinalRequest, architecture: Architecture) -> TrainingConf
     return config.model_copy(update={"rungs": (*(step / config.iterations for step in steps), 1.0)})
 
 
-def _precision(name: str, device: torch.device) -> str:
+def precision_on(device: torch.device, name: str) -> str:
+    """Return the name of the data type of the forward pass; ``auto`` is what a search takes on that device."""
     if name == "auto":
-        return "bfloat16" if device.type == "cuda" else "float32"
+        return next(known for known, dtype in PRECISIONS.items() if dtype == Compute(device).autocast)
     if name not in PRECISIONS:
         raise unknown_name("precision", name, ("auto", *PRECISIONS))
     return name

@@ -9,6 +9,7 @@ from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import InputShape, Target, resolve_device, resolve_threads
 from srnas.profiling.device import DTYPES, MEMORY_FORMATS
 from srnas.profiling.profiles import Subject
+from srnas.profiling.remote import check_board
 from srnas.profiling.runtimes import RUNTIMES
 from srnas.search_space import Architecture, InputError, Network, unknown_name
 
@@ -43,11 +44,16 @@ def find_named(text: str, scale: int, workspace: Workspace, target: Target) -> N
         target: Device and runtime to time on, unless words say otherwise.
 
     Raises:
-        InputError: If there is no such network, or a word means nothing.
+        InputError: If there is no such network, a word means nothing, or the machine has not so many cores or a board
+            not what the words ask for.
     """
     name, _, words = text.partition("@")
     for word in filter(None, words.split(",")):
         target = _apply(word, target)
+    if target.board:
+        check_board(target)
+    else:
+        resolve_threads(target.threads)
     return NamedNetwork(text, find_architecture(name, scale, workspace), target)
 
 
@@ -59,9 +65,9 @@ def _apply(word: str, target: Target) -> Target:
     if word in MEMORY_FORMATS:
         return replace(target, memory_format=word)
     if match := _THREADS.fullmatch(word):
-        return replace(target, threads=resolve_threads(int(match[1])))
+        return replace(target, threads=int(match[1]))
     if re.fullmatch(r"cpu|cuda(:\d+)?", word):
-        return replace(target, device=resolve_device(word))
+        return replace(target, device=resolve_device(word), board=None)
     valid = (*RUNTIMES, *DTYPES, *MEMORY_FORMATS, "cpu", "cuda:0", "1thread", "2threads")
     raise unknown_name("word after '@'", word, valid)
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from srnas.leaderboard.record.finals import FinalRecord
 from srnas.leaderboard.record.trials import TrialRecord
-from srnas.leaderboard.store.files import STORE_FILE
+from srnas.leaderboard.store.files import STORE_FILE, is_local
 from srnas.leaderboard.store.store import Store
 from srnas.nas.files import check_study_name
 from srnas.nas.judging.cache import ResultCache
@@ -58,6 +59,13 @@ class Workspace:
         if self.study_files:
             raise InputError(f"'{self.path / STORE_FILE}' must exist, but it does not; run 'srnas leaderboard resync'.")
         raise InputError(f"workspace '{self}' must hold a study, but it holds none; run 'srnas search' first.")
+
+    @property
+    def shown_store(self) -> str:
+        """Where MLflow keeps the results, in words: the workspace's file and the command that shows it, or another."""
+        if not is_local():
+            return "the store that MLFLOW_TRACKING_URI names"
+        return f"{self.path / STORE_FILE} (browse it: srnas ui --workspace {quote(str(self.path))})"
 
     @property
     def study_files(self) -> list[Path]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Iterator
 from io import BufferedIOBase
 
 from srnas.profiling.agent.models import check_model
@@ -21,7 +22,7 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class RefusedFileError(ValueError):
-    """A file does not match its name."""
+    """A file does not match its name, or there is no room for it."""
 
 
 class Files:
@@ -34,12 +35,24 @@ class Files:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._wanted: set[str] = set()
 
     def missing(self, digests: list[str]) -> list[str]:
-        """Return which of these are not there; those that are will be kept the longest."""
+        """Return which of these are not there; none of them is dropped until others are asked for.
+
+        Raises:
+            RefusedFileError: If they are too many.
+        """
+        wanted = set(digests)
+        if len(wanted) > _MAX_FILES:
+            raise RefusedFileError(
+                f"a measurement must need at most {_MAX_FILES} files, but {len(wanted)} are asked for; time fewer "
+                "networks at once"
+            )
         with self._lock:
+            self._wanted = wanted
             here = set(os.listdir(self.folder))
-            for digest in here.intersection(digests):
+            for digest in here & wanted:
                 os.utime(os.path.join(self.folder, digest))
         return [digest for digest in digests if digest not in here]
 
@@ -47,20 +60,17 @@ class Files:
         """Read a file of ``size`` bytes.
 
         Raises:
-            RefusedFileError: If it ends early, or its hash is another.
+            RefusedFileError: If it ends early, its hash is another, or there is no room for it.
             RefusedModelError: If it is a model that must not be run.
         """
         if not _NAME.fullmatch(digest):
             raise RefusedFileError("a file must be called by its SHA-256 in hexadecimal digits")
         aside = os.path.join(self.folder, f".{digest}.{threading.get_ident()}")
+        chunks = _chunks(stream, size)
         try:
             found = hashlib.sha256()
             with open(aside, "wb") as file:
-                while size:
-                    chunk = stream.read(min(size, _CHUNK))
-                    if not chunk:
-                        raise RefusedFileError("the file must come whole, but it ended early")
-                    size -= len(chunk)
+                for chunk in chunks:
                     found.update(chunk)
                     file.write(chunk)
             if found.hexdigest() != digest:
@@ -69,17 +79,42 @@ class Files:
                 with open(aside, "rb") as file:
                     check_model(file.read())
             with self._lock:
+                self._make_room(size)
                 os.replace(aside, os.path.join(self.folder, digest))
-                self._make_room()
+        except OSError:
+            # Who still sends would not see an answer.
+            for _ in chunks:
+                pass
+            raise
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside)
 
-    def _make_room(self) -> None:
-        """Drop what was not asked for the longest."""
+    def _make_room(self, size: int) -> None:
+        """Drop what was not asked for the longest, until there is room for one more file of so many bytes.
+
+        Raises:
+            RefusedFileError: If all that is left was last asked for.
+        """
         entries = [entry for entry in os.scandir(self.folder) if not entry.name.startswith(".")]
-        entries.sort(key=lambda entry: entry.stat().st_mtime)
-        size = sum(entry.stat().st_size for entry in entries)
-        while len(entries) > _MAX_FILES or size > _MAX_BYTES:
-            size -= entries[0].stat().st_size
-            os.unlink(entries.pop(0).path)
+        idle = [entry for entry in entries if entry.name not in self._wanted]
+        idle.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+        number, size = len(entries) + 1, size + sum(entry.stat().st_size for entry in entries)
+        while number > _MAX_FILES or size > _MAX_BYTES:
+            if not idle:
+                raise RefusedFileError(
+                    f"a measurement must need at most {_MAX_FILES} files of at most {_MAX_BYTES} bytes together; time "
+                    "fewer networks at once, or a smaller input"
+                )
+            oldest = idle.pop()
+            number, size = number - 1, size - oldest.stat().st_size
+            os.unlink(oldest.path)
+
+
+def _chunks(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
+    while size:
+        chunk = stream.read(min(size, _CHUNK))
+        if not chunk:
+            raise RefusedFileError("the file must come whole, but it ended early")
+        size -= len(chunk)
+        yield chunk

@@ -6,6 +6,7 @@ import glob
 import operator
 import os
 import platform
+from collections.abc import Callable
 from typing import Any
 
 _SYS = "/sys/devices/system/cpu"
@@ -13,6 +14,7 @@ _SYS = "/sys/devices/system/cpu"
 # documentation.
 _PI_THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _PI_NOW = 0xF
+_VNNI = frozenset(("avx512_vnni", "avx_vnni"))
 
 
 def read(path: str) -> str:
@@ -34,20 +36,36 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def name() -> str:
-    """Return the board's and the processor's name."""
+def _processor() -> dict[str, str]:
+    """Return what the system tells of the last core, with keys in small letters."""
     lines = [line.partition(":") for line in read("/proc/cpuinfo").splitlines()]
-    known = {key.strip().lower(): value.strip() for key, _, value in lines}
-    processor = known.get("model name") or known.get("hardware") or platform.processor() or platform.machine()
+    return {key.strip().lower(): value.strip() for key, _, value in lines}
+
+
+def name() -> str:
+    """Return the board's and the processor's name; of an ARM without one the numbers of its designer and its kind."""
+    known = _processor()
+    numbers = [known[key] for key in ("cpu implementer", "cpu part") if key in known]
+    arm = " ".join([platform.machine(), *numbers]) if numbers else ""
+    processor = known.get("model name") or known.get("hardware") or arm or platform.processor() or platform.machine()
     board = read("/proc/device-tree/model")
     return f"{board}, {processor}" if board else processor
 
 
+def int8_saturates() -> bool:
+    """Return whether two products of 8 bits can overflow the 16 bits that they are added in: x86 without VNNI."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return is_x86 and not _VNNI.intersection(_processor().get("flags", "").split())
+
+
 def throttle_count() -> int:
-    """Return how often heat has held a clock down, and 1 more while a Raspberry Pi says that it is now."""
-    counts = glob.glob(_SYS + "/cpu*/thermal_throttle/core_throttle_count")
-    now = read(_PI_THROTTLED)
-    return sum(_number(path) or 0 for path in counts) + bool(int(now or "0", 16) & _PI_NOW)
+    """Return how often heat has held a clock down."""
+    return sum(_number(path) or 0 for path in glob.glob(_SYS + "/cpu*/thermal_throttle/core_throttle_count"))
+
+
+def is_throttled() -> bool:
+    """Return whether a Raspberry Pi says that heat or too low a voltage holds its clock down now."""
+    return bool(int(read(_PI_THROTTLED) or "0", 16) & _PI_NOW)
 
 
 def state() -> dict[str, Any]:
@@ -60,6 +78,7 @@ def state() -> dict[str, Any]:
         "governor": read(_SYS + "/cpu0/cpufreq/scaling_governor"),
         "temperature_c": max(known_heat) if known_heat else None,
         "throttle_count": throttle_count(),
+        "throttled": is_throttled(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "free_mib": _meminfo("MemAvailable"),
     }
@@ -72,6 +91,7 @@ def about() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.platform(),
         "cores": cores(),
+        "int8_saturates": int8_saturates(),
         "memory_mib": _meminfo("MemTotal"),
         "python": platform.python_version(),
         "state": state(),
@@ -86,22 +106,31 @@ def _meminfo(key: str) -> float | None:
 
 
 class Load:
-    """The share of all cores that other processes keep busy between two calls of :meth:`read`."""
+    """The share of all cores that other processes keep busy between two calls of :meth:`read`.
 
-    def __init__(self) -> None:
-        self._seen = self._ticks()
+    Args:
+        times: Returns the time of all cores, the time that they were busy, and that of this process, in one unit.
+    """
+
+    def __init__(self, times: Callable[[], tuple[float, float, float]]) -> None:
+        self._times = times
+        self._seen = times()
 
     def read(self) -> float | None:
         """Return the share since the last call; ``None`` where the system does not tell."""
-        before, self._seen = self._seen, self._ticks()
+        before, self._seen = self._seen, self._times()
         whole, busy, own = map(operator.sub, self._seen, before)
         return (busy - own) / whole if whole > 0 else None
 
-    @staticmethod
-    def _ticks() -> tuple[float, float, float]:
-        """Return the ticks of all cores, those that they were busy, and those of this process."""
-        line = read("/proc/stat").partition("\n")[0].split()[1:9]
-        every = [int(ticks) for ticks in line] or [0] * 8
-        times = os.times()
-        own = (times.user + times.system) * os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.0
-        return float(sum(every)), float(sum(every) - every[3] - every[4]), own
+
+def load() -> Load:
+    """Return what tells the load of others, by the ticks of the system."""
+    return Load(_ticks)
+
+
+def _ticks() -> tuple[float, float, float]:
+    line = read("/proc/stat").partition("\n")[0].split()[1:9]
+    every = [int(ticks) for ticks in line] or [0] * 8
+    times = os.times()
+    own = (times.user + times.system) * os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.0
+    return float(sum(every)), float(sum(every) - every[3] - every[4]), own

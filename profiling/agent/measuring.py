@@ -28,22 +28,23 @@ class BoardBench(HostClock):
 
     def __init__(self, runs: Mapping[Timed, Callable[[], None]]) -> None:
         super().__init__(runs)
-        self._load = machine.Load()
-        self._throttled = machine.throttle_count()
+        self._load = machine.load()
+        self._throttle_count = machine.throttle_count()
 
     def state(self) -> DeviceState:
-        """Return whether heat held the clock down since the last call, and the load of other processes."""
-        before, self._throttled = self._throttled, machine.throttle_count()
-        return DeviceState(throttled=self._throttled > before, other_load=self._load.read())
+        """Return whether the clock was held down since the last call or is now, and the load of other processes."""
+        before, self._throttle_count = self._throttle_count, machine.throttle_count()
+        throttled = self._throttle_count > before or machine.is_throttled()
+        return DeviceState(throttled=throttled, other_load=self._load.read())
 
 
 def measure(asked: Mapping[str, Any], where: Callable[[str], str], on_round: Callable[[int], None]) -> dict[str, Any]:
     """Time models and return everything raw.
 
     Args:
-        asked: ``models`` by name and the ``reference``, each with ``runtime``, ``dtype`` and the hashes of its
-            ``files``: what the runtime needs, the ``input`` and the ``expected`` output; the ``protocol``, ``threads``,
-            ``seed`` and whether it is ``cold``.
+        asked: ``models`` by name and the ``reference``, each with ``runtime``, ``dtype``, ``threads`` and the hashes of
+            its ``files``: what the runtime needs, the ``input`` and the ``expected`` output; the ``protocol``, ``seed``
+            and whether it is ``cold``.
         where: Returns where the content of a hash is.
         on_round: Told of the number of rounds that are done.
     """
@@ -55,7 +56,7 @@ def measure(asked: Mapping[str, Any], where: Callable[[str], str], on_round: Cal
         _check_runtime(files["model"], model["runtime"])
         start = time.perf_counter()
         x = _array(files["input"])
-        run, output = RUNTIMES[model["runtime"]].bind(files, x, asked["threads"], model["dtype"])
+        run, output = RUNTIMES[model["runtime"]].bind(files, x, model["threads"], model["dtype"])
         run()
         first_call_ms[name] = (time.perf_counter() - start) * 1e3
         if name is None:

@@ -25,8 +25,8 @@ from srnas.profiling.agent.models import RefusedModelError
 from srnas.profiling.agent.runtimes import installed
 
 PORT = 7788
-# Raised when an older workstation would misread what is answered.
-PROTOCOL = 2
+# Raised when an agent and a workstation of before would misread each other.
+PROTOCOL = 3
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TOKEN_VARIABLE = "SRNAS_TARGET_TOKEN"
 _MAX_JSON_BYTES = 4 * 2**20
@@ -223,6 +223,9 @@ class Handler(BaseHTTPRequestHandler):
             models = [*asked["models"].values(), asked["reference"]]
             wanted = [digest for model in models for digest in model["files"].values()]
             missing = self.server.agent.files.missing(wanted)
+        except RefusedFileError as error:
+            self._answer(422, {"error": str(error)})
+            return
         except (ValueError, KeyError, TypeError, AttributeError):
             self._answer(400, {"error": "the request must be JSON as a workstation of this version sends it"})
             return

@@ -23,6 +23,7 @@ class Board:
         machine: What it says it is.
         cores: How many cores the agent may use.
         runtimes: What it has.
+        int8_saturates: Whether its products of 8 bits can overflow.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Board:
     machine: str = ""
     cores: int = 1
     runtimes: tuple[BoardRuntime, ...] = ()
+    int8_saturates: bool = False
 
     def version(self, runtime: str) -> str:
         """Return name and version of a runtime's library there; empty where it has none."""

@@ -104,7 +104,13 @@ def ask(board: Board) -> Asked:
         ) from None
     found = sorted(about["runtimes"].items())
     runtimes = tuple(BoardRuntime(name, told["version"], tuple(told["dtypes"])) for name, told in found)
-    told = replace(board, machine=str(about["name"]), cores=int(about["cores"]), runtimes=runtimes)
+    told = replace(
+        board,
+        machine=str(about["name"]),
+        cores=int(about["cores"]),
+        runtimes=runtimes,
+        int8_saturates=bool(about["int8_saturates"]),
+    )
     return Asked(told, about)
 
 

@@ -71,7 +71,7 @@ class Supplies:
         return self.inputs[key]
 
 
-def _no_board(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+def _no_board(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> dict[str, bytes]:
     raise InputError("a runtime must have a form of file to run on a board; use onnxruntime, ncnn or executorch.")
 
 
@@ -90,9 +90,10 @@ class Runtime:
         packages: What must be importable.
         extra: What installs the packages.
         version: Name and version of its library, where it is not torch.
-        export: Makes the files that another machine needs, by kind, of a network on the CPU, batches and a data type;
+        export: Makes the files that another machine needs, by kind, of a network on the CPU, batches and the target;
             ``model`` is among them.
         refuses: Blocks that it cannot run, and why.
+        shares_threads: Whether all its networks in a process run in one pool of threads.
     """
 
     name: str
@@ -103,5 +104,6 @@ class Runtime:
     packages: tuple[str, ...] = ()
     extra: str = ""
     version: Callable[[], str] = lambda: ""
-    export: Callable[[nn.Module, Sequence[torch.Tensor], str], dict[str, bytes]] = _no_board
+    export: Callable[[nn.Module, Sequence[torch.Tensor], Target], dict[str, bytes]] = _no_board
     refuses: Mapping[str, str] = field(default_factory=dict)
+    shares_threads: bool = False

@@ -59,8 +59,8 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, s
     return Executable(lambda: program.run(x), lambda: to_plain(program.run(x)), version())
 
 
-def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
-    return {"model": convert(network, batches, dtype)}
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> dict[str, bytes]:
+    return {"model": convert(network, batches, target.dtype)}
 
 
 RUNTIME = Runtime(
@@ -72,4 +72,5 @@ RUNTIME = Runtime(
     extra="executorch",
     version=version,
     export=_export,
+    shares_threads=True,
 )

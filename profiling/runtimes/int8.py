@@ -1,6 +1,5 @@
 """Static post-training quantisation of an ONNX model to int8."""
 
-import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from srnas.profiling.agent import machine
 from srnas.profiling.agent.onnx_session import library
 from srnas.profiling.runtimes.onnx_export import INPUT
 
@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 _OPERATORS = ("Conv", "MatMul", "Gemm")
 
 
-def quantise(model: "onnx.ModelProto", batches: Sequence[torch.Tensor]) -> bytes:
+def quantise(model: "onnx.ModelProto", batches: Sequence[torch.Tensor], *, saturates: bool | None = None) -> bytes:
     """Return ``model`` serialised with convolutions and matrix products in int8, and the rest in float32.
 
     Weights are signed and symmetric per output channel. Activations are unsigned with the least and greatest value of
     ``batches``: with signed ones ONNX Runtime leaves a third of the convolutions in float32 on x86.
+
+    Args:
+        model: In float32; it is changed.
+        batches: ``(B, C, H, W)`` each, which calibrate.
+        saturates: Whether products of 8 bits can overflow on the processor that runs it, so that weights have 7; by
+            default what is so here.
     """
     library()  # Imported first by other means, it reports its use.
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -47,13 +53,8 @@ def quantise(model: "onnx.ModelProto", batches: Sequence[torch.Tensor]) -> bytes
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_OPERATORS),
             per_channel=True,
-            reduce_range=_saturates(),
+            reduce_range=machine.int8_saturates() if saturates is None else saturates,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
         return path.read_bytes()
-
-
-def _saturates() -> bool:
-    """Return whether two products of 8 bits can overflow the 16 bits that they are added in: x86 without VNNI."""
-    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_vnni_supported()

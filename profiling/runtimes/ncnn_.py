@@ -72,7 +72,7 @@ def _load(network: nn.Module, batches: Sequence[torch.Tensor], target: Target, s
         return _checked(network, batches[0], Path(folder), target)[1]
 
 
-def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> dict[str, bytes]:
     # What is converted is checked here, in float32 whatever a board computes in.
     with tempfile.TemporaryDirectory() as folder:
         files, _ = _checked(network, batches[0], Path(folder), Target())

@@ -41,8 +41,9 @@ def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tenso
     return run
 
 
-def _export(network: nn.Module, batches: Sequence[torch.Tensor], dtype: str) -> dict[str, bytes]:
-    return {"model": _model(network, batches[0], batches, dtype, OPSET)}
+def _export(network: nn.Module, batches: Sequence[torch.Tensor], target: Target) -> dict[str, bytes]:
+    saturates = target.board.int8_saturates if target.board else None
+    return {"model": _model(network, batches[0], batches, target.dtype, OPSET, saturates=saturates)}
 
 
 def _opset(target: Target) -> int:
@@ -61,11 +62,12 @@ def _model(
     opset: int,
     *,
     dynamic: bool = False,
+    saturates: bool | None = None,
 ) -> bytes:
     """Return a network as ONNX for inputs like ``x``, in a data type; with ``dynamic`` of any size."""
     own = network.half() if dtype == "float16" else network
     model = to_onnx(own, _given(x, dtype), dynamic=dynamic, opset=opset)
-    return quantise(model, batches) if dtype == "int8" else model.SerializeToString()
+    return quantise(model, batches, saturates=saturates) if dtype == "int8" else model.SerializeToString()
 
 
 def run_file(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from srnas.profiling.counting import InputShape, check_input_shape
 from srnas.profiling.device import Target, measuring_context
+from srnas.profiling.memory import is_memory
 from srnas.profiling.runtimes import compiled, cudagraph, eager, executorch_, ncnn_, onnxruntime_, openvino_
 from srnas.profiling.runtimes.base import Executable, MissingExtraError, Run, Runtime, RuntimeFailedError, Supplies
 from srnas.profiling.runtimes.culprits import culprits
@@ -226,9 +227,11 @@ def _refusing(
         yield
     except RuntimeFailedError as error:
         raise RuntimeFailedError(f"{error}{blamed()}") from error.__cause__
-    except (InputError, MemoryError, torch.OutOfMemoryError):
+    except InputError:
         raise
     except Exception as error:  # Any error of a third party is raised under our own name.
+        if is_memory(error):
+            raise
         raise RuntimeFailedError(
             f"runtime '{runtime.name}' must be able to run {_describe(network)} in {target.dtype}, but got "
             f"{first_cause(error)}; use another runtime.{blamed()}"

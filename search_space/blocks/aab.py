@@ -95,9 +95,10 @@ class AAB(Block):
 
     @classmethod
     def canonical(cls, config: BlockConfig, channels: int) -> BlockConfig:
-        """Reductions to the same width are one."""
+        """Reductions to the same width are one, none of which exceeds C."""
         assert isinstance(config, AAB.Config)
-        return config.model_copy(update={"reduction": canonical_reduction(channels, config.reduction, 4)})
+        reduction = canonical_reduction(channels, config.reduction, default=min(4, channels))
+        return config.model_copy(update={"reduction": reduction})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Refine ``x``, ``(B, C, H, W)``."""

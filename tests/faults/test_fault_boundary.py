@@ -109,6 +109,11 @@ def test_the_traceback_is_shown_when_asked_for(run, ws, edit, monkeypatch):
             MlflowException("API request failed with Max retries exceeded"),
             "start the server or set MLFLOW_TRACKING_URI",
         ),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "the device must have enough memory for this, but ",
+        ),
+        (MemoryError(), "the device must have enough memory for this, but MemoryError; give a smaller input"),
     ],
 )
 def test_what_a_user_can_mend_is_one_message(error, message):

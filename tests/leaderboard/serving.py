@@ -1,6 +1,8 @@
 """``srnas ui`` as a process of its own."""
 
 import contextlib
+import os
+import signal
 import socket
 import time
 import urllib.request
@@ -15,8 +17,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def serving(folder, *options, **variables):
-    """Run ``srnas ui`` until the block ends; yields the address."""
+def serving(folder, *options, stop=signal.SIGTERM, **variables):
+    """Run ``srnas ui`` until the block ends, then send it ``stop``; yields the address."""
     port = free_port()
     (output := folder / "output").mkdir()
     given = ("ui", "--port", str(port), "--workspace", str(folder), *options)
@@ -32,5 +34,5 @@ def serving(folder, *options, **variables):
             time.sleep(0.1)
         yield address
     finally:
-        server.terminate()
+        os.kill(server.pid, stop)
         server.join(30)

@@ -10,6 +10,7 @@ from torch import nn
 
 from srnas.profiling import CPU_PROTOCOL, CUDA_PROTOCOL, Target, measure_latency
 from srnas.profiling.bench import CpuBench
+from srnas.profiling.boards.board import Board
 from srnas.profiling.rounds import Timed, Way
 from srnas.search_space import InputError
 
@@ -101,3 +102,12 @@ def test_real_measurement_on_a_gpu():
     assert "launch_bound" not in large.flags
     assert measured.peak_memory_mib["512"] >= 512 * 254 * 254 * 4 / 2**20
     assert measured.device.driver.startswith("CUDA")
+
+
+@pytest.mark.parametrize("board", [None, Board("pi", "http://pi", cores=4)])
+def test_networks_that_share_a_pool_have_its_threads(board):
+    target = Target(runtime="executorch", board=board)
+    targets = {"a": target, "b": replace(target, threads=2), "c": Target(threads=4, board=board)}
+    networks = dict.fromkeys(targets, nn.Conv2d(3, 8, 3))
+    with pytest.raises(InputError, match="threads must be equal for networks .* in executorch, .* got threads=1 and 2"):
+        measure_latency(networks, (1, 3, 8, 8), targets)

@@ -128,3 +128,11 @@ def test_a_share_that_meets_a_long_measurement_ends_with_the_reason(start, monke
         holder = start(MEASURE)
         with pytest.raises(DeviceBusyError, match=f"free of measurements, but .*process {holder.pid}"):
             share.give_way()
+
+
+def test_a_training_that_gives_way_is_no_holder(start):
+    training = start(TRAIN)
+    with device_lease(CPU, 5.0), pytest.raises(DeviceBusyError) as error, device_share(CPU, 0.1):
+        pass
+    assert f"but process {os.getpid()} " in str(error.value)
+    assert str(training.pid) not in str(error.value)

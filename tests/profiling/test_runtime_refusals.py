@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from srnas.profiling.device import Target
+from srnas.profiling.memory import is_memory
 from srnas.profiling.runtimes import MissingExtraError, RuntimeFailedError, onnxruntime_, prepare, runtime_version
 from srnas.search_space import InputError, build_block
 
@@ -128,3 +129,13 @@ def test_a_provider_that_does_not_start_says_so(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     with pytest.raises(RuntimeFailedError, match="onnxruntime's CUDAExecutionProvider must start, but it did not"):
         onnxruntime_._session(b"", torch.zeros(1), Target(torch.device("cuda"), runtime="onnxruntime"))
+
+
+def test_too_little_memory_is_no_refusal():
+    class Greedy(nn.Module):
+        def forward(self, x):
+            return x + torch.empty(2**60)
+
+    with pytest.raises(RuntimeError, match="can't allocate memory") as caught:
+        prepare(Greedy(), (1, 3, 8, 8), Target())
+    assert is_memory(caught.value)

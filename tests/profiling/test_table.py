@@ -1,11 +1,15 @@
 """The block table: its fit by hand, what it covers, and one that is really timed."""
 
+import itertools
 import math
+import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from srnas.profiling import CPU_PROTOCOL, BlockTable, Target, build_table, describe_device
+from srnas.profiling.boards.board import Board
 from srnas.profiling.parts import parts
 from srnas.profiling.table import Validation, fit, space_parts
 from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
@@ -35,6 +39,34 @@ def test_a_space_has_all_parts_of_its_networks(name):
     for design in human_designs(space).values():
         left_out = {part.key for part in parts(design)} - keys
         assert not left_out
+
+
+GATHERING = """
+channels = [16, 32]
+positions = 2
+trunk = [{ name = "spab", middle = 24 }, "conv"]
+gather = ["none", "positions", "stem+body+first+inner", "body+picture+inner"]
+tail = ["pixelshuffle", { name = "pixelshuffle", convolution = "separable" }]
+colours = ["rgb", "y"]
+"""
+
+
+def test_a_space_has_the_tails_that_take_what_is_gathered(tmp_path):
+    path = tmp_path / "gathering.toml"
+    path.write_text(GATHERING)
+    space, rng = SearchSpace.load(str(path), 2), random.Random(0)
+    keys = set(space_parts(space))
+    # Stem, body, first position and the inside of the last: 3 * 16 + 24, 3 * 32 + 24.
+    assert {"gather 72 @16 as it is", "tail pixelshuffle(convolution=separable) x2 @120"} <= keys
+    for _ in range(300):
+        assert {part.key for part in parts(space.sample(rng))} <= keys
+
+
+def test_what_a_table_would_lack_is_told_before_anything_is_timed(space_file, monkeypatch):
+    monkeypatch.setattr("srnas.profiling.table.space_parts", lambda _: {})
+    monkeypatch.setattr("srnas.profiling.table.measure_latency", None)
+    with pytest.raises(InputError, match="a block table must hold every part of a network, but this one lacks"):
+        build_table(SearchSpace.load(str(space_file), 2), (24, 24), Target(), num_calibration=4, num_validation=6)
 
 
 def test_a_table_predicts_sums_and_refuses_the_rest():
@@ -83,6 +115,28 @@ def test_a_real_table(space_file):
     assert len(table.validation.measured_ms) == 6
     assert 0 < table.validation.mape < math.inf
     assert table.sums_ms[0] < table.sums_ms[1]
+
+
+@pytest.mark.parametrize(("board", "together"), [(Board("pi", "http://pi"), 2), (None, 1000)])
+def test_on_a_board_parts_are_timed_as_many_at_once_as_it_holds(space_file, monkeypatch, board, together):
+    stages = []
+
+    def measure(modules, shapes, target, **_):
+        stages.append(list(modules))
+        latencies = {name: SimpleNamespace(fastest_ms=1.0 + number) for number, name in enumerate(modules)}
+        return SimpleNamespace(latencies=latencies, device=describe_device(target))
+
+    monkeypatch.setattr("srnas.profiling.table.measure_latency", measure)
+    space = SearchSpace.load(str(space_file), 2)
+    found = space_parts(space)
+    widest = max(part.channels for part in found.values())
+    monkeypatch.setattr("srnas.profiling.table._BOARD_BYTES", 2 * 4 * widest * 24 * 24)
+    table = build_table(space, (24, 24), Target(board=board), num_calibration=4, num_validation=6)
+    assert table.entries_ms.keys() == found.keys()
+    *parts_alone, networks = stages
+    assert len(networks) == 10
+    assert list(itertools.chain(*parts_alone)) == list(found)
+    assert max(map(len, parts_alone)) == min(together, len(found))
 
 
 def test_a_space_that_is_too_small(tmp_path):

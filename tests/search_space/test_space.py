@@ -169,6 +169,19 @@ def test_a_choice_that_is_named_twice_is_one():
     assert space.mutate(only, random.Random(0)) == only
 
 
+def test_options_that_are_lists():
+    with_pools = SpaceFile(channels=(16,), positions=1, attention=({"name": "cbam", "pools": ["avg"]},))
+    assert str(SearchSpace(with_pools, 2, "small").sample(random.Random(0)).positions[0]) == "cbam(pools=avg)"
+    with pytest.raises(ValueError, match=r"block 'lia': input should be a valid integer, but got features=\[4, 8\]"):
+        SpaceFile(channels=(16,), positions=1, attention=({"name": "lia", "features": [4, 8]},))
+
+
+def test_a_tail_that_is_written_twice_is_one():
+    default = REGISTRY.tail("pixelshuffle").Config().convolution
+    twice = ("pixelshuffle", {"name": "pixelshuffle", "convolution": default})
+    assert len(SpaceFile(channels=(16,), positions=1, tail=twice).tail) == 1
+
+
 def test_a_star_stands_for_every_block():
     space = SearchSpace(SpaceFile(channels=(24,), positions=1, trunk=("*",), attention=("none", "*", "lia")), 2, "star")
     trunks, attentions = ([c.name for c in choices] for choices in (space.content.trunk, space.content.attention))

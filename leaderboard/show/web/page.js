@@ -83,8 +83,9 @@ async function refresh(always = false) {
     const names = stale.map(idOf);
     const found = EMBEDDED ?? (await load(`api/trials?${names.map((name) => `study=${encodeURIComponent(name)}`).join("&")}`));
     if (turn !== asked) return;
-    names.forEach((name) => trials.set(name, []));
-    for (const trial of decode(found, studies)) trials.get(`${trial.task}/${trial.study}`)?.push(trial);
+    // A file holds the trials of all studies, those that were read before too.
+    const all = Map.groupBy(decode(found, studies), (trial) => `${trial.task}/${trial.study}`);
+    names.forEach((name) => trials.set(name, all.get(name) ?? []));
     for (const study of stale) {
       curves.set(idOf(study), found.curves[idOf(study)] ?? []);
       read.set(idOf(study), version(study));

@@ -85,10 +85,19 @@ function diagram(record) {
     const notes = [...ordered.map(options), position.active ? `${position.active} channels active` : ""].filter(Boolean);
     return box(`p${String(depth).padStart(2, "0")}  ${ordered.map(name).join(" → ") || "identity"}`, ordered.map(name), notes.join("; "));
   });
-  const ends = [architecture.end && architecture.end !== "none" ? box(`end: ${architecture.end}`) : null, architecture.long_skip ? box("+ stem (long skip)") : null];
-  const tail = box(`tail: ${name(architecture.tail) ?? "pixelshuffle"}, x${architecture.scale}`, [], options(architecture.tail));
-  const skip = architecture.global_skip === "none" ? null : box(`+ ${architecture.global_skip ?? "bilinear"} upsampled input`);
-  return section("Architecture", make("ol", { class: "diagram" }, box(`stem: conv 3x3, ${architecture.channels} channels`), ...positions, ...ends.filter(Boolean), tail, ...[skip].filter(Boolean)));
+  // What an architecture does not hold is at its default.
+  const { stem = "conv", end = "none", gather = "none", tail = "pixelshuffle", global_skip: skip = "bilinear" } = architecture;
+  const parts = [
+    box(`stem: ${stem === "conv" ? "conv 3x3" : name(stem)}, ${architecture.channels} channels`, stem === "conv" ? [] : [name(stem)], options(stem)),
+    ...positions,
+    end === "none" ? null : box(`end: ${end}`),
+    architecture.long_skip ? box("+ stem (long skip)") : null,
+    gather === "none" ? null : box(`gather: ${gather}`),
+    skip === "carriers" ? box("+ picture, carried past the body") : null,
+    box(`tail: ${name(tail)}, x${architecture.scale}`, [], options(tail)),
+    ["bilinear", "nearest"].includes(skip) ? box(`+ ${skip} upsampled input`) : null,
+  ];
+  return section("Architecture", make("ol", { class: "diagram" }, ...parts.filter(Boolean)));
 }
 
 /** Latency by position where it was measured, else MACs by position. */

@@ -15,7 +15,8 @@ from srnas.leaderboard.rank.confidence import (
     near_front,
     seed_spread,
 )
-from srnas.leaderboard.rank.curve import hypervolume_curve, write_curve
+from srnas.leaderboard.rank.curve import hypervolume_curve
+from srnas.leaderboard.show.curve_figure import write_curve
 from srnas.leaderboard.show.table import board_markdown, board_summary, board_table
 from srnas.leaderboard.store.store import Store
 from srnas.profiling import Latency

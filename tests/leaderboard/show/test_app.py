@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import socket
 import urllib.error
 import urllib.request
@@ -61,6 +62,13 @@ def test_the_first_user_needs_a_password(run, workspace, monkeypatch, password):
     assert code == 2
     assert "MLFLOW_AUTH_ADMIN_PASSWORD must hold a password" in said
     assert not (workspace / "auth.ini").exists()
+
+
+def test_a_terminal_that_closes_stops_the_server(tmp_path):
+    with serving(tmp_path, stop=signal.SIGHUP) as address:
+        pass
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{address}/health", timeout=5)
 
 
 def test_serving_others_without_a_password_is_warned_of(run, workspace, monkeypatch):

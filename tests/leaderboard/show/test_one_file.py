@@ -11,6 +11,7 @@ from PIL import Image
 
 from srnas.leaderboard.rank.board import rank_records, rank_rows
 from srnas.leaderboard.show.page import write_page
+from srnas.search_space import published
 
 # As MLflow shows an HTML artifact.
 SANDBOX = """text => {
@@ -87,3 +88,40 @@ def test_a_front_in_another_data_type_is_that_of_its_own_psnr(show, tmp_path):
     assert column(page, "psnr_y_db") == ["31.00", "32.00", "33.00"]
     assert "PSNR timed" in page.inner_text("th[data-key=timed_psnr_y_db]")
     assert "PSNR timed" in page.inner_text("#panel")
+
+
+def test_studies_that_timed_different_inputs_have_fronts_of_their_own(show, tmp_path):
+    boards = []
+    for name, size, latency_ms in (("small", [64, 48], 1.0), ("large", [128, 96], 4.0)):
+        config = {**study().config, "latency_input": size}
+        record = study().model_copy(update={"name": name, "config": config})
+        boards.append(rank_records(record, [made(0, 31.0, latency_ms, "conv").model_copy(update={"study": name})]))
+    write_page(boards, tmp_path / "board.html")
+    page = show(url=(tmp_path / "board.html").as_uri(), offline=True)
+    assert trials_shown(page) == ["small #0"]
+    assert "1 thread, input 48x64" in page.inner_text("#devices")
+    page.check("#devices label:has-text('input 96x128') input")
+    expect(page.locator("#trials")).to_contain_text("large #0")
+    assert column(page, "rank") == ["1", "1"]
+
+
+def test_the_diagram_is_that_of_the_network(show, tmp_path):
+    trials, details = [], {}
+    for number, name in enumerate(("span_c28", "plainusr_u", "imdn_rtc")):
+        one = made(number, 31.0 + number, 1.0 + number, "conv")
+        trials.append(one.model_copy(update={"architecture": published(name, 4)}))
+        record = json.loads(trials[-1].model_dump_json())
+        details[f"demo:{number}"] = {"trial": record, "places": None, "crops": [], "explained": {}}
+    write_page([rank_records(study().model_copy(update={"scale": 4}), trials)], tmp_path / "board.html", details)
+    found = []
+    for number in range(3):
+        page = show(url=(tmp_path / "board.html").as_uri() + f"?open=demo:{number}", offline=True)
+        page.get_by_text("tail: pixelshuffle").wait_for()
+        found.append([text.strip() for text in page.locator(".diagram li").all_inner_texts()])
+    span, carrying, plain = found
+    assert (span[0], span[-3], span[-2]) == (
+        "stem: conv3xc, 28 channels", "end: conv3xc", "gather: stem+body+first+inner",
+    )  # fmt: skip
+    assert (carrying[0], carrying[-2]) == ("stem: conv 3x3, 16 channels", "+ picture, carried past the body")
+    assert not any("upsampled" in text for text in (*span, *carrying))
+    assert plain[-1].startswith("tail")

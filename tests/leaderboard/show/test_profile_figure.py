@@ -1,8 +1,10 @@
 """Profiles as figures on hand-made ones: which are drawn, and that each is a whole PNG."""
 
+import dataclasses
+
 import pytest
 from PIL import Image
-from profiled import place, profiled, timed
+from profiled import DEVICE, place, profiled, timed
 
 from srnas.leaderboard.show.profile_figure import profile_figures
 from srnas.profiling import Roofline
@@ -77,3 +79,16 @@ def test_names_are_drawn_as_they_are(name, tmp_path):
     for number, draw in enumerate(profile_figures(profiles, ROOFLINE).values()):
         draw(tmp_path / f"{number}.png")
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_every_device_of_a_figure_is_in_its_title(tmp_path, monkeypatch):
+    titles = []
+
+    def keep(self, *_, **__):
+        titles.append(self.axes[0].get_title("left"))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
+    other = dataclasses.replace(made("b"), device=dataclasses.replace(DEVICE, runtime="onnxruntime", threads=2))
+    [draw] = profile_figures([made("a"), other, made("c")], None).values()
+    draw(tmp_path / "figure.png")
+    assert titles == [f"MACs against latency\n{DEVICE}\n{other.device}"]

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from srnas.leaderboard.rank.board import rank_rows
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.record.trials import Quality, Rung, Sizes, TrialRecord
+from srnas.leaderboard.record.trials import Quality, Replicate, Rung, Sizes, TrialRecord
 from srnas.leaderboard.show.figure import write_png
 from srnas.leaderboard.show.page import write_page
 from srnas.leaderboard.show.table import board_table
-from srnas.leaderboard.store.atlas import write_profiles
+from srnas.leaderboard.store.profiles import write_profiles
 from srnas.leaderboard.store.store import Store
 from srnas.profiling import Latency, ModuleCounts, Target, describe_device, reconcile
 from srnas.search_space import Architecture, InputError, Network, Position
@@ -242,6 +242,37 @@ def test_an_architecture_is_found_by_its_key(filled):
     key = TRIALS[2].architecture.key
     assert Architecture.from_dict(store.architecture(key)) == TRIALS[2].architecture
     assert store.architecture("0123456789ab") is None
+
+
+def interrupted(*_args, **_options):
+    raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_being_written_is_not_read(workspace, monkeypatch):
+    store, study = Store(workspace), study_record()
+    parent, key = store.open_study(study), TRIALS[0].architecture.key
+    with monkeypatch.context() as context:
+        context.setattr(store.client, "log_artifacts", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.write_trial(parent, study, TRIALS[0])
+    assert (store.trained(key), store.judged(key), store.architecture(key)) == ([], [], None)
+    run_id = store.write_trial(parent, study, TRIALS[0])
+    assert [row["run_id"] for row in store.trained(key)] == [run_id]
+    assert Architecture.from_dict(store.architecture(key)) == TRIALS[0].architecture
+
+
+def test_a_replicate_that_was_being_written_is_not_read_but_replaced(filled, monkeypatch):
+    store, study, parent, _ = filled
+    again = Replicate(number=1, seed=7, quality=TRIALS[1].quality, train_s=1.0)
+    with monkeypatch.context() as context:
+        context.setattr(store.client, "log_dict", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.write_replicate(parent, study, again)
+    assert store.replicates(study) == []
+    assert store.write_replicate(parent, study, again)
+    assert store.replicates(study) == [again]
+    assert not store.write_replicate(parent, study, again)
+    assert len(store.search_runs(store.open_experiment(study.experiment), "tags.`srnas.role` = 'replicate'")) == 1
 
 
 def test_deleting_a_study_leaves_the_others(filled):

@@ -56,6 +56,7 @@ def test_an_explanation_in_words(tmp_path):
         assert part in text
     assert (tmp_path / "figures" / "block-lia.svg").is_file()
     assert "Operators when deployed" not in text
+    assert "at C=48, 128x64" in run("blocks", "lia", "--size", "128x64", "--workspace", tmp_path)
     options = run("blocks", "psa_parallel", "--workspace", tmp_path)
     assert "spatial_softmax=query (or product, value), " in options
 

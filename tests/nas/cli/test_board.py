@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from handmade import study, trial
+from handmade import replicate, study, trial
 
 from srnas.leaderboard.store.store import Store
 
@@ -107,6 +107,23 @@ def test_compare_says_ties_by_the_same_rule(run, with_tie):
     compare = ("leaderboard", "compare", "--workspace", with_tie)
     assert "95 % interval -0.079 to +0.119: tie." in " ".join(run(*compare, 0, 1)[1].split())
     assert json.loads(run(*compare, 0, 2, "--json")[1])["b"]["verdict"] == "undecided"
+
+
+def test_one_name_holds_one_psnr(run, with_tie):
+    again = replicate(0, (32.2, 33.2, 34.2), images="abc")
+    store, record = Store(with_tie), study()
+    store.write_replicate(store.open_study(record), record, again)
+    found = json.loads(run("leaderboard", "compare", "--workspace", with_tie, 0, 1, "--json")[1])
+    picked = json.loads(run("pick", "--workspace", with_tie, "--latency-ms", 5, "--json")[1])
+    for one in (found["a"], picked["pick"]):
+        assert (one["psnr_y_db"], one["num_seeds"]) == (33.0, 2)
+        assert one["psnr_mean_db"] == one["ranked_db"] == pytest.approx(33.1)
+    assert "psnr_mean_db" not in found["b"]
+    assert found["b"]["ranked_db"] == found["b"]["psnr_y_db"]
+    said = run("leaderboard", "compare", "--workspace", with_tie, 0, 1)[1]
+    lines = [line.split("│") for line in said.splitlines() if "PSNR-Y" in line]
+    assert [cell.strip() for cell in lines[0][2:4]] == ["33.00", "32.98"]
+    assert [cell.strip() for cell in lines[1][2:4]] == ["33.10", ""]
 
 
 def embedded(page):

@@ -1,10 +1,13 @@
 """``srnas explain`` on the trained networks of a finished study."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from srnas.nas.cli import explain as shared
+from srnas.nas.cli.atlas import importance_table
 from srnas.nas.workspace.boards import find_study, load_records
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space.choice import NONE
@@ -71,6 +74,20 @@ def test_maps_frequency_and_reach(run, trial, named, workspace, photo_folder, tm
     )  # fmt: skip
     assert code == 0, err
     assert [row["incompleteness"] <= 0.01 for row in json.loads(out)] == [True, True]
+
+
+def test_importances_of_several_studies_stand_beside_each_other():
+    first = {f"p{i:02d}": (13 - i) / 91 for i in range(13)}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(importance_table({"one": first, "two": {"p00": 0.75, "tail": 0.25}}))
+    text = console.export_text()
+    rows = {line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:4]] for line in text.splitlines()
+            if line.startswith("│")}  # fmt: skip
+    assert "relative importance of each choice for PSNR" in " ".join(text.split())
+    # What a study does not choose has no importance there, not one of 0.
+    assert (rows["p00"], rows["p11"]) == (["14.3%", "75.0%"], ["2.2%", ""])
+    assert len(rows) == 12
+    assert "2 more choices are left out; --json has all" in " ".join(text.split())
 
 
 @pytest.mark.usefixtures("trial")

@@ -110,7 +110,8 @@ def test_the_front_of_a_study_and_its_psnr(in_process, ntire, run, search_reques
     assert named["psnr_y_db"] == front[0]["psnr_y_db"]
 
 
-def test_tables(in_process, run, workspace):
+def test_tables(in_process, run, workspace, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     given = ("ntire", "plainusr_u", "plainusr_t", *BRIEF, "--workspace", workspace)
     code, out, _ = run(*given)
     text = " ".join(out.split())

@@ -87,7 +87,7 @@ def test_blocks_as_tables(profile, workspace):
         path = workspace / "figures" / f"profile-lia-cbam-8-channels-24x32-{name}.png"
         assert path.read_bytes().startswith(PNG)
         assert f"figure  {path}" in text
-    assert f"MLflow  {workspace / 'mlflow.db'}, experiment sr/blocks" in text
+    assert f"MLflow  experiment sr/blocks in {workspace / 'mlflow.db'} (browse it" in text
 
 
 def test_blocks_as_json_are_kept_with_their_samples(profile, atlas):
@@ -235,7 +235,7 @@ def test_a_comparison_in_words(profile, network_file, monkeypatch):
     monkeypatch.setattr("srnas.profiling.compare.ProcessPoolExecutor", lambda _, mp_context: ThreadPoolExecutor(1))
     given = ("compare", network_file, f"{network_file}@channels_last", "--size", "12x8", "--processes", 2)
     text = profile(*given, "--device", "cpu")
-    assert "95 % interval" in text
+    assert all(head in text for head in ("A median ms", "B median ms", "95 % interval"))
     [first, second] = [line for line in text.splitlines() if line.startswith(("A: ", "B: "))]
     assert first.startswith(f"A: {network_file} on ")
     assert first.endswith("float32 nchw, eager, 1 thread")

@@ -126,3 +126,37 @@ def test_a_network_without_attention_is_refused():
     plain = Network(Architecture(scale=2, channels=3, positions=(Position(trunk=Choice(name="conv")),)))
     with pytest.raises(InputError, match="must have an attention block"):
         attention_places(plain)
+
+
+def test_a_way_that_no_attention_has_is_refused():
+    with pytest.raises(InputError, match="must have a plain branch .* --ways identity,mean"):
+        ablate(known(), pairs(1), CPU, scopes=Scopes(("branch",)))
+
+
+def tuning(given, learning_rate):
+    config = TrainingConfig(iterations=2, patch=8, batch=2, learning_rate=learning_rate)
+    return Finetuning(PatchSampler(given, 2, 8, CPU), config)
+
+
+def test_a_training_that_diverges_costs_only_its_own_number():
+    given = pairs()
+    report = ablate(known(), given, CPU, scopes=Scopes(("identity",)), finetuning=tuning(given, 1e30))
+    assert all(one.change is not None and one.tuned is None for one in report.ablations)
+    assert math.isnan(report.tuned_psnr_y_db)
+
+
+def test_what_diverges_without_its_attention_is_not_trained():
+    network, given, totals = known((1.0, 0.5)), pairs(), set()
+    first, second = (position.blocks for position in network.body)
+    # Only the attention of the first position keeps this from overflowing.
+    with torch.no_grad():
+        first[0].second.weight *= 1e38
+        first[1].conv.bias.fill_(-87.0)
+        second[0].second.weight *= 100
+    report = ablate(
+        network, given, CPU, scopes=Scopes(("identity",), cumulative=False), finetuning=tuning(given, 1e-3),
+        on_progress=lambda stage, _done, total: totals.add((stage, total)),
+    )  # fmt: skip
+    assert [one.change is None for one in report.ablations] == [True, False]
+    assert report.ablations[0].tuned is None
+    assert ("training", 2) in totals

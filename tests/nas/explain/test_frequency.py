@@ -51,3 +51,10 @@ def test_correlation_is_pearsons():
     inner = (slice(BORDER, -BORDER),) * 2
     assert correlation(a, b) == pytest.approx(np.corrcoef(a[inner].ravel(), b[inner].ravel())[0, 1])
     assert np.isnan(correlation(np.full_like(a, 0.1), b))
+
+
+def test_two_blocks_of_a_place_are_one_value_of_an_image():
+    position = Position(attention=Choice(name="pa"), trunk=Choice(name="conv"), order="around")
+    network = Network(Architecture(scale=2, channels=6, positions=(position,))).eval()
+    found = frequency_response(network, [gray(20, 24)], CPU)
+    assert [(str(one.place), one.images, one.low) for one in found] == [("p00.pa", 1, -np.inf)] * 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from srnas.nas.explain import attention_maps, mean_weights
-from srnas.nas.explain.maps import GAIN, centre_crop, interval
+from srnas.nas.explain.maps import GAIN, centre_crop
 from srnas.nas.explain.maps_sheet import draw_strips, write_html, write_sheet
 from srnas.nas.images.pairs import load_pairs
 from srnas.search_space import Architecture, Choice, InputError, Network, Position
@@ -68,10 +68,23 @@ def test_each_kind_of_weights_is_reduced():
     assert found[-1].weights[GAIN].mean == pytest.approx(1)
 
 
-def test_attention_around_a_trunk_comes_twice():
+def around():
     position = Position(attention=Choice(name="pa"), trunk=Choice(name="conv"), order="around")
-    network = Network(Architecture(scale=2, channels=6, positions=(position,))).eval()
-    assert [str(one.place) for one in attention_maps(network, LR, CPU)] == ["p00.pa", "p00.pa"]
+    return Network(Architecture(scale=2, channels=6, positions=(position,))).eval()
+
+
+def test_attention_around_a_trunk_comes_twice():
+    assert [str(one.place) for one in attention_maps(around(), LR, CPU)] == ["p00.pa", "p00.pa"]
+
+
+def test_two_blocks_of_a_place_are_one_value_of_an_image():
+    network = around()
+    [[name, first], [_, second]] = [item for one in attention_maps(network, LR, CPU) for item in one.weights.items()]
+    [one] = mean_weights(network, [LR], CPU)
+    mean = (first.mean + second.mean) / 2
+    assert (one.name, one.mean, one.least, one.greatest) == (name, mean, mean, mean)
+    assert one.spread == (first.std + second.std) / 2
+    assert (one.low, one.high) == (-np.inf, np.inf)
 
 
 def test_a_pixel_outside_is_refused():
@@ -89,9 +102,3 @@ def test_a_sheet_and_a_file_hold_every_place(tmp_path):
     assert all(word in text for word in ("p00.se", "p01.lia", "importance", "channel"))
     assert text.count("data:image/png") == 2
     assert (tmp_path / "maps.png").stat().st_size > 0
-
-
-def test_the_interval_is_students():
-    # t of 2 degrees of freedom at 97.5 % is 4.3027.
-    mean, low, high = interval([1.0, 2.0, 3.0])
-    assert (mean, high - 2, 2 - low) == pytest.approx((2, 4.3027 / 3**0.5, 4.3027 / 3**0.5), abs=1e-4)

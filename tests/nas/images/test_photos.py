@@ -391,5 +391,10 @@ def test_shared_photographs_are_said(embedded):
     assert all_notes(train, held_out) == []
     leaked = PhotoSet("leaked", (*held_out.photos, train.photos[0]))
     assert all_notes(train, leaked) == [
-        "1 held-out photographs are in the training set too (coffee), so their PSNR is too high"
+        "warning: 1 photographs of 'leaked' are in the training set too (coffee), so their PSNR is too high"
     ]
+
+
+def test_photographs_of_other_sides_are_others():
+    one, other = (Photo("flat", np.zeros((*sides, 3), np.uint8)) for sides in ((12, 8), (8, 12)))
+    assert all_notes(PhotoSet("a", (one,)), PhotoSet("b", (other,))) == []

@@ -11,7 +11,10 @@ from srnas.leaderboard.rank.front import hypervolume
 from srnas.leaderboard.record.trials import Rung
 from srnas.nas.revisit.recording import Recorded, RecordedDomain, Recording, load_recording
 from srnas.nas.revisit.replay import SHARES, ReplayedSearch, replay, sampler_factory
+from srnas.nas.run.plan import latency_input
 from srnas.nas.strategy.rungs import Halving
+from srnas.nas.study.options import Budgets
+from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, SearchSpace, human_designs
 
@@ -135,6 +138,26 @@ def test_the_domain_of_a_recording(recording):
     assert len({str(row) for row in rows}) == 20
     assert domain.cheap([0, 1]) == [trial.fastest_ms for trial in recording.trials[:2]]
     assert domain.sample(rng) in range(20)
+
+
+def test_what_is_replayed_is_modelled_as_a_search_models_it(recording):
+    own = SpaceDomain(recording.space, Budgets(), PartCounter(latency_input(recording.space, None)), {})
+    domain = RecordedDomain(recording)
+    for i, trial in enumerate(recording.trials):
+        assert domain.features(i) == own.features(trial.architecture)
+
+
+def test_neighbours_of_a_recording_are_the_nearest_and_what_is_as_near(recording):
+    domain, rng = RecordedDomain(recording), random.Random(0)
+    for candidate, trial in enumerate(recording.trials):
+        distances = recording.distances(recording.matrix[candidate])
+        others = sorted(set(range(len(recording.trials))) - {candidate}, key=lambda i: distances[i])
+        drawn = {domain.mutate(candidate, rng) for _ in range(200)}
+        assert drawn == {i for i in others if distances[i] <= distances[others[5]]}
+        faster = [i for i in others if recording.trials[i].fastest_ms < trial.fastest_ms]
+        if faster:
+            limit = distances[faster[:6][-1]]
+            assert {domain.reduce(candidate, rng) for _ in range(200)} == {i for i in faster if distances[i] <= limit}
 
 
 def test_strategies_over_seeds(recording):

@@ -146,6 +146,13 @@ def test_what_cannot_be_exported(source, tmp_path, name, form, dtype, size, said
         export(source(), tmp_path / name, form, dtype, size)
 
 
+@pytest.mark.parametrize("given", [("--checkpoint", "w.safetensors"), ("--scale", 4), ("--plain-weights",)])
+def test_a_key_already_names_weights(run, workspace, given):
+    code, _, err = run("export", "0" * 12, *given, "--workspace", workspace)
+    assert code == 2
+    assert "a KEY already names a network and its weights" in err
+
+
 @pytest.mark.slow
 def test_the_command_exports_a_trial_with_its_card(run, workspace, search_request, tmp_path, launched):
     launched(search_request.changed(trials=3))

@@ -14,7 +14,7 @@ from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
 from srnas.nas.images.validation_sets import load_sets
 from srnas.nas.judging.observer import Observer
 from srnas.nas.ship.final import train_final
-from srnas.nas.ship.plan import FinalRequest
+from srnas.nas.ship.plan import FinalRequest, precision_on
 from srnas.nas.study.options import Budgets
 from srnas.nas.training.team import Team
 from srnas.nas.workspace.sources import find_search, load_key
@@ -234,3 +234,11 @@ def test_a_run_takes_many_points(final_request, monkeypatch):
     train_final(final_request, Observer(), Team())
     client, [run] = runs(final_request.workspace)
     assert steps(client, run, "learning_rate") == [10, 20, 24]
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_the_data_type_by_default_is_that_of_a_search(monkeypatch, supported, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
+    assert precision_on(torch.device("cuda", 0), "auto") == expected
+    assert precision_on(torch.device("cuda", 0), "bfloat16") == "bfloat16"
+    assert precision_on(CPU, "auto") == "float32"

@@ -1,6 +1,7 @@
 """What a user names to be timed: networks by name, key and file, targets in words, and what runs side by side."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from srnas.nas.workspace.named import NamedNetwork, by_target, find_named, input_shape
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target
+from srnas.profiling.boards.board import Board, BoardRuntime
 from srnas.search_space import Architecture, InputError, Position, published
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -59,6 +61,23 @@ def test_a_key_of_a_study(workspace, judged):
 )
 def test_words_change_the_target(tmp_path, words, target):
     assert find_named(f"a2n@{words}", 2, Workspace(tmp_path), Target(dtype="float16")).target == target
+
+
+PI = Board("pi", "http://pi", cores=1000, runtimes=(BoardRuntime("onnxruntime", "onnxruntime 1.0", ("float32",)),))
+ON_PI = Target(runtime="onnxruntime", board=PI)
+
+
+def test_threads_on_a_board_are_the_boards(tmp_path):
+    found = find_named("a2n@1000threads", 2, Workspace(tmp_path), ON_PI)
+    assert found.target == replace(ON_PI, threads=1000)
+    with pytest.raises(InputError, match=r"\(the cores of target 'pi'\) must hold, but got threads=1001"):
+        find_named("a2n@1001threads", 2, Workspace(tmp_path), ON_PI)
+
+
+def test_a_device_of_this_machine_is_no_board(tmp_path):
+    assert find_named("a2n@cpu", 2, Workspace(tmp_path), ON_PI).target == Target(runtime="onnxruntime")
+    with pytest.raises(InputError, match=r"\(the cores of this machine\) must hold, but got threads=1000"):
+        find_named("a2n@1000threads,cpu", 2, Workspace(tmp_path), ON_PI)
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 from srnas.profiling import LatencyProtocol, Target, describe_device, measure_latency
-from srnas.profiling.agent import executorch_method
+from srnas.profiling.agent import executorch_method, onnx_session
 from srnas.profiling.agent.bundle import script
-from srnas.profiling.agent.measuring import as_bytes, plain, rounds_of
+from srnas.profiling.agent.measuring import as_bytes, measure, plain, rounds_of
 from srnas.profiling.agent.runtimes import installed
 from srnas.profiling.agent.server import Agent, make_server
-from srnas.profiling.boards.board import Board
+from srnas.profiling.boards.board import Board, BoardRuntime
 from srnas.profiling.boards.client import Client
 from srnas.profiling.boards.registry import add, ask, boards, find, registry_file, remove
 from srnas.profiling.remote import Order
@@ -128,6 +129,31 @@ def test_networks_are_timed_on_a_board_by_the_rules_of_here(board):
 
 
 @pytest.mark.slow
+def test_each_network_has_threads_of_its_own_on_a_board(tmp_path, monkeypatch):
+    threads, bind = [], onnx_session.bind
+
+    def binding(files, x, number, dtype):
+        threads.append(number)
+        return bind(files, x, number, dtype)
+
+    monkeypatch.setattr(onnx_session, "bind", binding)
+    runtimes = (BoardRuntime("onnxruntime", "", ("float32",)),)
+    there = Target(runtime="onnxruntime", threads=1, board=Board("pi", "http://pi", cores=4, runtimes=runtimes))
+
+    def measured(client, asked, contents, on_round):
+        for digest, content in contents.items():
+            (tmp_path / digest).write_bytes(content)
+        return {**measure(asked, lambda digest: str(tmp_path / digest), on_round), "versions": {}}
+
+    monkeypatch.setattr(Client, "measure", measured)
+    targets = {"a": replace(there, threads=3), "b": replace(there, threads=2)}
+    found = measure_latency(dict.fromkeys(targets, nn.Conv2d(3, 8, 3).eval()), SHAPE, targets, protocol=BRIEF)
+    # The reference comes last, and has the fewest.
+    assert threads == [3, 2, 2]
+    assert [found.devices[name].threads for name in targets] == [3, 2]
+
+
+@pytest.mark.slow
 def test_a_board_may_have_ncnn_alone(tmp_path):
     pytest.importorskip("ncnn", reason="needs srnas[ncnn]")
     with serving(environment(tmp_path, "numpy", "ncnn"), tmp_path) as board:
@@ -143,6 +169,31 @@ def test_a_board_may_have_ncnn_alone(tmp_path):
             measure_latency({"a": with_block("hard")}, SHAPE, there, protocol=BRIEF)
 
 
+def test_int8_is_quantised_for_the_processor_of_the_board():
+    weights = []
+    for saturates in (True, False):
+        runtimes = (BoardRuntime("onnxruntime", "", ("int8",)),)
+        board = Board("pi", "http://pi", runtimes=runtimes, int8_saturates=saturates)
+        target = Target(runtime="onnxruntime", dtype="int8", board=board)
+        order = Order(target, BRIEF, cold=False, seed=0)
+        order.add("a", nn.Conv2d(3, 8, 3), SHAPE, target)
+        model = onnx.load_from_string(order._contents[order._models["a"]["files"]["model"]])
+        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+        weights.append(max(abs(array.astype(int)).max() for array in arrays if array.dtype == np.int8))
+    # Seven bits where two products of eight could overflow.
+    assert weights == [64, 127]
+
+
+@pytest.mark.parametrize(("missing", "runtime"), [([], "onnxruntime"), (["onnx"], "ncnn")])
+def test_the_reference_needs_no_package_that_the_networks_need_not(monkeypatch, missing, runtime):
+    pytest.importorskip("ncnn", reason="needs srnas[ncnn]")
+    monkeypatch.setattr("srnas.profiling.remote.missing_packages", lambda asked: missing * (asked.name != "ncnn"))
+    runtimes = tuple(BoardRuntime(name, name, ("float32",)) for name in ("ncnn", "onnxruntime"))
+    order = Order(Target(board=Board("pi", "http://pi", runtimes=runtimes)), BRIEF, cold=False, seed=0)
+    order.set_reference(nn.Conv2d(3, 8, 3), SHAPE, "ncnn")
+    assert order._asked["reference"]["runtime"] == runtime
+
+
 def with_block(name):
     position = {"trunk": {"name": "conv"}, "attention": {"name": name}}
     return Network(Architecture.from_dict({"scale": 2, "channels": 8, "positions": [position]})).deploy()
@@ -153,7 +204,7 @@ def test_executorch_runs_on_a_board_as_here(tmp_path):
     pytest.importorskip("executorch", reason="needs srnas[executorch]")
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval().requires_grad_(False)
     x = torch.rand(1, 3, 8, 8)
-    files = {**RUNTIMES["executorch"].export(module, [x], "float32"), "input": as_bytes(x.numpy())}
+    files = {**RUNTIMES["executorch"].export(module, [x], Target()), "input": as_bytes(x.numpy())}
     assert files["model"][4:8] == executorch_method.IDENTIFIER
     (tmp_path / "model").write_bytes(files["model"])
     _, output = executorch_method.bind({"model": str(tmp_path / "model")}, x.numpy(), 1, "float32")

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import http.client
 import json
+import shutil
 import socket
 import sys
 import threading
+import time
 
 import pytest
 
@@ -125,7 +127,7 @@ def client_of(port, notes, token=""):
 def test_a_measurement_is_sent_and_comes_back(served):
     notes, rounds = [], []
     client = client_of(served, notes, TOKEN)
-    assert client.about()["protocol"] == 2
+    assert client.about()["protocol"] == 3
     for _ in range(2):
         assert client.measure(ASKED, {DIGEST: ARRAY}, rounds.append) == {"seed": 7}
     assert rounds[-1] == 4
@@ -203,6 +205,105 @@ def test_a_process_that_dies_is_started_again_a_few_times(tmp_path):
     assert said["error"].startswith("the process that measures ended with code 3")
 
 
+@pytest.mark.parametrize("error", ["RuntimeError: bad model", ""])
+def test_after_a_death_an_answer_is_an_answer(monkeypatch, error):
+    died = {"error": "the process that measures ended with code 3"}
+    later = {"error": error} if error else {"seed": 7}
+    results = [died, died, later]
+
+    def answer(method, path, *_, **__):
+        if path.startswith("/measurements/"):
+            return {"rounds": 0, "result": results.pop(0)}
+        return {"missing": [], "id": "m"}
+
+    client = Client(Board("pi", "http://pi"), sleep=lambda _: None)
+    monkeypatch.setattr(client, "_ask", answer)
+    assert client.measure(ASKED, {}, lambda _: None) == later
+
+
+@contextlib.contextmanager
+def answering(answer, slowly_s=0.0):
+    """Answer every connection with these bytes, after reading what it sends 128 KiB at a time; yield the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    head = b""
+                    while b"\r\n\r\n" not in head:
+                        head += connection.recv(2**10)
+                    head, _, body = head.partition(b"\r\n\r\n")
+                    declared = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
+                    left = int(declared or 0) - len(body)
+                    while left > 0:
+                        time.sleep(slowly_s)
+                        left -= len(connection.recv(2**17))
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def answer_of(status, body):
+    return f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        answer_of("200 OK", "[1, 2]"),
+        answer_of("200 OK", "5"),
+        answer_of("200 OK", "a page"),
+        answer_of("404 Not Found", '{"detail": "Not Found"}'),
+        answer_of("404 Not Found", "5"),
+    ],
+)
+def test_what_does_not_answer_as_an_agent_is_a_lost_board(answer):
+    with answering(answer) as port, pytest.raises(BoardLostError):
+        client_of(port, []).about()
+
+
+@pytest.mark.parametrize("address", ["http://pi:abc", "http://host name:1"])
+def test_an_address_must_be_one(address):
+    with pytest.raises(InputError, match=f"the address of target 'pi' must be one, but got '{address}'"):
+        Client(Board("pi", address)).about()
+
+
+def test_a_file_may_take_longer_than_an_answer():
+    with answering(answer_of("201 Created", "{}"), slowly_s=0.01) as port:
+        begun = time.monotonic()
+        assert client_of(port, [])._ask("PUT", "/arrays/x", bytes(8 * 2**20), timeout_s=0.4) == {}
+    assert time.monotonic() - begun > 0.5
+
+
+def test_why_a_file_cannot_be_kept_is_told_to_who_sends_it(tmp_path):
+    content = bytes(8 * 2**20)
+    with serving(tmp_path / "files", ANSWERS) as (_, port):
+        shutil.rmtree(tmp_path / "files")
+        with pytest.raises(InputError, match="the file cannot be kept: No such file or directory"):
+            client_of(port, [])._ask("PUT", f"/arrays/{hashlib.sha256(content).hexdigest()}", content)
+
+
+@pytest.mark.parametrize(("limit", "kind"), [("MAX_MODEL_BYTES", "model"), ("MAX_FILE_BYTES", "input")])
+def test_what_is_too_large_for_an_agent_is_not_sent(tmp_path, monkeypatch, limit, kind):
+    monkeypatch.setattr(f"srnas.profiling.boards.client.{limit}", 7)
+    with serving(tmp_path / "files", ANSWERS) as (_, port):
+        model = {"files": {kind: DIGEST}}
+        with pytest.raises(InputError, match="a file for target 'pi' must have at most 7 bytes, but one has 8"):
+            client_of(port, []).measure({"models": {"net": model}, "reference": model}, {DIGEST: ARRAY}, lambda _: None)
+    assert not (tmp_path / "files").exists() or not list((tmp_path / "files").iterdir())
+
+
 def test_a_board_that_is_not_there_is_lost():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -217,3 +318,44 @@ def test_files_are_bounded(tmp_path, monkeypatch):
             assert ask(port, "PUT", f"/arrays/{hashlib.sha256(content).hexdigest()}", content)[0] == 201
         assert len(list((tmp_path / "files").iterdir())) == 2
         assert agent.files.missing([hashlib.sha256(b"3").hexdigest()]) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "message"),
+    [
+        ("_MAX_FILES", 2, "at most 2 files, but 3 are asked for"),
+        ("_MAX_BYTES", 12, "at most 512 files of at most 12 bytes together"),
+    ],
+)
+def test_a_measurement_that_a_board_cannot_hold_is_refused(tmp_path, monkeypatch, limit, most, message):
+    monkeypatch.setattr(f"srnas.profiling.agent.files.{limit}", most)
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (b"first", b"second", b"third")}
+    models = {digest: {"files": {"input": digest}} for digest in contents}
+    asked = {"models": models, "reference": MODEL, "seed": 7}
+    with serving(tmp_path / "files", ANSWERS) as (_, port), pytest.raises(InputError, match=message):
+        client_of(port, []).measure(asked, contents, lambda _: None)
+
+
+def test_what_was_last_asked_for_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("srnas.profiling.agent.files._MAX_FILES", 2)
+    contents = {hashlib.sha256(content).hexdigest(): content for content in (b"1", b"2")}
+    with serving(tmp_path / "files", ANSWERS) as (agent, port):
+        for digest, content in contents.items():
+            assert ask(port, "PUT", f"/arrays/{digest}", content)[0] == 201
+        assert agent.files.missing(list(contents)) == []
+        assert ask(port, "PUT", f"/arrays/{DIGEST}", ARRAY)[0] == 422
+        assert agent.files.missing(list(contents)) == []
+
+
+def test_files_that_a_board_does_not_keep_are_not_sent_for_ever(monkeypatch):
+    sent = []
+
+    def answer(method, path, *_, **__):
+        sent.extend([path] * (method == "PUT"))
+        return {"missing": [DIGEST]}
+
+    client = Client(Board("pi", "http://pi"), sleep=lambda _: None)
+    monkeypatch.setattr(client, "_ask", answer)
+    with pytest.raises(InputError, match="target 'pi' must keep the files that it is sent, but it asks for them again"):
+        client.measure(ASKED, {DIGEST: ARRAY}, lambda _: None)
+    assert len(sent) == 3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.search_space import build_block
+from srnas.search_space import Architecture, Network, build_block
 
 
 @pytest.mark.parametrize("name", ["aab", "aab_m"])
@@ -37,3 +37,12 @@ def test_aab_is_nearly_an_identity_at_the_start():
     x = torch.randn(4, 40, 16, 16)
     change = (build_block("aab", 40)(x) - x).norm() / x.norm()
     assert 0.02 < change < 0.1
+
+
+@pytest.mark.parametrize("name", ["aab", "aab_m"])
+@pytest.mark.parametrize("reduction", [1, 2, 3])
+def test_the_reduction_that_stands_for_others_fits_few_channels(name, reduction):
+    position = {"attention": {"name": name, "reduction": reduction}, "active": 3}
+    made = Architecture.from_dict({"scale": 2, "channels": 12, "positions": [position]})
+    assert Architecture.from_json(made.to_json()) == made
+    Network(made)

@@ -1,4 +1,4 @@
-"""Profiles of blocks and networks as MLflow runs: the atlas."""
+"""Profiles of blocks and networks as MLflow runs."""
 
 import json
 import tempfile

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from srnas.leaderboard.store.atlas import write_profiles
+from srnas.leaderboard.store.profiles import write_profiles
 from srnas.nas.files import writing
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Profile
@@ -14,7 +14,7 @@ from srnas.profiling import Profile
 def log_profiles(
     title: str, profiles: Sequence[Profile], figures: Mapping[str, Callable[[Path], None]], workspace: Workspace
 ) -> list[Path]:
-    """Draw figures into ``figures/`` of the workspace, and write profiles with their raw samples to the atlas.
+    """Draw figures into ``figures/`` of the workspace, and write profiles with their raw samples to MLflow.
 
     Returns:
         The files of the figures.
