@@ -40,9 +40,7 @@ class Registry:
             if not issubclass(cls, Tail if info.role == "tail" else Block):
                 raise ValueError(f"a '{info.role}' must derive from Block or Tail, but got {cls.__name__}.")
             if info.role == "tail" and info.constraint != Constraint():
-                raise ValueError(
-                    f"a tail must take every number of channels and size, but '{info.name}' has a constraint."
-                )
+                raise ValueError(f"a tail must take every width and size, but '{info.name}' has a constraint.")
             cls.info = info
             self._classes[info.name] = cls
             return cls

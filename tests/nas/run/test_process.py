@@ -11,8 +11,9 @@ from srnas.nas.study.claims import Standing
 
 @pytest.fixture
 def handlers():
-    """Put the handlers of signals back."""
+    """Begin with those of a command in the foreground, and put the handlers of signals back."""
     before = {stop: signal.getsignal(stop) for stop in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for stop, handler in before.items():
         signal.signal(stop, handler)

@@ -68,7 +68,7 @@ def test_a_study_trains_here_and_is_timed_on_a_board(asked_for, board):
         assert trial.latency.fastest_ms == trial.sizes.params / BYTES_PER_MS
         assert trial.max_abs_difference == 1e-6
         assert trial.quality is not None
-    assert {one["threads"] for one in board} == {1}
+    assert {model["threads"] for one in board for model in (*one["models"].values(), one["reference"])} == {1}
     # The same command goes on, and another worker joins it, on whatever trains there.
     assert len(launch(asked_for.changed(trials=3), Observer()).records) == 3
     join(Workspace(asked_for.workspace), outcome.board.study.name, Observer())
