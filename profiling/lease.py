@@ -43,8 +43,8 @@ def device_lease(device: torch.device, timeout_s: float = TIMEOUT_S) -> Iterator
         _write_note(device)
         yield
     finally:
-        _remove_note(device)
         lock.release()
+        _remove_note(device)
 
 
 @contextlib.contextmanager
@@ -81,8 +81,8 @@ class Share:
 
     def release(self) -> None:
         """Give the share back."""
-        _remove_note(self._device)
         self._lock.release(force=True)
+        _remove_note(self._device)
 
     def give_way(self) -> None:
         """Let a process that waits to measure go first; call it at every step, it is almost always free.
@@ -141,11 +141,11 @@ def _note(device: torch.device) -> Path:
 def _write_note(device: torch.device) -> None:
     # A note of a dead process of another user may have this number, or the disk be full: then nobody is named.
     with contextlib.suppress(OSError):
-        _note(device).write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), encoding="utf-8")
+        _note(device).write_text(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "utf-8", "replace")
 
 
 def _remove_note(device: torch.device) -> None:
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(OSError):
         _note(device).unlink(missing_ok=True)
 
 

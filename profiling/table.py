@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -23,7 +23,10 @@ from srnas.profiling.parts import Part, parts
 from srnas.profiling.rounds import LatencyProtocol
 from srnas.profiling.statistics import bootstrap_interval, kendall_tau, mean_relative_error, quantile
 from srnas.search_space import Architecture, InputError, Network, SearchSpace
+from srnas.search_space.architecture import IMAGE_CHANNELS
 from srnas.search_space.gather import POSITIONS
+
+T = TypeVar("T")
 
 # A prediction is within this share of the measurement to count as close.
 _CLOSE = 0.1
@@ -32,8 +35,8 @@ _MARGIN_QUANTILE = 0.9
 _ROUNDS = 16
 # Long networks take their time: a table is made once.
 _PATIENCE_S = 3600.0
-# An agent keeps 512 files of 1 GiB: of a part its model, of one file or two, its output, and an input as large.
-_BOARD_PARTS = 128
+# An agent keeps 512 files of 1 GiB: of a network its model, of one file or two, its output, and an input as large.
+_BOARD_NETWORKS = 128
 _BOARD_BYTES = 2**28
 _FLOAT_BYTES = 4
 
@@ -230,10 +233,14 @@ def build_table(
         return {name: latency.fastest_ms for name, latency in measured.latencies.items()}, measured.device
 
     entries: dict[str, float] = {}
-    for together in _batches(found, input_size, target):
-        timed, _ = time("parts", _part_stage(together, input_size))
-        entries |= timed
-    timed, device = time("networks", _network_stage(networks, input_size))
+    widest = max(IMAGE_CHANNELS * space.scale**2, *(part.channels for part in found.values()))
+    values = widest * math.prod(input_size)
+    for keys in _batches([*found], values, target):
+        entries |= time("parts", _part_stage({key: found[key] for key in keys}, input_size))[0]
+    timed: dict[str, float] = {}
+    for together in _batches(networks, values, target):
+        found_ms, device = time("networks", _network_stage(together, input_size))
+        timed |= found_ms
     sums = [sum_parts(entries, network) for network in networks]
     measured = [timed[network.key] for network in networks]
     overhead, factor = fit(sums[:num_calibration], measured[:num_calibration])
@@ -270,14 +277,18 @@ def _draw(space: SearchSpace, number: int, rng: random.Random) -> list[Architect
     return list(drawn.values())
 
 
-def _batches(found: Mapping[str, Part], size: tuple[int, int], target: Target) -> Iterator[dict[str, Part]]:
-    """Yield the parts that are timed together: all of them here, and on a board as many as it has room for."""
-    widest = max(part.channels for part in found.values())
-    room = min(_BOARD_PARTS, _BOARD_BYTES // (_FLOAT_BYTES * widest * math.prod(size)))
-    number = max(1, room) if target.board else len(found)
-    keys = list(found)
-    for first in range(0, len(keys), number):
-        yield {key: found[key] for key in keys[first : first + number]}
+def _batches(every: Sequence[T], values: int, target: Target) -> Iterator[Sequence[T]]:
+    """Yield what is timed together: all of it here, and on a board as many as it has room for.
+
+    Args:
+        every: Networks or parts.
+        values: Number of values of the largest input or output of one.
+        target: What they are timed on.
+    """
+    room = max(1, min(_BOARD_NETWORKS, _BOARD_BYTES // (_FLOAT_BYTES * values)))
+    number = room if target.board else len(every)
+    for first in range(0, len(every), number):
+        yield every[first : first + number]
 
 
 def _part_stage(found: Mapping[str, Part], size: tuple[int, int]) -> _Stage:

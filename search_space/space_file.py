@@ -17,7 +17,7 @@ from srnas.search_space.registry import REGISTRY
 # Choices that came later than the others. Where a space makes none of them it is what it was before there were any:
 # its text, its draws and its mutations.
 LATER_HOST_GENES = ("stem", "gather", "colours")
-BLOCK_GENES = ("stem", "trunk", "attention", "tail")
+_BLOCK_GENES = ("stem", "trunk", "attention", "tail")
 
 
 class SpaceDefaults(BaseModel):
@@ -73,7 +73,7 @@ class SpaceFile(BaseModel):
     @classmethod
     def _name_each_once(cls, choices: Any, info: Any) -> Any:
         # What is chosen of blocks has no hash before its options are checked.
-        is_plain = isinstance(choices, tuple) and info.field_name not in BLOCK_GENES
+        is_plain = isinstance(choices, tuple) and info.field_name not in _BLOCK_GENES
         return tuple(dict.fromkeys(choices)) if is_plain else choices
 
     @field_validator("trunk", "attention")

@@ -22,6 +22,8 @@ _LIBRARIES = {
     "optuna": "the study's storage must answer",
     "filelock": "the workspace must be writable",
 }
+# What torch tells of its source is before it.
+_ALLOCATOR = "DefaultCPUAllocator: "
 # What is in a message, and what to do then; the first that fits.
 _ADVICE = (
     (
@@ -97,8 +99,8 @@ def message_of(error: Exception) -> str | None:
         return own
     if _is_memory(error):
         return (
-            f"the device must have enough memory for this, but {_first_line(error)}; give a smaller input, batch or "
-            f"network, or stop what else uses it. {DEBUG}=1 shows the traceback."
+            f"the device must have enough memory for this, but {_first_line(error, _ALLOCATOR)}; give a smaller input, "
+            f"batch or network, or stop what else uses it. {DEBUG}=1 shows the traceback."
         )
     # The kind that is nearest to the error itself: errors of files are OSErrors of other libraries too.
     places = [cls.__module__.partition(".")[0] for cls in type(error).__mro__]
@@ -138,8 +140,8 @@ def _is_memory(error: Exception) -> bool:
     return memory is not None and memory.is_memory(error)
 
 
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+def _first_line(error: Exception, after: str = "") -> str:
+    line = str(error).strip().partition("\n")[0].rpartition(after or "\n")[2].partition(". ")[0].rstrip(".")
     # SQLAlchemy names the class of the error that it wraps.
     return line.rpartition("Error) ")[2] or type(error).__name__
 

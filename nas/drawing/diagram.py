@@ -60,12 +60,15 @@ def _around(architecture: Architecture) -> list[tuple[str, str, int | None]]:
     rows.append((f"stem: {stem}, {architecture.num_colours} to {architecture.channels}", "", None))
     for position in architecture.positions:
         rows += _position_rows(position, len(rows) - 1)
+    gathered = [] if architecture.gather == NONE else [(f"gather: {architecture.gather}", "", None)]
+    if not architecture.gathers_after_end:
+        rows += gathered
     if architecture.end != NONE:
         rows.append((f"end: {architecture.end}", architecture.end, None))
     if architecture.long_skip:
         rows.append(("+", "", 1))
-    if architecture.gather != NONE:
-        rows.append((f"gather: {architecture.gather}", "", None))
+    if architecture.gathers_after_end:
+        rows += gathered
     rows.append((f"tail: {architecture.tail}", architecture.tail.name, None))
     if architecture.global_skip in ("bilinear", "nearest"):
         rows.append((f"+ {architecture.global_skip} upsampled input", "", 0))

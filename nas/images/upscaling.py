@@ -19,6 +19,7 @@ from torch import nn
 from srnas.nas.errors import DivergedError
 from srnas.nas.images.metrics import Image
 from srnas.nas.images.pairs import to_image, to_tensor
+from srnas.profiling.memory import is_memory
 from srnas.profiling.precision import true_float32
 from srnas.search_space import InputError, Network
 
@@ -217,7 +218,6 @@ def inference_errors(name: str, advice: str) -> Iterator[None]:
             f"a network's output must be finite, but for '{name}' it is not; check the weights and their network."
         ) from None
     except (MemoryError, RuntimeError) as error:
-        exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-        if not exhausted:
+        if not is_memory(error):
             raise
         raise InputError(f"'{name}' must fit into memory, but it does not; {advice}.") from None

@@ -79,7 +79,7 @@ class Files:
                 with open(aside, "rb") as file:
                     check_model(file.read())
             with self._lock:
-                self._make_room(size)
+                self._make_room(size, digest)
                 os.replace(aside, os.path.join(self.folder, digest))
         except OSError:
             # Who still sends would not see an answer.
@@ -90,14 +90,17 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, digest: str) -> None:
         """Drop what was not asked for the longest, until there is room for one more file of so many bytes.
+
+        If that one was last asked for, what was asked for with it stays.
 
         Raises:
             RefusedFileError: If all that is left was last asked for.
         """
         entries = [entry for entry in os.scandir(self.folder) if not entry.name.startswith(".")]
-        idle = [entry for entry in entries if entry.name not in self._wanted]
+        kept = self._wanted if digest in self._wanted else frozenset()
+        idle = [entry for entry in entries if entry.name not in kept]
         idle.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
         number, size = len(entries) + 1, size + sum(entry.stat().st_size for entry in entries)
         while number > _MAX_FILES or size > _MAX_BYTES:

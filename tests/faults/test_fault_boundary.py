@@ -110,8 +110,11 @@ def test_the_traceback_is_shown_when_asked_for(run, ws, edit, monkeypatch):
             "start the server or set MLFLOW_TRACKING_URI",
         ),
         (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
-            "the device must have enough memory for this, but ",
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                "to allocate 4000 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            "but can't allocate memory: you tried to allocate 4000 bytes; give a smaller input, batch or network",
         ),
         (MemoryError(), "the device must have enough memory for this, but MemoryError; give a smaller input"),
     ],

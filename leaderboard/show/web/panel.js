@@ -87,12 +87,15 @@ function diagram(record) {
   });
   // What an architecture does not hold is at its default.
   const { stem = "conv", end = "none", gather = "none", tail = "pixelshuffle", global_skip: skip = "bilinear" } = architecture;
+  const gathered = gather === "none" ? null : box(`gather: ${gather}`);
+  const gathersBody = gather.split("+").includes("body");
   const parts = [
     box(`stem: ${stem === "conv" ? "conv 3x3" : name(stem)}, ${architecture.channels} channels`, stem === "conv" ? [] : [name(stem)], options(stem)),
     ...positions,
+    gathersBody ? null : gathered,
     end === "none" ? null : box(`end: ${end}`),
     architecture.long_skip ? box("+ stem (long skip)") : null,
-    gather === "none" ? null : box(`gather: ${gather}`),
+    gathersBody ? gathered : null,
     skip === "carriers" ? box("+ picture, carried past the body") : null,
     box(`tail: ${name(tail)}, x${architecture.scale}`, [], options(tail)),
     ["bilinear", "nearest"].includes(skip) ? box(`+ ${skip} upsampled input`) : null,

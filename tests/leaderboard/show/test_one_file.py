@@ -107,18 +107,20 @@ def test_studies_that_timed_different_inputs_have_fronts_of_their_own(show, tmp_
 
 def test_the_diagram_is_that_of_the_network(show, tmp_path):
     trials, details = [], {}
-    for number, name in enumerate(("span_c28", "plainusr_u", "imdn_rtc")):
+    for number, name in enumerate(("span_c28", "plainusr_u", "imdn_rtc", "rfdn")):
         one = made(number, 31.0 + number, 1.0 + number, "conv")
         trials.append(one.model_copy(update={"architecture": published(name, 4)}))
         record = json.loads(trials[-1].model_dump_json())
         details[f"demo:{number}"] = {"trial": record, "places": None, "crops": [], "explained": {}}
     write_page([rank_records(study().model_copy(update={"scale": 4}), trials)], tmp_path / "board.html", details)
     found = []
-    for number in range(3):
+    for number in range(4):
         page = show(url=(tmp_path / "board.html").as_uri() + f"?open=demo:{number}", offline=True)
         page.get_by_text("tail: pixelshuffle").wait_for()
         found.append([text.strip() for text in page.locator(".diagram li").all_inner_texts()])
-    span, carrying, plain = found
+    span, carrying, plain, distilled = found
+    places = [distilled.index(text) for text in ("gather: positions", "end: conv", "+ stem (long skip)")]
+    assert places == sorted(places)
     assert (span[0], span[-3], span[-2]) == (
         "stem: conv3xc, 28 channels", "end: conv3xc", "gather: stem+body+first+inner",
     )  # fmt: skip

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import shutil
 import socket
 import sys
@@ -336,15 +337,20 @@ def test_a_measurement_that_a_board_cannot_hold_is_refused(tmp_path, monkeypatch
         client_of(port, []).measure(asked, contents, lambda _: None)
 
 
-def test_what_was_last_asked_for_stays(tmp_path, monkeypatch):
+def test_what_was_last_asked_for_stays_for_what_belongs_to_it(tmp_path, monkeypatch):
     monkeypatch.setattr("srnas.profiling.agent.files._MAX_FILES", 2)
     contents = {hashlib.sha256(content).hexdigest(): content for content in (b"1", b"2")}
     with serving(tmp_path / "files", ANSWERS) as (agent, port):
         for digest, content in contents.items():
             assert ask(port, "PUT", f"/arrays/{digest}", content)[0] == 201
-        assert agent.files.missing(list(contents)) == []
-        assert ask(port, "PUT", f"/arrays/{DIGEST}", ARRAY)[0] == 422
-        assert agent.files.missing(list(contents)) == []
+        first, second = contents
+        assert agent.files.missing([first, DIGEST]) == [DIGEST]
+        os.utime(tmp_path / "files" / first, (0, 0))
+        assert ask(port, "PUT", f"/arrays/{DIGEST}", ARRAY)[0] == 201
+        assert agent.files.missing([first, DIGEST]) == []
+        # Another client has not asked for these, and needs room as well.
+        assert ask(port, "PUT", f"/arrays/{second}", contents[second])[0] == 201
+        assert agent.files.missing([second]) == []
 
 
 def test_files_that_a_board_does_not_keep_are_not_sent_for_ever(monkeypatch):
