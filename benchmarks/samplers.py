@@ -41,11 +41,8 @@ from rich.table import Table
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.nas.revisit.replay import ReplayedSearch, sampler_factory
 from srnas.nas.revisit.tabular import TabularBenchmark
-from srnas.nas.run.plan import latency_input
 from srnas.nas.strategy.domain import Choices
 from srnas.nas.strategy.front_sampler import FrontSampler
-from srnas.nas.study.options import Budgets
-from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 
 POSITIONS, BLOCKS, WIDTHS, TAILS = 12, 7, (16, 24, 36, 48), 3
 PSNR_NOISE_DB, LATENCY_NOISE = 0.015, 0.01
@@ -181,12 +178,10 @@ def on_table(given: argparse.Namespace, names: Sequence[str], told: Callable[[st
     """Return the rows of a table, none of whose networks is found twice."""
     recording = TabularBenchmark.load(given.table).recording(given.runtime)
     whole = hypervolume([(one.psnr_db, one.fastest_ms) for one in recording.trials], recording.reference_point)
-    measured_ms = {one.architecture: one.fastest_ms for one in recording.trials}
-    counter = PartCounter(latency_input(recording.space, None))
-    anywhere = SpaceDomain(recording.space, Budgets(), counter, measured_ms)
+    anywhere, reference = recording.space_domain, recording.reference_point
     factories = samplers(Problem("smooth")) | {
         "front": sampler_factory("front", recording),
-        "front-anywhere": lambda seed: FrontSampler(anywhere, seed=seed, reference_point=recording.reference_point),
+        "front-anywhere": lambda seed: FrontSampler(anywhere, seed=seed, reference_point=reference),
     }
     rows = []
     for name in names:

@@ -239,8 +239,8 @@ def build_table(
         entries |= time("parts", _part_stage({key: found[key] for key in keys}, input_size))[0]
     timed: dict[str, float] = {}
     for together in _batches(networks, values, target):
-        found_ms, device = time("networks", _network_stage(together, input_size))
-        timed |= found_ms
+        of_these, device = time("networks", _network_stage(together, input_size))
+        timed |= of_these
     sums = [sum_parts(entries, network) for network in networks]
     measured = [timed[network.key] for network in networks]
     overhead, factor = fit(sums[:num_calibration], measured[:num_calibration])

@@ -22,8 +22,6 @@ _LIBRARIES = {
     "optuna": "the study's storage must answer",
     "filelock": "the workspace must be writable",
 }
-# What torch tells of its source is before it.
-_ALLOCATOR = "DefaultCPUAllocator: "
 # What is in a message, and what to do then; the first that fits.
 _ADVICE = (
     (
@@ -99,7 +97,7 @@ def message_of(error: Exception) -> str | None:
         return own
     if _is_memory(error):
         return (
-            f"the device must have enough memory for this, but {_first_line(error, _ALLOCATOR)}; give a smaller input, "
+            f"the device must have enough memory for this, but {_first_line(error)}; give a smaller input, "
             f"batch or network, or stop what else uses it. {DEBUG}=1 shows the traceback."
         )
     # The kind that is nearest to the error itself: errors of files are OSErrors of other libraries too.
@@ -140,8 +138,9 @@ def _is_memory(error: Exception) -> bool:
     return memory is not None and memory.is_memory(error)
 
 
-def _first_line(error: Exception, after: str = "") -> str:
-    line = str(error).strip().partition("\n")[0].rpartition(after or "\n")[2].partition(". ")[0].rstrip(".")
+def _first_line(error: Exception) -> str:
+    # Before the name of its allocator torch tells where in its source it is.
+    line = str(error).strip().partition("\n")[0].rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0].rstrip(".")
     # SQLAlchemy names the class of the error that it wraps.
     return line.rpartition("Error) ")[2] or type(error).__name__
 

@@ -122,7 +122,7 @@ def _table(recording: "Recording", replays: "list[Replayed]", seeds: int) -> "Ta
             f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
             f"training the whole recording ({replays[0].total_cost:,.0f} {replays[0].unit}). {whole} of "
             f"{recording.num_records} trials have a whole curve and are replayed. A proposal that was not recorded "
-            "stands for the nearest one. stops: trials that the rungs stopped, on average."
+            "stands for the nearest one; front makes none such. stops: trials that the rungs stopped, on average."
         ),
         title_justify="left",
         caption_justify="left",

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,12 @@ class Recording:
         distances = self.distances(code)[pool]
         return int(rng.choice(pool[distances == distances.min()]))
 
+    @cached_property
+    def space_domain(self) -> SpaceDomain:
+        """The whole space as a search sees it that knows the recorded latencies."""
+        measured_ms = {trial.architecture: trial.fastest_ms for trial in self.trials}
+        return SpaceDomain(self.space, Budgets(), PartCounter(latency_input(self.space, None)), measured_ms)
+
     def total_cost(self, unit: str) -> float:
         """Return what training all of them to the end takes."""
         return sum(trial.cost(trial.rungs[-1], unit) for trial in self.trials)
@@ -120,11 +126,9 @@ class RecordedDomain:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        space = recording.space
-        own = SpaceDomain(space, Budgets(), PartCounter(latency_input(space, None)), {})
         # Each proposal asks for many neighbours, of few trials.
         self._near = cache(self._neighbours)
-        self._features = [own.features(trial.architecture) for trial in recording.trials]
+        self._features = [recording.space_domain.features(trial.architecture) for trial in recording.trials]
 
     def sample(self, rng: random.Random) -> int:
         """Return a random trial."""

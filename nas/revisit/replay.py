@@ -2,8 +2,9 @@
 
 A strategy is a sampler with a rule that stops trials. It can only propose what was recorded: a proposal that was not is
 mapped to the nearest unseen recorded architecture, by the number of genes that differ. The sampler learns of that one
-and not of its proposal. Hence the differences between strategies are smaller here than in the open: the worse of the
-recorded networks are all that a bad sampler can find, and the good ones are never far away.
+and not of its proposal. Only ``front`` knows what was recorded and proposes nothing else, which favours it. All
+differences are smaller than in the open: the worse of the recorded networks are all that a bad sampler can find, and
+the good ones are never far away.
 """
 
 import itertools

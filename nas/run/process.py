@@ -45,7 +45,7 @@ def _write(line: str) -> None:
 def main() -> None:
     """Work on the study that the arguments name."""
     workspace, study, task, changes = sys.argv[1:]
-    interrupt_once(signal.SIGINT, signal.SIGTERM)
+    interrupt_once(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
         standing = join(Workspace(Path(workspace)), study, _Log(), Task(task), **json.loads(changes))
     except (InputError, DeviceBusyError) as error:

@@ -12,7 +12,7 @@ from srnas.nas.study.claims import Standing
 @pytest.fixture
 def handlers():
     """Begin with those of a command in the foreground, and put the handlers of signals back."""
-    before = {stop: signal.getsignal(stop) for stop in (signal.SIGINT, signal.SIGTERM)}
+    before = {stop: signal.getsignal(stop) for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for stop, handler in before.items():
@@ -28,8 +28,8 @@ def test_of_several_signals_the_first_alone_interrupts(monkeypatch):
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGINT)
+            for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.raise_signal(stop)
             given_back.append(True)
             raise
 
