@@ -105,11 +105,16 @@ def _meminfo(key: str) -> float | None:
     return None
 
 
+# Seconds of all cores that a share is taken over at least: the system counts in ticks of 10 ms, and Linux lets the time
+# that it waited fall. source: proc_stat(5).
+_LEAST = 0.5
+
+
 class Load:
     """The share of all cores that other processes keep busy between two calls of :meth:`read`.
 
     Args:
-        times: Returns the time of all cores, the time that they were busy, and that of this process, in one unit.
+        times: Returns the time of all cores, the time that they were busy, and that of this process, in seconds.
     """
 
     def __init__(self, times: Callable[[], tuple[float, float, float]]) -> None:
@@ -117,20 +122,29 @@ class Load:
         self._seen = times()
 
     def read(self) -> float | None:
-        """Return the share since the last call; ``None`` where the system does not tell."""
-        before, self._seen = self._seen, self._times()
-        whole, busy, own = map(operator.sub, self._seen, before)
-        return (busy - own) / whole if whole > 0 else None
+        """Return the share since the last one, from 0 to 1.
+
+        ``None`` where too little time went by to tell, which the next share is then over too, and where the system does
+        not tell.
+        """
+        now = self._times()
+        whole, busy, own = map(operator.sub, now, self._seen)
+        if whole < _LEAST:
+            return None
+        self._seen = now
+        return min(max((busy - own) / whole, 0.0), 1.0)
 
 
 def load() -> Load:
     """Return what tells the load of others, by the ticks of the system."""
-    return Load(_ticks)
+    return Load(_seconds)
 
 
-def _ticks() -> tuple[float, float, float]:
+def _seconds() -> tuple[float, float, float]:
     line = read("/proc/stat").partition("\n")[0].split()[1:9]
-    every = [int(ticks) for ticks in line] or [0] * 8
+    if not line:
+        return 0.0, 0.0, 0.0
+    ticks = [int(number) for number in line]
+    rate = os.sysconf("SC_CLK_TCK")
     times = os.times()
-    own = (times.user + times.system) * os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.0
-    return float(sum(every)), float(sum(every) - every[3] - every[4]), own
+    return sum(ticks) / rate, (sum(ticks) - ticks[3] - ticks[4]) / rate, times.user + times.system

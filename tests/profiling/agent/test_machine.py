@@ -1,6 +1,5 @@
 """What a machine tells of itself, from files as Linux has them."""
 
-import time
 
 import pytest
 
@@ -100,12 +99,26 @@ def test_the_load_of_others_is_a_share_of_all_cores():
     load = machine.Load(lambda: next(times))
     assert load.read() == 0.4
     assert load.read() is None
-    assert -1 < host_load().read() <= 1.1
 
 
-def test_this_machine_tells_its_load():
+def test_a_load_waits_for_more_than_a_few_ticks_and_loses_none():
+    # A tick that is counted late makes a share of 20, and one that is counted early a share below 0.
+    times = iter([(0.0, 0.0, 0.0), (0.01, 0.2, 0.0), (0.4, 0.2, 0.1), (1.0, 0.5, 0.25), (2.0, 0.5, 0.3)])
+    load = machine.Load(lambda: next(times))
+    assert [load.read() for _ in range(4)] == [None, None, 0.25, 0.0]
+
+
+def test_linux_tells_the_load_in_ticks(files):
+    write(files, "/proc/stat", "cpu  100 0 0 900 0 0 0 0 0 0\ncpu0 100 0 0 900 0 0 0 0 0 0\n")
     load = machine.load()
-    end = time.monotonic() + 0.05
-    while time.monotonic() < end:
-        pass
-    assert -1 < load.read() <= 1.1
+    write(files, "/proc/stat", "cpu  50100 0 0 100900 200000 0 0 50000 0 0\n")
+    # Of 4000 seconds 1000 were busy, 1000 idle and 2000 waited for; this process had next to nothing of them.
+    assert load.read() == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("of_this_machine", [machine.load, host_load])
+def test_this_machine_tells_its_load(of_this_machine):
+    load = of_this_machine()
+    whole, busy, own = load._seen
+    load._seen = whole - 10, busy - 5, own
+    assert load.read() == pytest.approx(0.5, abs=0.05)
