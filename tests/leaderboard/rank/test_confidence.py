@@ -1,7 +1,6 @@
 """Fronts with their doubt: seeds, photographs and rounds; how a front grew."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -110,13 +109,11 @@ def test_other_photographs_are_refused():
         front_probability([trial(0, 31.0), trial(1, 31.0, images="ab")], [])
 
 
-def test_it_is_fast_and_the_same_each_time():
+def test_it_is_the_same_each_time():
     rng = np.random.default_rng(0)
     images = "abcdefghij"
     trials = [trial(i, rng.normal(31, 0.5, 10), rng.lognormal(1, 0.5, 24), images=images) for i in range(100)]
-    started = time.process_time()
     found = front_probability(trials, [])
-    assert time.process_time() - started < 2
     assert found == front_probability(trials, [])
     assert found != front_probability(trials, [], seed=1)
 

@@ -1,6 +1,5 @@
 """What a machine tells of itself, from files as Linux has them."""
 
-
 import pytest
 
 from srnas.profiling.agent import machine
