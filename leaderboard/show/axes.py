@@ -1,4 +1,4 @@
-"""What the figures of this room share: axes without a display, and logarithmic scales."""
+"""What figures share: a canvas and axes without a display, and logarithmic scales."""
 
 from typing import TYPE_CHECKING
 
@@ -7,23 +7,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def new_figure(width: float, height: float) -> "Figure":
+    """Return a figure of this size in inches that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def open_axes(axes: "Axes") -> None:
+    """Leave only what is read: two spines, and a light grid behind what is drawn."""
+    axes.grid(alpha=0.25, which="both")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def new_axes(number: int = 1, size: tuple[float, float] = (9, 5.6)) -> "tuple[Figure, list[Axes]]":
-    """Return a figure that needs no display, and its axes: two spines each, and a light grid behind what is drawn.
+    """Return a figure and its open axes.
 
     Args:
         number: Of axes beside each other, which share the ordinate.
         size: Width and height in inches.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     every = list(figure.subplots(1, number, sharey=True, squeeze=False)[0])
     for axes in every:
-        axes.grid(alpha=0.25, which="both")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_axes(axes)
     return figure, every
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srnas.leaderboard.show.axes import new_figure, open_axes
 from srnas.nas.explain.ablation import Ablation, AblationReport, Scope
-from srnas.nas.explain.figures import COLOURS, HATCHES, MARKS, by_position, captioned, new_figure, open_axes, save
+from srnas.nas.explain.figures import COLOURS, HATCHES, MARKS, by_position, captioned, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

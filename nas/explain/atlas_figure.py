@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from srnas.leaderboard.show.axes import new_figure
 from srnas.nas.explain.effects import Atlas, Effect, Range, depth_name
-from srnas.nas.explain.figures import captioned, new_figure, save
+from srnas.nas.explain.figures import captioned, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

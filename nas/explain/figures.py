@@ -1,4 +1,4 @@
-"""What all figures of this package share: a canvas without a display, colours that differ in gray too, a caption."""
+"""What the figures of this room share: colours that differ in gray too, a title and a caption."""
 
 import textwrap
 from pathlib import Path
@@ -18,16 +18,6 @@ _INK = "#1c2430"
 _LETTERS_PER_INCH = 15
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Return a figure of this size in inches that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def captioned(figure: "Figure", title: str, caption: str) -> None:
     """Put a title above, and below in a few lines what is seen."""
     width = int(figure.get_figwidth() * _LETTERS_PER_INCH)
@@ -38,13 +28,6 @@ def captioned(figure: "Figure", title: str, caption: str) -> None:
 def plain(text: str) -> str:
     """Return text that is no formula."""
     return text.replace("$", r"\$")
-
-
-def open_axes(axes: "Axes") -> None:
-    """Leave only what is read: two spines and a light grid."""
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def by_position(axes: "Axes", labels: list[str], **style: Any) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from srnas.nas.explain.figures import COLOURS, MARKS, by_position, captioned, new_figure, open_axes, save
+from srnas.leaderboard.show.axes import new_figure, open_axes
+from srnas.nas.explain.figures import COLOURS, MARKS, by_position, captioned, save
 from srnas.nas.explain.frequency import FILTERS, SIGMA, Response
 
 _TITLES = {

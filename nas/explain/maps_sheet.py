@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from srnas.nas.explain.figures import COLOURS, new_figure, plain
+from srnas.leaderboard.show.axes import new_figure
+from srnas.nas.explain.figures import COLOURS, plain
 from srnas.nas.explain.maps import PlaceMaps, Weights
 from srnas.nas.files import save_png, writing
 from srnas.nas.images.metrics import Image, luma

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srnas.nas.explain.figures import captioned, new_figure, plain, save
+from srnas.leaderboard.show.axes import new_figure
+from srnas.nas.explain.figures import captioned, plain, save
 from srnas.nas.explain.reach import AREA_SHARE, COMPLETE, Attribution
 from srnas.nas.images.metrics import Image, luma
 
