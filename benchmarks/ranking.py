@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from pathlib import Path
+from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -29,7 +30,7 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.front import Point, are_near, hypervolume, non_dominated
-from srnas.nas.judging.accounts import CLOSE, account, beside_trend
+from srnas.nas.judging.accounts import CLOSE, Account, account, beside_trend
 from srnas.nas.revisit.tabular import Curve, TabularBenchmark, TabulatedNetwork, is_attentive
 from srnas.nas.run.ladder import GOES_ON_DB, GOES_ON_SHARE
 
@@ -56,18 +57,38 @@ class Trained:
         return self.curve.mean_db(steps), self.fastest_ms
 
 
-def taus(first: Sequence[float], last: Sequence[float], fastest_ms: Sequence[float]) -> list[str]:
-    """Return tau over all pairs, at equal latency with its interval, and of what is then told apart."""
-    ranked, reached = beside_trend(first, fastest_ms), beside_trend(last, fastest_ms)
-    found = account({"tau": dict(enumerate(ranked))}, dict(enumerate(last)), dict(enumerate(fastest_ms)))
-    at_equal = [f"{one.tau:.2f} ({one.low:.2f}-{one.high:.2f})" for one in found] or [""]
-    signs = [
-        ((a - b) * (c - d) > 0) - ((a - b) * (c - d) < 0)
-        for (a, c, ms), (b, d, other_ms) in combinations(zip(ranked, reached, fastest_ms, strict=True), 2)
-        if abs(math.log(ms / other_ms)) <= math.log(1 + CLOSE) and abs(c - d) > APART_DB
-    ]
-    apart = f"{statistics.fmean(signs):.2f}" if signs else ""
-    return [f"{kendalltau(first, last).statistic:.2f}", *at_equal, apart]
+@dataclass(frozen=True)
+class Taus:
+    """Kendall's tau of one ranking with another.
+
+    Attributes:
+        over_all: Over all pairs.
+        at_equal: Over pairs of equal latency, with its interval; ``None`` where there are too few.
+        apart: The same of what is then told apart; ``None`` where nothing is.
+    """
+
+    over_all: float
+    at_equal: Account | None
+    apart: float | None
+
+    @classmethod
+    def of(cls, first: Sequence[float], last: Sequence[float], fastest_ms: Sequence[float]) -> Self:
+        """Return those of a PSNR in dB with a later one."""
+        ranked, reached = beside_trend(first, fastest_ms), beside_trend(last, fastest_ms)
+        found = account({"tau": dict(enumerate(ranked))}, dict(enumerate(last)), dict(enumerate(fastest_ms)))
+        signs = [
+            ((a - b) * (c - d) > 0) - ((a - b) * (c - d) < 0)
+            for (a, c, ms), (b, d, other_ms) in combinations(zip(ranked, reached, fastest_ms, strict=True), 2)
+            if abs(math.log(ms / other_ms)) <= math.log(1 + CLOSE) and abs(c - d) > APART_DB
+        ]
+        apart = statistics.fmean(signs) if signs else None
+        return cls(kendalltau(first, last).statistic, found[0] if found else None, apart)
+
+    def cells(self) -> list[str]:
+        """Return how a row shows them."""
+        one = self.at_equal
+        at_equal = f"{one.tau:.2f} ({one.low:.2f}-{one.high:.2f})" if one else ""
+        return [f"{self.over_all:.2f}", at_equal, "" if self.apart is None else f"{self.apart:.2f}"]
 
 
 def rows_of(known: Sequence[Trained], lengths: Sequence[int]) -> Iterator[list[str]]:
@@ -80,7 +101,7 @@ def rows_of(known: Sequence[Trained], lengths: Sequence[int]) -> Iterator[list[s
             pairs = zip(known, at, longest, strict=True)
             gains = [last - first for one, first, last in pairs if is_attentive(one.network.architecture) is kind]
             row.append(f"{statistics.fmean(gains):+.3f}" if gains else "")
-        row += taus(at, longest, [one.fastest_ms for one in known])
+        row += Taus.of(at, longest, [one.fastest_ms for one in known]).cells()
         yield [*row, f"{statistics.fmean(one.curve.train_s[length] for one in known):.1f}"]
 
 
@@ -92,20 +113,23 @@ def between_seeds(networks: Sequence[TabulatedNetwork], steps: int, runtime: str
     if not several:
         return ""
     seeds = sorted({curve.seed for one in several for curve in one.curves})
-    found: list[list[str]] = []
+    found: list[Taus] = []
     for first, second in permutations(seeds, 2):
         both = [(one, a, b) for one in several if (a := one.curve(steps, first)) and (b := one.curve(steps, second))]
         ends = [
             [curve.mean_db(steps) for curve in curves] for curves in zip(*((a, b) for _, a, b in both), strict=True)
         ]
-        found.append(taus(*ends, [one.fastest_ms[runtime] for one, _, _ in both]))
+        found.append(Taus.of(*ends, [one.fastest_ms[runtime] for one, _, _ in both]))
     spread = [
         statistics.stdev(curve.mean_db(steps) for curve in one.curves if steps in curve.psnr_y_db) for one in several
     ]
+    over_all = statistics.fmean(one.over_all for one in found)
+    equal = [one.at_equal.tau for one in found if one.at_equal]
+    at_equal = f"{statistics.fmean(equal):.2f} ({min(equal):.2f}-{max(equal):.2f})" if equal else "not known"
     return (
-        f"one seed with another after {steps:,} steps, {len(several)} networks: tau "
-        f"{statistics.fmean(float(one[0]) for one in found):.2f}, at equal latency {found[0][1]}; standard deviation "
-        f"{statistics.median(spread):.3f} dB in the median"
+        f"one seed with another after {steps:,} steps, {len(several)} networks, mean over {len(found)} pairs of seeds: "
+        f"tau {over_all:.2f}, at equal latency {at_equal}; standard deviation {statistics.median(spread):.3f} dB in "
+        "the median"
     )
 
 
