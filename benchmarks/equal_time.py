@@ -81,6 +81,8 @@ def main() -> None:
         name: volume(hypervolume_curve(reference, [record for record in one.records if record.design]), math.inf)
         for name, one in studies.items()
     }
+    if empty := [name for name, curve in curves.items() if not curve]:
+        raise SystemExit(f"each study must hold judged trials, but {', '.join(empty)} holds none.")
     seconds = min(60 * given.minutes, *(curve[-1].seconds for curve in curves.values()))
     for name, one in studies.items():
         free = sum(record.reused and record.ended_ms <= 1e3 * seconds for record in without_pauses(one.records))

@@ -38,7 +38,7 @@ def best_within(retimed: Retimed, budget_ms: float) -> str:
     if rows.empty:
         return "none"
     best = rows.iloc[0]
-    return f"#{best['trial']} {best['psnr_y_db']:.2f} dB"
+    return f"#{best['trial']} {best['ranked_db']:.2f} dB"
 
 
 def print_fronts(found: Mapping[str, Retimed]) -> None:

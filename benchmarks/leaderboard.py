@@ -75,6 +75,7 @@ def _trials(number: int) -> Iterator[TrialRecord]:
                 images=("a", "b"), psnr_y_db=(psnr, psnr), ssim_y=(0.9, 0.9), mean_psnr_y_db=psnr, mean_ssim_y=0.9
             ),
             train_s=1.0,
+            started_ms=999_000 + 1000 * index,
             ended_ms=1_000_000 + 1000 * index,
         )
 
@@ -134,7 +135,7 @@ def _report_reading(store: Store, repeats: int) -> None:
             if not token:
                 return
 
-    ours, theirs = _timed(lambda: store.rows_of(studies), repeats), _timed(search, 1)
+    ours, theirs = _timed(lambda: store.rows_of(studies), repeats), _timed(search, repeats)
     print(f"reading {len(store.rows_of(studies))} trials: {ours:.2f} s; MLflow's search_runs: {theirs:.2f} s")
     print(f"ratio {theirs / ours:.1f}")
 

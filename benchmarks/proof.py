@@ -8,8 +8,8 @@ every human design is compared with none.
 
 Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds.
 
-With ``--test`` the human designs, what stands beside them and the front are judged on other photographs as well, with
-the weights that the workspace keeps.
+With ``--test`` the human designs, what stands beside them and the front are judged on other photographs as well, in
+float32, with the weights that the workspace keeps.
 
     python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--test FOLDER ...]
 """
@@ -26,7 +26,7 @@ from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
-from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
+from srnas.leaderboard.record.timed_quality import as_ranked, qualities_by_seed, replicates_as_ranked
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
@@ -41,10 +41,8 @@ def contenders(known: Snapshot) -> list[Contender]:
     """Return the trained networks of a study with the qualities of all their seeds, by rising latency."""
     assert known.study is not None
     records = as_ranked(known.study, known.records)
-    others = {record.number: [] for record in records}
-    for replicate in replicates_as_ranked(known.study, known.replicates):
-        others[replicate.number].append(replicate.quality)
-    found = [Contender(r, (r.quality, *others[r.number])) for r in records if r.quality and r.point]
+    qualities = qualities_by_seed(records, replicates_as_ranked(known.study, known.replicates))
+    found = [Contender(record, tuple(qualities[record.number])) for record in records if record.point]
     return sorted(found, key=lambda one: one.fastest_ms)
 
 
@@ -73,7 +71,7 @@ def shown(fought: Duel | None) -> str:
 
 
 def is_ahead(one: Contender, humans: Sequence[Contender]) -> bool:
-    """Return whether a network is better than every human design at its latency, or faster than all it ties with."""
+    """Return whether a network is better than every human design as fast, or faster than all it is not better than."""
     rival = best_within(humans, one.fastest_ms)
     if rival is None:
         return False
@@ -166,6 +164,8 @@ def main() -> None:
     if known.joint is None:
         print("the study has not ended with a joint timing: each latency is of another moment\n")
     networks = contenders(known)
+    if not networks:
+        raise SystemExit(f"study '{given.study}' must hold networks that were trained to the end, but holds none.")
     humans = [one for one in networks if one.trial.design]
     searched = [one for one in networks if not one.trial.design]
     print_designs(searched, humans)

@@ -6,7 +6,7 @@ length with the longest, over all pairs and at equal latency (pairs within 15 %,
 with its 95 % bootstrap interval over networks; of the latter pairs also that of those which the longest tells apart by
 more than 0.05 dB. Beside it stands what the longest gains on average: an attention block that a short schedule
 under-rates gains more than a plain chain. Where networks were trained with other seeds, the same is shown of one seed
-with another at the base length: no length can rank better than that.
+with another at the base length, on average over pairs of seeds: no length can rank better than that.
 
 The last lines climb the ladder with what was trained: from each length only what ``srnas search --ladder`` takes goes
 on, or what other rules take. Shown is the time in steps beside that of training all to the longest length, what of the
@@ -20,7 +20,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +35,8 @@ from srnas.nas.revisit.tabular import Curve, TabularBenchmark, TabulatedNetwork,
 from srnas.nas.run.ladder import GOES_ON_DB, GOES_ON_SHARE
 
 APART_DB = 0.05
+# Of fewer networks that two seeds were trained of, no order is compared.
+_FEWEST = 3
 _TABLE = Path(__file__).parent / "tables" / "tiny-x2.jsonl.xz"
 
 
@@ -114,8 +116,10 @@ def between_seeds(networks: Sequence[TabulatedNetwork], steps: int, runtime: str
         return ""
     seeds = sorted({curve.seed for one in several for curve in one.curves})
     found: list[Taus] = []
-    for first, second in permutations(seeds, 2):
+    for first, second in combinations(seeds, 2):
         both = [(one, a, b) for one in several if (a := one.curve(steps, first)) and (b := one.curve(steps, second))]
+        if len(both) < _FEWEST:
+            continue
         ends = [
             [curve.mean_db(steps) for curve in curves] for curves in zip(*((a, b) for _, a, b in both), strict=True)
         ]
@@ -123,13 +127,15 @@ def between_seeds(networks: Sequence[TabulatedNetwork], steps: int, runtime: str
     spread = [
         statistics.stdev(curve.mean_db(steps) for curve in one.curves if steps in curve.psnr_y_db) for one in several
     ]
+    if not found:
+        return ""
     over_all = statistics.fmean(one.over_all for one in found)
-    equal = [one.at_equal.tau for one in found if one.at_equal]
-    at_equal = f"{statistics.fmean(equal):.2f} ({min(equal):.2f}-{max(equal):.2f})" if equal else "not known"
+    accounts = [one.at_equal for one in found if one.at_equal]
+    tau, low, high = (statistics.fmean(getattr(one, end) for one in accounts) for end in ("tau", "low", "high"))
     return (
-        f"one seed with another after {steps:,} steps, {len(several)} networks, mean over {len(found)} pairs of seeds: "
-        f"tau {over_all:.2f}, at equal latency {at_equal}; standard deviation {statistics.median(spread):.3f} dB in "
-        "the median"
+        f"one seed with another after {steps:,} steps, {len(several)} networks, pairs of seeds: {len(found)}: mean "
+        f"tau {over_all:.2f}, at equal latency {tau:.2f} ({low:.2f}-{high:.2f}); standard deviation "
+        f"{statistics.median(spread):.3f} dB in the median"
     )
 
 
@@ -188,8 +194,10 @@ def main() -> None:
         for one in networks
         if (curve := one.curve(lengths[-1])) and given.runtime in one.fastest_ms
     ]
+    known = [one for one in known if one.curve.psnr_y_db.keys() >= set(lengths)]
     if len(known) < 2:
-        raise SystemExit(f"two or more networks must be trained for {lengths[-1]:,} steps, but {len(known)} are.")
+        every = ", ".join(f"{length:,}" for length in lengths)
+        raise SystemExit(f"two or more networks must be judged after {every} steps, but {len(known)} are.")
     attentive = sum(is_attentive(one.network.architecture) for one in known)
     title = f"{len(known)} networks of '{made.head.space}', {attentive} with attention in most positions"
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)

@@ -1,10 +1,11 @@
-"""What runs where: every block, or every published network, in every runtime of this machine, in one run.
+"""What runs where: every block, or every published network, in every runtime of this machine.
 
-Blocks have 24 channels and maps of 64x64 pixels; networks are at the given scale, with inputs of 64x64 pixels. All are
-timed in the same rounds, in random order. A cell is the time beside eager's, which stands in ms, with the largest
-difference to eager float32 where it is above 1e-4; ``no``: the runtime refuses it, for the reason below the table.
+Blocks have 24 channels and maps of 64x64 pixels; networks are at the given scale, with inputs of 64x64 pixels. Eight at
+a time are timed in the same rounds, each in all runtimes, in random order: compare within a row. A cell is the time
+beside eager's, which stands in ms, with the largest difference to eager float32 where it is above 1e-4; ``no``: the
+runtime refuses it, for the reason below the table.
 
-    python benchmarks/runtimes.py [--runtimes eager,onnxruntime,openvino,ncnn] [--networks] [--only lia,aab] [--scale 2]
+    python benchmarks/runtimes.py [--runtimes onnxruntime,openvino,ncnn] [--networks] [--only lia,aab] [--scale 2]
 """
 
 import argparse
@@ -70,12 +71,15 @@ def cell(latency: Latency | None, eager: Latency, gap: float) -> str:
 def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runtimes", default="eager,onnxruntime,openvino,ncnn", help="eager and others")
+    parser.add_argument("--runtimes", default="onnxruntime,openvino,ncnn", help="beside eager")
     parser.add_argument("--networks", action="store_true", help="published networks in place of blocks")
     parser.add_argument("--only", help="names of blocks or networks")
     parser.add_argument("--scale", type=int, default=2)
     given = parser.parse_args()
-    runtimes = given.runtimes.split(",")
+    others = [name for name in given.runtimes.split(",") if name != "eager"]
+    if unknown := set(others) - set(RUNTIMES):
+        parser.error(f"--runtimes must be of {', '.join(RUNTIMES)}, but got {', '.join(sorted(unknown))}")
+    runtimes = ["eager", *others]
     if given.networks:
         names = given.only.split(",") if given.only else PUBLISHED
         subjects: dict[str, nn.Module] = {name: Network(published(name, given.scale)).deploy() for name in names}
@@ -85,7 +89,6 @@ def main() -> None:
     latencies, gaps, refused = time_all(subjects, 3 if given.networks else CHANNELS, runtimes)
     versions = [RUNTIMES[name].version() or "torch" for name in runtimes]
     print(f"{', '.join(dict.fromkeys(versions))}; one thread, float32, {SIDE}x{SIDE} pixels\n")
-    others = [name for name in runtimes if name != "eager"]
     print(f"| | eager ms | {' | '.join(others)} |")
     print(f"|---|{'---|' * len(runtimes)}")
     for name, timed in latencies.items():

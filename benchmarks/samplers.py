@@ -11,7 +11,10 @@ long evolution without noise and all runs together have found.
 With ``--table`` samplers search a table of trained networks (``benchmarks/table.py``) as ``srnas replay`` does: a
 proposal that the table lacks stands for the nearest one that it holds. ``front`` knows which it holds and proposes no
 other; ``front-anywhere`` proposes from the whole space, as all others do, and loses as they do by what its proposals
-stand for. The reference is the hypervolume of them all.
+stand for. Both know the latencies of all that the table holds, and ``front-anywhere`` fits those of its proposals to
+them: in a search a latency is known once a network was timed. The reference is the hypervolume of them all.
+
+The seconds per proposal are those of the last ten proposals alone, and of a table's replay as a whole.
 
     python benchmarks/samplers.py [--table benchmarks/tables/tiny-x2.jsonl.xz] [--seeds 5] [--trials 200]
         [--samplers front,front-anywhere,gp] [--variants smooth,rugged,dying] [--json]

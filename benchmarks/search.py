@@ -3,13 +3,14 @@
 Each run is a fresh ``srnas search`` in a workspace of its own, interrupted after ``--seconds``; the samplers take turns
 within each seed, so that what else the machine does meets all of them. All trials of a run that were finished by then
 count, human designs included, which every sampler tries first. One reference point holds for all: bicubic's PSNR, and
-the greatest latency that any run has measured.
+the greatest latency of what any run has trained to the end.
 
     python benchmarks/search.py [--seconds 300] [--seeds 3] [--samplers front,gp] [--json] [-- --scale 2 ...]
 """
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def run(sampler: str, seed: int, seconds: float, trials: int, options: list[str]
             text=True,
         )
         try:
-            said = process.communicate(timeout=seconds)[1]
+            said = process.communicate(timeout=seconds if math.isfinite(seconds) else None)[1]
         except subprocess.TimeoutExpired:
             process.terminate()
             process.communicate()
@@ -58,7 +59,7 @@ def run(sampler: str, seed: int, seconds: float, trials: int, options: list[str]
 def main() -> None:
     """Run all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--seconds", type=float, default=300, help="of each search; inf: until its trials are judged")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=_ENDLESS, help="after which a search ends before its time")
     parser.add_argument("--samplers", default=",".join((FRONT, *BASELINES)))
@@ -79,7 +80,10 @@ def main() -> None:
                 bars.console.print(f"seed {seed} {name}: {sorted(points_found, key=lambda point: point[1])}")
                 bars.advance(task)
     points = {name: [[r.point for r in one if r.point] for one in runs] for name, runs in found.items()}
-    reference = worst_psnr, max(latency for runs in points.values() for one in runs for _, latency in one)
+    latencies = [latency for runs in points.values() for one in runs for _, latency in one]
+    if not latencies:
+        raise SystemExit(f"some trial must be trained to the end, but none was within {given.seconds:g} s.")
+    reference = worst_psnr, max(latencies)
     rows: list[dict[str, Any]] = [
         {
             "sampler": name,

@@ -8,7 +8,8 @@ Each part is a command of its own, is resumed by the same command, and can be ru
 - ``searches``: searches of 50 trials by ``FrontSampler``, each of which knows only its own; to the base length.
 - ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
 - ``seeds``: every third network that is there, with two more seeds, to the base length.
-- ``latency``: all networks that are there, in each runtime.
+- ``latency``: all networks that are there, in each runtime, by one process; also what a search has timed briefly.
+  ``longer`` takes those that were timed.
 
 What is trained is kept in ``--work``, and what is known when a command ends is written to the table. A training that
 reached a shorter length in the same ``--work`` goes on from there.
@@ -18,7 +19,9 @@ reached a shorter length in the same ``--work`` goes on from there.
 """
 
 import argparse
+import os
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +32,7 @@ import optuna
 import torch
 from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
-from pydantic import Field
+from pydantic import Field, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
@@ -126,6 +129,11 @@ class Maker:
         with self._alone():
             return self._known()
 
+    @property
+    def timing(self) -> FileLock:
+        """The lock of whoever times networks."""
+        return FileLock(self.work / "timing.lock")
+
     def _alone(self) -> FileLock:
         return FileLock(f"{self.log}.lock")
 
@@ -137,13 +145,18 @@ class Maker:
                 raise SystemExit(f"'{self.table}' was made by another protocol:\n{made.head}\nthis one is\n{self.head}")
             entries += made.networks.values()
         if self.log.exists():
-            entries += map(TabulatedNetwork.model_validate_json, self.log.read_text().splitlines())
+            entries += filter(None, map(_entry, self.log.read_text().splitlines()))
         return joined(entries)
 
     def keep(self, entry: TabulatedNetwork) -> None:
         """Append an entry; several processes may do so at once."""
-        with self._alone(), self.log.open("a") as file:
-            file.write(f"{entry.model_dump_json()}\n")
+        with self._alone(), self.log.open("ab+") as file:
+            # A process that was killed may have left half a line.
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    file.write(b"\n")
+            file.write(f"{entry.model_dump_json()}\n".encode())
 
     def pack(self) -> TabularBenchmark:
         """Write the table, and return it."""
@@ -207,6 +220,15 @@ class Maker:
         return Curve(seed=seed, psnr_y_db=state.psnr_y_db, train_s=state.after_s)
 
 
+def _entry(line: str) -> TabulatedNetwork | None:
+    """Return an entry of the log; ``None`` of half a line, whose training is still in the state that was saved."""
+    try:
+        return TabulatedNetwork.model_validate_json(line)
+    except ValidationError:
+        print(f"left out a line that a killed process left: {line[:40]}…", file=sys.stderr)
+        return None
+
+
 def halves(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:
     """Return networks with their sources, in turn one with attention in most positions and one without."""
     designs = [(f"design {name}", one) for name, one in human_designs(space).items() if len(one.positions) > 1]
@@ -260,8 +282,9 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
             study.tell(trial, (curve.mean_db(maker.config.iterations), one.fastest_ms["eager"]))
         architecture = maker.space.suggest(study.ask())
         # Another search may have timed it, and every figure of a table is of one timing.
-        if not known.get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
-            time(maker, [architecture], ("eager",), is_brief=True)
+        with maker.timing:
+            if not maker.known().get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
+                time(maker, [architecture], ("eager",), is_brief=True)
         maker.trained(architecture, f"search {number}.{len(keys)}", waits=True)
         keys.append(architecture.key)
         known = maker.known()
@@ -309,10 +332,12 @@ def run(maker: Maker, part: str, number: int) -> Iterator[tuple[int, int]]:
             with suppress(Timeout), FileLock(maker.work / f"search-{done}.lock", timeout=0):
                 yield from ((done, number) for _ in search(maker, done, TRIALS))
     elif part == "latency":
-        missing = [one.architecture for one in known if not one.fastest_ms.keys() >= set(RUNTIMES)]
-        for first in range(0, len(missing), _TOGETHER):
-            time(maker, missing[first : first + _TOGETHER], RUNTIMES)
-            yield first + _TOGETHER, len(missing)
+        with maker.timing:
+            known = list(maker.known().values())
+            missing = [one.architecture for one in known if not one.fastest_ms.keys() >= set(RUNTIMES)]
+            for first in range(0, len(missing), _TOGETHER):
+                time(maker, missing[first : first + _TOGETHER], RUNTIMES)
+                yield first + _TOGETHER, len(missing)
     else:
         jobs = {
             "halves": lambda: [partial(maker.trained, a, s, LADDER[-1]) for s, a in halves(maker.space, number)],

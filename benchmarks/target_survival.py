@@ -140,7 +140,9 @@ def survive(board: Board, folder: Path, trials: int, cut_s: float, options: Sequ
     if board.is_apart:
         disturbances.insert(1, ("the link is cut", lambda: board.cut(cut_s)))
     at = [round((number + 1) * trials / (len(disturbances) + 1)) for number in range(len(disturbances))]
-    running = subprocess.Popen(search, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    notes = folder / "notes"
+    with notes.open("w") as file:
+        running = subprocess.Popen(search, stdout=subprocess.DEVNULL, stderr=file)
     while running.poll() is None:
         if at and judged(workspace) >= at[0]:
             what, disturb = disturbances.pop(0)
@@ -148,7 +150,7 @@ def survive(board: Board, folder: Path, trials: int, cut_s: float, options: Sequ
             disturb()
         time.sleep(_POLL_S)
     if running.wait():
-        print(running.stderr.read() if running.stderr else "")
+        print(notes.read_text())
     url = Workspace(workspace).study_url(STUDY)
     stored = StoredStudy.find(url, STUDY)
     records = stored.snapshot().records if stored else ()
@@ -156,7 +158,9 @@ def survive(board: Board, folder: Path, trials: int, cut_s: float, options: Sequ
     ended = {state: sum(record.state == state for record in records) for state in ("complete", "stopped", "failed")}
     disturbed = sum(bool({"disturbed", "invalid"} & set(latency.flags)) for latency in timed)
     print(f"{len(records)} of {trials} trials, {json.dumps(ended)}, {len(timed)} timed, {disturbed} of them flagged")
-    return len(records) == len(timed) == trials == ended["complete"] + ended["stopped"] and not disturbances
+    if disturbances and not running.returncode:
+        raise SystemExit(f"the search must outlast the disturbances, but {len(disturbances)} were left when it ended.")
+    return len(records) == len(timed) == trials == ended["complete"] + ended["stopped"]
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 Both search the same space from the same photographs for as many trials of equal length, in a new workspace each, in
 turns, so that what else the machine does meets both. The time is that of the whole command, from the start of Python to
-the figures. Overhead is what the workers' time holds beside training steps, for each candidate.
+the figures. Overhead is the share of the workers' time that is not spent in training steps.
 
     python benchmarks/throughput.py [--baseline PYTHON] [--trials 24] [--rounds 2] [--options "--iterations 400"]
 

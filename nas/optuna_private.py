@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Index, inspect
+from sqlalchemy import Index, inspect, update
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -39,6 +39,13 @@ def silent(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTri
     """Return which of these running trials have had no heartbeat for the storage's grace period."""
     stale = set(_database(study)._get_stale_trial_ids(study._study_id)) if trials else set()
     return [trial for trial in trials if trial._trial_id in stale]
+
+
+def rename_study(storage: RDBStorage, name: str, new: str) -> None:
+    """Give a study another name."""
+    renamed = update(models.StudyModel).where(models.StudyModel.study_name == name).values(study_name=new)
+    with storage.engine.begin() as connection:
+        connection.execute(renamed)
 
 
 def missing_indexes(storage: RDBStorage) -> list[Index]:

@@ -4,6 +4,9 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
+# Who is told to stop has so long to give back what is at hand before it is killed.
+STOP_S = 20.0
+
 
 def interrupt_once(*stops: signal.Signals) -> None:
     """Let the first of these signals raise ``KeyboardInterrupt``, and ignore all of them from then on.

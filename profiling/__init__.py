@@ -3,7 +3,15 @@
 from srnas.profiling.boards.client import BoardRefusedError
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count
-from srnas.profiling.device import DeviceProfile, Target, cpu_threads, describe_device, resolve_device, resolve_threads
+from srnas.profiling.device import (
+    DeviceProfile,
+    Target,
+    cpu_threads,
+    describe_device,
+    resolve_device,
+    resolve_threads,
+    usable_cores,
+)
 from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease, device_share
 from srnas.profiling.measurement import Latency, MeasuredNetwork, Measurement
@@ -49,4 +57,5 @@ __all__ = [
     "reconcile",
     "resolve_device",
     "resolve_threads",
+    "usable_cores",
 ]

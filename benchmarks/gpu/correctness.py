@@ -164,7 +164,7 @@ def synchronisation(machine: Machine) -> Seen:
 
 def out_of_memory(machine: Machine) -> Seen:
     """A lack of memory is known as one, and the device goes on."""
-    device, known, trained = machine.device, False, False
+    device, known = machine.device, False
     config = TrainingConfig(iterations=1, patch=16, batch=2, learning_rate=1e-3)
     full = mock.patch.object(nn.Conv2d, "forward", side_effect=torch.OutOfMemoryError("CUDA out of memory."))
     try:
@@ -181,8 +181,7 @@ def out_of_memory(machine: Machine) -> Seen:
             torch.cuda.set_per_process_memory_fraction(1.0, device)
             torch.cuda.empty_cache()
     train(small(), patches(machine), config, Compute(device))
-    trained = True
-    return Seen("known, goes on", f"{'known' if known else 'not known'}, goes on", known and trained)
+    return Seen("known, goes on", f"{'known' if known else 'not known'}, goes on", known)
 
 
 def asserting_kernel(machine: Machine) -> Seen:

@@ -8,8 +8,7 @@ Reference: Davison and Hinkley, "Bootstrap Methods and their Application", Cambr
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,7 +18,7 @@ import pandas as pd
 from srnas.leaderboard.rank.front import Floats, are_near, front_numbers, non_dominated_of_rows
 from srnas.leaderboard.rank.paired import paired_difference
 from srnas.leaderboard.record.columns import DOUBT
-from srnas.leaderboard.record.timed_quality import over_seeds
+from srnas.leaderboard.record.timed_quality import over_seeds, qualities_by_seed
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
 from srnas.search_space import InputError
 
@@ -44,7 +43,8 @@ class SeedSpread:
 
 def seed_spread(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> SeedSpread | None:
     """Return how far seeds move PSNR; ``None`` if no trial was replicated."""
-    groups = [[q.mean_psnr_y_db for q in found] for found in _qualities(trials, replicates).values() if len(found) > 1]
+    qualities = _complete(trials, replicates).values()
+    groups = [[one.mean_psnr_y_db for one in found] for found in qualities if len(found) > 1]
     trainings = sum(map(len, groups))
     if not groups:
         return None
@@ -76,7 +76,7 @@ def front_probability(
     Raises:
         InputError: If the trials were not judged on the same photographs.
     """
-    qualities = _qualities(trials, replicates)
+    qualities = _complete(trials, replicates)
     if not qualities:
         return {}
     _check_images([quality for found in qualities.values() for quality in found])
@@ -100,7 +100,7 @@ def confidence_rows(trials: Sequence[TrialRecord], replicates: Sequence[Replicat
     spread = seed_spread(trials, replicates)
     deviation = spread.deviation_db if spread else math.nan
     probabilities = front_probability(trials, replicates)
-    qualities = _qualities(trials, replicates)
+    qualities = _complete(trials, replicates)
     steps = _front_steps(over_seeds(trials, replicates))
     rows = [
         (
@@ -133,13 +133,9 @@ def _front_steps(trials: Sequence[TrialRecord]) -> dict[int, tuple[float, float,
     }
 
 
-def _qualities(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Mapping[int, list[Quality]]:
-    """Return the qualities of each complete trial: its own, then its replicates'."""
-    found: dict[int, list[Quality]] = {t.number: [t.quality] for t in trials if t.point and t.quality}
-    by_trial: dict[int, list[Quality]] = defaultdict(list)
-    for replicate in replicates:
-        by_trial[replicate.number].append(replicate.quality)
-    return {number: own + by_trial[number] for number, own in found.items()}
+def _complete(trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> dict[int, list[Quality]]:
+    """Return the qualities of each complete trial."""
+    return qualities_by_seed([trial for trial in trials if trial.point], replicates)
 
 
 def _check_images(qualities: Sequence[Quality]) -> None:

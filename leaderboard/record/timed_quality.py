@@ -5,7 +5,6 @@ ranks a network by its own scores there, and none that has no such scores. A net
 ranks by the mean over its trainings.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from srnas.leaderboard.record.base import Record
@@ -62,15 +61,23 @@ def as_hoped(study: StudyRecord, trials: Iterable[TrialRecord]) -> list[TrialRec
 
 def over_seeds(trials: Iterable[TrialRecord], replicates: Iterable[Replicate]) -> list[TrialRecord]:
     """Return trials with the mean scores over their trainings, by which a front ranks them."""
-    again = defaultdict(list)
-    for replicate in replicates:
-        again[replicate.number].append(replicate.quality)
+    trials = list(trials)
+    found = qualities_by_seed(trials, replicates)
     return [
-        trial.model_copy(update={"quality": Quality.mean_of([trial.quality, *again[trial.number]])})
-        if trial.quality and trial.number in again
+        trial.model_copy(update={"quality": Quality.mean_of(found[trial.number])})
+        if len(found.get(trial.number, ())) > 1
         else trial
         for trial in trials
     ]
+
+
+def qualities_by_seed(trials: Iterable[TrialRecord], replicates: Iterable[Replicate]) -> dict[int, list[Quality]]:
+    """Return the scores of the trainings of each trial that has any, by its number: its own, then its replicates'."""
+    found = {trial.number: [trial.quality] for trial in trials if trial.quality}
+    for replicate in replicates:
+        if replicate.number in found:
+            found[replicate.number].append(replicate.quality)
+    return found
 
 
 def replicates_as_ranked(study: StudyRecord, replicates: Iterable[Replicate]) -> list[Replicate]:

@@ -155,8 +155,8 @@ class TrialRecord(Record):
     halved_batch: bool = False
     predictions: dict[str, float] = Field(default_factory=dict)
     reused: bool = False
-    started_ms: int = 0
-    ended_ms: int = 0
+    started_ms: int
+    ended_ms: int
     host: str = ""
     pid: int = Field(default=0, ge=0)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from srnas.nas.cli.options import Json, option_of, output, print_json
-from srnas.nas.run.request import SearchOption, search_options
+from srnas.nas.run.request import SearchOption, SearchRequest, search_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,6 @@ def search(as_json: bool = False, **options: Any) -> None:
     with said.status("loading"):
         from srnas.nas.cli.progress import SearchProgress
         from srnas.nas.run.launch import launch
-        from srnas.nas.run.request import SearchRequest
         from srnas.nas.workspace.workspace import Workspace
     request = SearchRequest.of(**options)
     try:
@@ -46,7 +45,7 @@ def search(as_json: bool = False, **options: Any) -> None:
     if outcome.anew:
         _say_where(console, outcome, Workspace(request.workspace))
     else:
-        _offer_more(console, outcome, request.trials)
+        _offer_more(console, outcome, request)
 
 
 def _parameter(option: SearchOption) -> inspect.Parameter:
@@ -85,12 +84,15 @@ def _report(console: "Console", outcome: "Outcome") -> None:
         console.print(str(account), markup=False, highlight=False, soft_wrap=True)
 
 
-def _offer_more(console: "Console", done: "Outcome", trials: int) -> None:
+def _offer_more(console: "Console", done: "Outcome", request: SearchRequest) -> None:
     judged = len(done.records)
-    console.print(
-        f"Study '{done.name}' is complete with {judged} trials; nothing was run. To extend the search, run the same "
-        f"command with --trials {2 * max(judged, trials)}."
-    )
+    if done.exhausted:
+        how = "The space holds no further architecture."
+    else:
+        has_rested = request.patience and judged < request.trials
+        how = f"To extend the search, run the same command with --trials {2 * max(judged, request.trials)}"
+        how += " and without --patience." if has_rested else "."
+    console.print(f"Study '{done.name}' is complete with {judged} trials; nothing was run. {how}")
 
 
 def _say_where(console: "Console", outcome: "Outcome", workspace: "Workspace") -> None:
@@ -101,8 +103,7 @@ def _say_where(console: "Console", outcome: "Outcome", workspace: "Workspace") -
     console.print(f"MLflow  {workspace.shown_store}", soft_wrap=True, highlight=False, markup=False)
     if outcome.unwritten:
         console.print(
-            f"MLflow did not answer ({outcome.unwritten}). Run the same command again when it does; that writes what "
-            "is missing.",
+            f"MLflow lacks results: {outcome.unwritten}. Run the same command again when it does; that writes them.",
             style="yellow",
             markup=False,
         )

@@ -2,6 +2,7 @@
 
 A predictor that only knows which networks are slow knows nothing that is not measured anyway, so that latency is held
 fixed: tau is counted over the pairs of trials that are close in latency, with what their PSNR exceeds the trend by.
+Pairs that are equal in either are left out, which makes no difference where none are.
 
 Reference: Kendall, "A New Measure of Rank Correlation", Biometrika 30, 1938.
 """

@@ -11,13 +11,25 @@ from srnas.nas.files import write_whole
 
 
 class TrainedResult(BaseModel):
-    """What training gave: PSNR on the way, per-image quality at the end, seconds spent."""
+    """What training gave.
+
+    Attributes:
+        rungs: PSNR on the way.
+        quality: Quality of each held-out photograph at the end.
+        train_s: Seconds spent in training steps.
+        spared: Whether a rung of the study that trained it would have stopped it.
+        halved_batch: Whether memory sufficed only for half of a batch at a time.
+        pending: The study that trained it, until that has its record.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     rungs: tuple[Rung, ...]
     quality: Quality
     train_s: float
+    spared: bool = False
+    halved_batch: bool = False
+    pending: str = ""
 
 
 class ResultCache:
@@ -67,4 +79,17 @@ class ResultCache:
         # A training leaves weights in the layout channels_last, which safetensors does not take.
         tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
         write_whole(self.weights(key), save(tensors))
+        self._write(key, result)
+
+    def settle(self, key: str, study: str) -> None:
+        """Say of a result that the study which trained it has its record.
+
+        Raises:
+            DiskFullError: If that cannot be written.
+        """
+        result = self.load(key)
+        if result is not None and result.pending == study:
+            self._write(key, result.model_copy(update={"pending": ""}))
+
+    def _write(self, key: str, result: TrainedResult) -> None:
         write_whole(self._folder / f"{key}.json", result.model_dump_json().encode())

@@ -116,17 +116,23 @@ class CandidateTraining:
             # How it ended is the candidate's result: nobody goes on with its training.
             saved.unlink(missing_ok=True)
             raise
-        # What was spared on the way to a shorter length was spared in the study of that.
-        self._draft.spared = state.spared and not settings.training.annealed
+        finally:
+            # Also of what an earlier process had reached.
+            self._draft.rungs = state.rungs
+            # What was spared on the way to a shorter length was spared in the study of that.
+            self._draft.spared = state.spared and not settings.training.annealed
         # A training that was saved after its last step is judged here.
         quality = self._draft.quality or self._evaluate(network)
-        result = TrainedResult(rungs=state.rungs, quality=quality, train_s=train_s)
-        # In this order a kill between the two loses nothing.
+        result = TrainedResult(
+            rungs=state.rungs,
+            quality=quality,
+            train_s=train_s,
+            spared=self._draft.spared,
+            halved_batch=self._draft.halved_batch,
+            pending=settings.name,
+        )
         materials.cache.save(key, result, network)
-        if materials.keeps_trainings:
-            saved.replace(materials.cache.ended(key))
-        else:
-            saved.unlink(missing_ok=True)
+        put_training_away(materials, key)
         return result
 
     def _go_on(self, saved: Path) -> None:
@@ -139,7 +145,8 @@ class CandidateTraining:
         ended = materials.cache.of(shorter.protocol).ended(key)
         if ended.is_file():
             write_whole(saved, ended.read_bytes())
-        else:
+        # Other seeds are trained at the longest length only.
+        elif materials.settings.training.seed == materials.settings.seed:
             materials.observer.on_note(f"{self._architecture}: no saved training to continue from, so it starts again")
 
     def _judge(self, iteration: int, network: nn.Module, state: CandidateState) -> None:
@@ -151,14 +158,14 @@ class CandidateTraining:
         if not math.isfinite(scores.mean_psnr_y_db):
             raise DivergedError(f"PSNR is {scores.mean_psnr_y_db} after {iteration} iterations")
         rung = Rung(iteration=iteration, psnr_y_db=scores.mean_psnr_y_db)
-        draft.rungs = state.rungs = (*state.rungs, rung)
+        state.rungs = (*state.rungs, rung)
         observer.on_rung(rung)
         if last:
             draft.quality = scores
         elif self._gate:
             assert draft.latency is not None
             decision = self._gate(rung, draft.latency.fastest_ms)
-            draft.spared = state.spared = state.spared or decision.spared
+            state.spared = state.spared or decision.spared
             if not decision.survives:
                 raise StoppedError(decision.reason)
         observer.on_stage("training")
@@ -172,3 +179,12 @@ class CandidateTraining:
         limit = self._materials.settings.max_train_s
         if limit is not None and progress.train_s > limit:
             raise TimedOutError(f"train_s={progress.train_s:.4g} > {limit:g} after {progress.iteration} iterations")
+
+
+def put_training_away(materials: Materials, key: str) -> None:
+    """Keep the training of a candidate whose result is kept, if a longer one goes on from it, else remove it."""
+    saved = materials.cache.training(key, materials.settings.name)
+    if materials.keeps_trainings and saved.is_file():
+        saved.replace(materials.cache.ended(key))
+    else:
+        saved.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 
@@ -20,12 +20,13 @@ from srnas.nas.errors import (
     TimedOutError,
 )
 from srnas.nas.judging.cache import TrainedResult
-from srnas.nas.judging.candidate import CandidateTraining, RungGate
-from srnas.nas.judging.device_errors import check_device
+from srnas.nas.judging.candidate import CandidateTraining, RungGate, put_training_away
+from srnas.nas.judging.device_errors import check_device, check_machine
 from srnas.nas.judging.draft import Draft
 from srnas.nas.judging.materials import Materials
 from srnas.nas.judging.proxies import proxies
 from srnas.nas.judging.timed_scorer import TimedScorer, draw_calibration
+from srnas.nas.study.settings import StudySettings
 from srnas.nas.training.loop import build_seeded
 from srnas.profiling import (
     BlockTable,
@@ -100,6 +101,7 @@ class Judge:
             DeviceBusyError: If another process holds the device for too long.
             DeviceLostError: If the device answers nothing any more.
             DiskFullError: If the workspace cannot be written.
+            InputError: If files of this machine cannot be used otherwise.
             StorageLostError: If the gate's storage does not answer.
         """
         started_ms = int(time.time() * 1000)
@@ -132,6 +134,7 @@ class Judge:
             raise  # Not the candidate's fault: the study stops, and judges it when it goes on.
         except Exception as error:  # A candidate must never end the study; the reason is kept.
             check_device(self.materials.device, error)
+            check_machine(error)
             return ("out_of_memory" if is_memory(error) else "failed"), f"{type(error).__name__}: {error}"
         return "complete", ""
 
@@ -196,11 +199,8 @@ class Judge:
         Raises:
             DeviceBusyError: If another process holds the device for too long.
         """
-        settings = self.materials.settings
-        seed, number, alone = settings.training.seed, len(architectures), default_protocol(self.materials.target)
-        networks = {name: build_seeded(one, seed).deploy() for name, one in architectures.items()}
-        protocol = replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
-        return self._time(networks, protocol)
+        materials = self.materials
+        return time_together(architectures, materials.settings, materials.target, materials.observer.on_note)
 
     def _time(self, networks: Mapping[str, nn.Module], protocol: LatencyProtocol) -> Measurement:
         """Measure deployed networks at the study's input."""
@@ -213,14 +213,28 @@ class Judge:
         if self.proxies:
             draft.predictions |= self._proxies(architecture)
         result = materials.cache.load(architecture.key)
-        draft.reused = result is not None
-        result = result or CandidateTraining(materials, architecture, draft, gate).run()
+        # A process of this study may have trained it and died before the study had its record.
+        is_own = result is None or result.pending == materials.settings.name
+        if result is None:
+            result = CandidateTraining(materials, architecture, draft, gate).run()
+        else:
+            put_training_away(materials, architecture.key)
         draft.rungs, draft.quality, draft.train_s = result.rungs, result.quality, result.train_s
+        draft.halved_batch, draft.spared, draft.reused = result.halved_batch, result.spared and is_own, not is_own
+
+    def settle(self, architecture: Architecture) -> None:
+        """Say in the cache that the study has the record of a candidate.
+
+        Raises:
+            DiskFullError: If the workspace cannot be written.
+        """
+        self.materials.cache.settle(architecture.key, self.materials.settings.name)
 
     def _proxies(self, architecture: Architecture) -> dict[str, float]:
         materials, training = self.materials, self.materials.settings.training
         # A generator and a network of their own: with proxies a candidate is trained as it is without them.
-        batch = materials.patches.draw(training.batch, torch.Generator().manual_seed(training.seed))
+        number = max(training.batch, 2)
+        batch = materials.patches.draw(number, torch.Generator().manual_seed(training.seed))
         try:
             with cpu_threads(materials.settings.training_threads), device_share(materials.device):
                 network = build_seeded(architecture, training.seed).to(materials.device)
@@ -235,14 +249,21 @@ class Judge:
         """Return what training from another seed gives.
 
         Raises:
+            DeviceLostError: If the device answers nothing any more.
             DivergedError: If it diverges.
+            InputError: If files of this machine cannot be used.
             TimedOutError: If it takes longer than a candidate may.
         """
         materials = self.materials.with_settings(self.materials.settings.with_training(seed=seed))
         # A study that was killed after this training has its result here.
         known = materials.cache.load(architecture.key)
-        # Nobody reads this draft: a replicate is no trial and passes no gate.
-        return known or CandidateTraining(materials, architecture, Draft()).run()
+        try:
+            # Nobody reads this draft: a replicate is no trial and passes no gate.
+            return known or CandidateTraining(materials, architecture, Draft()).run()
+        except Exception as error:
+            check_device(materials.device, error)
+            check_machine(error)
+            raise
 
     @cached_property
     def timed_scorer(self) -> TimedScorer:
@@ -250,6 +271,23 @@ class Judge:
         materials = self.materials
         calibration = draw_calibration(materials.patches)
         return TimedScorer(materials.target, materials.validation, materials.settings.scale, calibration)
+
+
+def time_together(
+    architectures: Mapping[str, Architecture],
+    settings: StudySettings,
+    target: Target,
+    on_note: Callable[[str], None],
+) -> Measurement:
+    """Time networks at a study's input in the same rounds, each for as long as it would be timed by itself.
+
+    Raises:
+        DeviceBusyError: If another process holds the device for too long.
+    """
+    number, alone = len(architectures), default_protocol(target)
+    networks = {name: build_seeded(one, settings.training.seed).deploy() for name, one in architectures.items()}
+    protocol = replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
+    return measure_latency(networks, (1, 3, *settings.latency_input), target, protocol=protocol, on_note=on_note)
 
 
 def brief_protocol(target: Target) -> LatencyProtocol:

@@ -1,13 +1,13 @@
 """Studies as a whole: the list of a workspace or storage; removing, exporting and importing them."""
 
 import contextlib
+import re
 import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.sqlite import has_content, made_aside
 from srnas.nas.files import check_new, writing
+from srnas.nas.optuna_private import rename_study
 from srnas.nas.revisit.bundle import bundle_of, check_bundle, take_bundle, write_bundle
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.study.owner import Owner
@@ -35,6 +36,9 @@ from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, unknown_name
 
+# How the name of a study begins in a database until all of it is there.
+_IMPORTING = ".importing "
+
 
 @dataclass(frozen=True)
 class StudyRow:
@@ -43,7 +47,8 @@ class StudyRow:
     Attributes:
         study: Name of the study.
         state: ``running`` (workers are alive), ``complete``, ``converged`` (its patience is over), ``paused``,
-            ``damaged`` (it cannot be read, only be removed), or ``held`` (another program holds its file).
+            ``not started``, ``damaged`` (it cannot be read, only be removed), or ``held`` (another program holds its
+            file).
         workers: Number of workers that are alive, as far as this machine can tell.
         trials: Number of judged trials.
         total: Number of trials that were asked for.
@@ -71,61 +76,60 @@ def list_studies(workspace: Workspace, storage: str | None = None) -> list[Study
         InputError: If the storage does not exist or does not answer.
     """
     if storage:
-        return [study_row(study) for study in find_studies(workspace, storage)]
-    return [_row(file.stem, partial(_found, workspace, file.stem)) for file in workspace.study_files]
+        url = given_url(storage)
+        return [study_row(study, study.snapshot(), url) for study in find_studies(storage)]
+    return [_row(file.stem, file_url(file)) for file in workspace.study_files]
 
 
-def _row(name: str, find: Callable[[], StoredStudy | None]) -> StudyRow:
+def _row(name: str, url: str) -> StudyRow:
     state = "damaged"
     try:
-        if (study := find()) is not None:
-            return study_row(study)
+        if (study := find_stored(url, name)) is not None:
+            return study_row(study, study.snapshot(), url)
     except (StorageInternalError, SQLAlchemyError) as error:
         state = "held" if is_held(error) else state
     return StudyRow(name, state, 0, 0, 0, 0, 0, 0.0, None)
 
 
-def find_studies(workspace: Workspace, storage: str | None = None) -> list[StoredStudy]:
-    """Return the studies of a workspace that can be read, or those of a storage, by name.
+def find_studies(storage: str) -> list[StoredStudy]:
+    """Return the studies of a storage by name, without those that are being imported.
 
     Raises:
         InputError: If the storage does not exist or does not answer.
     """
-    if storage is None:
-        found = []
-        for file in workspace.study_files:
-            with contextlib.suppress(StorageInternalError):
-                found.append(_found(workspace, file.stem))
-        return [study for study in found if study is not None]
     url = given_url(storage)
     if not exists(url):
         raise InputError(f"a storage must exist, but {shown(url)} does not; run 'srnas search --storage' first.")
     try:
         opened = open_storage(url, create=False)
-        names = sorted(optuna.get_all_study_names(opened))
+        names = sorted(name for name in optuna.get_all_study_names(opened) if not name.startswith(_IMPORTING))
     except StorageInternalError as error:
         raise InputError(f"the storage {shown(url)} must answer, but {error}; start it, or give another.") from None
     return [StoredStudy(optuna.load_study(study_name=name, storage=opened)) for name in names]
 
 
-def _found(workspace: Workspace, name: str) -> StoredStudy | None:
-    with contextlib.suppress(InputError):  # It is of another version of Optuna.
-        return StoredStudy.find(workspace.study_url(name), name)
+def find_stored(url: str, name: str) -> StoredStudy | None:
+    """Return an existing study, if it is of this version of Optuna.
+
+    Raises:
+        StorageInternalError: If its storage does not answer, or another program holds its file.
+    """
+    with contextlib.suppress(InputError):
+        return StoredStudy.find(url, name)
     return None
 
 
-def study_row(stored: StoredStudy) -> StudyRow:
-    """Return a study's row in the list of studies."""
-    known = stored.snapshot()
+def study_row(stored: StoredStudy, known: Snapshot, url: str) -> StudyRow:
+    """Return the row in the list of studies of a study that holds this, in a storage of this URL."""
     points = [record.point for record in known.ranked if record.point]
-    owners = _living(stored, known)
+    workers = len(_living(stored, known)) + _num_trained_again(url, known.name)
     volume = 0.0
     if known.study is not None:
         volume = hypervolume(points, (known.study.reference_psnr_y_db, known.study.reference_fastest_ms))
     return StudyRow(
         study=known.name,
-        state="running" if owners else _rest(known),
-        workers=len(owners),
+        state="running" if workers else _rest(known),
+        workers=workers,
         trials=len(known.records),
         total=known.total,
         complete=sum(record.point is not None for record in known.records),
@@ -143,10 +147,29 @@ def _living(stored: StoredStudy, known: Snapshot) -> set[Owner]:
     return {owner for owner in owners if owner is not None and not owner.is_dead}
 
 
+def _num_trained_again(url: str, name: str) -> int:
+    """Return how many networks of a study in a file are being trained with other seeds, by the locks that are held."""
+    file, *others = study_files(url)
+    lock = re.compile(rf"{re.escape(f'{file.name}.{name}')}\.\d+\.\d+\.lock")
+    return sum(_is_taken(other) for other in others if lock.fullmatch(other.name))
+
+
+def _is_taken(lock: Path) -> bool:
+    try:
+        with FileLock(lock, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # A folder that cannot be written.
+        return False
+
+
 def _rest(known: Snapshot) -> str:
     """Return the state of a study without workers."""
     if known.damaged:
         return "damaged"
+    if known.study is None:
+        return "not started"
     if len(known.records) >= known.total:
         return "complete"
     return "converged" if known.is_stalled else "paused"
@@ -160,13 +183,15 @@ def remove_study(workspace: Workspace, name: str, storage: str | None = None) ->
     """
     url = workspace.study_url(name, storage)
     # What is no study is removed as well, if it lies where one would.
-    study = _found(workspace, name) if not storage and exists(url) else _existing(workspace, name, storage)
-    row = _row(name, lambda: study)
+    if storage or not exists(url):
+        _existing(workspace, name, storage)
+    row = _row(name, url)
     if row.state == "held":
         raise InputError(f"no other program must hold study '{name}', but one does; close it first.")
     if row.workers:
         raise InputError(f"no worker of study '{name}' must be alive, but {row.workers} are; stop them first.")
-    record = study.snapshot().study if study and row.state != "damaged" else None
+    study = find_stored(url, name) if row.state != "damaged" else None
+    record = study.snapshot().study if study else None
     # MLflow first: if it does not answer, the study is still there for another try.
     if workspace.has_store and record is not None:
         workspace.store.delete_study(record)
@@ -229,17 +254,20 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
     if StoredStudy.find(url, name) is not None:
         raise InputError(f"there must be no study '{name}' yet, but there is; remove it by 'srnas studies rm {name}'.")
     check_bundle(bundle_of(path))
+    given = StoredStudy.find(file_url(path), name)
+    assert given is not None
+    # First, since weights without a study do no harm, and a study that is there would not be imported again.
+    taken = take_bundle(workspace, given.snapshot(), bundle_of(path))
     with critical(url, f"{name}.claim"):
         if storage:
-            _copy(file_url(path), url, name)
+            _copy_aside(file_url(path), url, name)
         elif has_content(study_files(url)[0]):
             raise InputError(f"'{study_files(url)[0]}' must not exist yet, but it does, and holds no study '{name}'.")
         else:
             # Trial by trial: whoever is killed would leave a part of it, which would pass for the study.
             with made_aside(study_files(url)[0]) as aside:
                 _copy_into(aside, file_url(path), name)
-    known = _existing(workspace, name, storage).snapshot()
-    return name, take_bundle(workspace, known, bundle_of(path))
+    return name, taken
 
 
 def _names(path: Path) -> list[str]:
@@ -249,11 +277,30 @@ def _names(path: Path) -> list[str]:
         return []
 
 
-def _copy(source: str, target: str, name: str) -> None:
+def _copy_aside(source: str, target: str, name: str) -> None:
+    """Copy a study to a database under another name, and rename it when all of it is there."""
+    storage, aside = open_storage(target), f"{_IMPORTING}{name}"
+
+    def drop() -> None:
+        with contextlib.suppress(KeyError, StorageInternalError):
+            optuna.delete_study(study_name=aside, storage=storage)
+
+    drop()  # Whoever was killed left it.
+    try:
+        _copy(source, target, name, aside)
+        rename_study(storage, aside, name)
+    finally:
+        drop()
+
+
+def _copy(source: str, target: str, name: str, new: str) -> None:
     optuna.copy_study(
-        from_study_name=name, from_storage=open_storage(source, create=False), to_storage=open_storage(target)
+        from_study_name=name,
+        from_storage=open_storage(source, create=False),
+        to_storage=open_storage(target),
+        to_study_name=new,
     )
-    copied = StoredStudy.find(target, name)
+    copied = StoredStudy.find(target, new)
     assert copied is not None
     # What was drawn and written of it is elsewhere.
     copied.keep_concluded("")
@@ -265,7 +312,7 @@ def _copy(source: str, target: str, name: str) -> None:
 
 def _copy_into(file: Path, source: str, name: str) -> None:
     """Copy a study to a file that is renamed afterwards, and leave no lock beside it."""
-    _copy(source, file_url(file), name)
+    _copy(source, file_url(file), name, name)
     for lock in study_files(file_url(file))[1:]:
         lock.unlink(missing_ok=True)
 

@@ -20,7 +20,8 @@ from srnas.search_space.checkpoints import load_network
 
 def bundle_of(path: Path) -> Path:
     """Return where the weights of the study in a file are."""
-    return path.with_name(f"{path.stem}.weights.zip")
+    # What follows the last dot may be a part of the study's name.
+    return path.with_name(f"{path.name.removesuffix('.study')}.weights.zip")
 
 
 def write_bundle(workspace: Workspace, known: Snapshot, bundle: Path) -> list[TrialRecord]:

@@ -232,17 +232,14 @@ class ReplayedSearch:
 
     def _train(self, trial: optuna.Trial, recorded: Recorded) -> tuple[float, bool]:
         """Return what the training costs, and whether it goes to the end."""
-        for rung in recorded.rungs[:-1] if self._rule else ():
+        if self._rule:
             # A search keeps it too, for its sampler to guess at the end from.
-            if rung is recorded.rungs[0]:
-                trial.set_user_attr(_AT_RUNG, rung.psnr_y_db)
-            result = RungResult(recorded.architecture.key, rung.psnr_y_db, recorded.fastest_ms)
-            reached = self._reached.setdefault(rung.iteration, [])
-            decision = self._rule.decide(result, reached) if self._rule else None
-            reached.append(result)
-            # Spared by its key, it would be spared at every later rung as well.
-            if decision is None or decision.spared:
-                break
-            if not decision.survives:
-                return recorded.cost(rung, self._unit), False
+            trial.set_user_attr(_AT_RUNG, recorded.rungs[0].psnr_y_db)
+            for rung in recorded.rungs[:-1]:
+                result = RungResult(recorded.architecture.key, rung.psnr_y_db, recorded.fastest_ms)
+                reached = self._reached.setdefault(rung.iteration, [])
+                decision = self._rule.decide(result, reached, is_yardstick=bool(recorded.design))
+                reached.append(result)
+                if not decision.survives:
+                    return recorded.cost(rung, self._unit), False
         return recorded.cost(recorded.rungs[-1], self._unit), True

@@ -54,7 +54,7 @@ def rescore(
     scorer: TimedScorer,
     on_note: Callable[[str], None],
 ) -> list[TrialRecord]:
-    """Return trials with their scores as they are timed, of all that could be near the front with them.
+    """Return trials with their scores as they are timed, of all that could be near the front and have none.
 
     Args:
         workspace: Holds their weights.
@@ -65,13 +65,13 @@ def rescore(
         on_note: Told what is scored.
     """
     known = {trial.number: trial for trial in trials}
-    scored: set[int] = set()
     while due := [
-        t for t in near_front(as_hoped(study, known.values()), NEAR_DB, NEAR_SHARE) if t.number not in scored
+        trial
+        for trial in near_front(as_hoped(study, known.values()), NEAR_DB, NEAR_SHARE)
+        if not (trial.timed_quality or trial.timed_reason)
     ]:
         on_note(f"scoring {len(due)} network{'s' * (len(due) > 1)} near the front in {scorer}")
         for trial in due:
             scores = scorer.score(trial.number, seed, trial.architecture, workspace.weights(trial))
-            known[trial.number] = scores.of(known[trial.number])
-            scored.add(trial.number)
+            known[trial.number] = scores.of(trial)
     return list(known.values())

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
@@ -11,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.store.answering import StoreLostError
 from srnas.leaderboard.store.repair import RepairStore, set_damaged_aside
-from srnas.nas.revisit.archive import StudyRow, find_studies, study_row
+from srnas.nas.revisit.archive import StudyRow, find_stored, find_studies, study_row
 from srnas.nas.run.outcome import FILE_ENDS, Outcome, summarise, write_files
 from srnas.nas.run.publishing import in_turn, write_rest, write_trials
+from srnas.nas.study.storage import is_held, shown, study_files
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, unknown_name
@@ -110,23 +110,30 @@ def write_study(workspace: Workspace, name: str, storage: str | None = None) -> 
 
 def _contents(workspace: Workspace, name: str | None, storage: str | None) -> list[tuple[StudyRow, Outcome | None]]:
     """Return all that is in the studies, read before anything is written."""
-    studies = {study.name: study for study in find_studies(workspace, storage)}
-    files = {} if storage else {file.stem: file for file in workspace.study_files}
-    known = {*studies, *files}
+    found = {study.name: study for study in find_studies(storage)} if storage else {}
+    known = sorted(found if storage else (file.stem for file in workspace.study_files))
     if not known:
         raise InputError(f"workspace '{workspace}' must hold a study, but it holds none; run 'srnas search' first.")
     if name is not None and name not in known:
-        raise unknown_name("study", name, sorted(known))
-    return [_content(each, studies.get(each), files.get(each)) for each in (sorted(known) if name is None else [name])]
+        raise unknown_name("study", name, known)
+    return [_content(workspace, one, storage, found.get(one)) for one in ([name] if name else known)]
 
 
-def _content(name: str, study: StoredStudy | None, file: Path | None) -> tuple[StudyRow, Outcome | None]:
-    with contextlib.suppress(StorageInternalError, SQLAlchemyError, ValidationError):
+def _content(
+    workspace: Workspace, name: str, storage: str | None, study: StoredStudy | None
+) -> tuple[StudyRow, Outcome | None]:
+    url = workspace.study_url(name, storage)
+    try:
+        study = study or find_stored(url, name)
         if study is not None:
             known = study.snapshot()
-            return study_row(study), summarise(known) if known.study is not None else None
+            return study_row(study, known, url), summarise(known) if known.study is not None else None
+    except (StorageInternalError, SQLAlchemyError, ValidationError) as error:
+        if is_held(error):
+            raise
+    where = shown(url) if storage else f"'{study_files(url)[0]}'"
     raise InputError(
-        f"'{file or name}' must hold study '{name}', but it cannot be read: it is damaged, renamed, or was never "
+        f"{where} must hold study '{name}', but it cannot be read: it is damaged, renamed, or was never "
         "finished; put a copy in its place or remove it, or name another study by --study."
     )
 

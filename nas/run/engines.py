@@ -19,22 +19,21 @@ from srnas.nas.run.join import changes_of
 from srnas.nas.run.ray import RayWorkers
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import Session
-from srnas.nas.run.tasks import Task
+from srnas.nas.run.tasks import BUSY, Task
+from srnas.nas.stops import STOP_S
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import gpu_uuid
+from srnas.profiling import gpu_uuid, usable_cores
 from srnas.search_space import InputError
 
 _POLL_S = 0.5
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Devices that name no single GPU.
 _ANY_GPU = ("auto", "cuda")
-# A worker that is lost so often in a row before it has run for a minute is not started again.
+# A worker that is lost so often in a row, before it has run for a minute or as the device is busy, stays lost.
 _MAX_LOSSES = 3
 _SOUND_S = 60.0
-# A worker has so long to give its candidate back before it is killed.
-_STOP_S = 20.0
 
 
 class Workers(Protocol):
@@ -63,7 +62,9 @@ def workers_of(request: SearchRequest, settings: StudySettings, left: int) -> in
     if isinstance(request.workers, int):
         return request.workers
     if settings.device == "cpu":
-        found = (os.cpu_count() or 1) // settings.training_threads
+        found = usable_cores() // settings.training_threads
+    elif settings.timed_on.startswith("cuda"):
+        found = 1  # Each of several would see one GPU only.
     else:
         found = torch.cuda.device_count() if request.device in _ANY_GPU else 1
     return max(1, min(found, left))
@@ -135,7 +136,7 @@ class LocalWorkers:
     def __init__(
         self, request: SearchRequest, settings: StudySettings, workspace: Workspace, task: Task, number: int
     ) -> None:
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         if settings.device == "cpu" and number * settings.training_threads > cores:
             raise InputError(
                 f"workers x threads <= {cores} cores must hold, but got workers={number} and "
@@ -146,17 +147,23 @@ class LocalWorkers:
             _Slot(command, workspace.log(settings.name, i), shown[i % len(shown)] if shown else None)
             for i in range(number)
         ]
+        self._started: list[_Slot] = []
 
     def __enter__(self) -> "LocalWorkers":
-        for slot in self._slots:
-            slot.start()
+        try:
+            for slot in self._slots:
+                slot.start()
+                self._started.append(slot)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         # All are told before one is waited for, so that they end side by side.
-        for slot in self._slots:
+        for slot in self._started:
             slot.process.terminate()
-        for slot in self._slots:
+        for slot in self._started:
             slot.end()
 
     def alive(self) -> int:
@@ -191,7 +198,8 @@ class _Slot:
         code = self.process.poll()
         if not code:
             return code is None
-        self._losses = self._losses + 1 if time.monotonic() - self._started < _SOUND_S else 1
+        is_sound = code != BUSY and time.monotonic() - self._started >= _SOUND_S
+        self._losses = 1 if is_sound else self._losses + 1
         said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         # With code 2 the worker said what its user must mend: it would end in the same way again.
         if code == 2 or self._losses >= _MAX_LOSSES:
@@ -202,7 +210,7 @@ class _Slot:
 
     def end(self) -> None:
         try:
-            self.process.wait(_STOP_S)
+            self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -3,13 +3,12 @@
 from typing import Any
 
 from srnas.nas.judging.observer import Observer
-from srnas.nas.run.plan import plan_search
+from srnas.nas.run.plan import find_known, plan_search
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.session import open_session
 from srnas.nas.run.tasks import Task
 from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
-from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling.targets import describe
 from srnas.search_space import InputError
@@ -30,15 +29,13 @@ def join(workspace: Workspace, study: str, observer: Observer, task: Task = Task
 
     Raises:
         InputError: If there is no such study, or this machine is not what the study is about.
+        StorageLostError: If the storage does not answer for too long.
     """
-    stored = StoredStudy.find(workspace.study_url(study, changes.get("storage")), study)
-    known = stored.snapshot() if stored else None
-    if known is not None:
-        known.check_usable()
+    known = find_known(workspace.study_url(study, changes.get("storage")), study, observer.on_note)
     if known is None or known.study is None:
         raise InputError(f"study '{study}' must have been started by 'srnas search', but there is none of that name.")
     request = SearchRequest.of_study(known.request, study).changed(workspace=workspace.path, **changes)
-    plan = plan_search(request, as_worker=True)
+    plan = plan_search(request, observer.on_note, as_worker=True)
     mine = describe(plan.target)
     theirs = known.study.device
     if mine.key != theirs.key:

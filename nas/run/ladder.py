@@ -4,13 +4,13 @@ A study holds results of one length only, so that a front compares like with lik
 trainings is kept with the first study too, for its sampler.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.nas.judging.judge import Judge
-from srnas.nas.run.plan import Plan
+from srnas.nas.run.plan import Plan, find_known, longer_name
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.run.session import Session
 from srnas.nas.study.search import open_search
@@ -31,23 +31,20 @@ def going_on(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(chosen, key=lambda record: -record.train_s)
 
 
-def longer_plan(plan: Plan, multiple: int, below: Snapshot) -> Plan:
+def longer_plan(plan: Plan, multiple: int, below: Snapshot, on_note: Callable[[str], None]) -> Plan:
     """Return the plan of the study with the longer trainings.
 
     Args:
         plan: That of the length before.
         multiple: The longer length as a multiple of the first.
         below: What the length before has come to.
+        on_note: Told if the storage of the study does not answer.
     """
     settings, before = plan.settings, plan.settings.training
     training = before.longer(multiple)
-    first = settings.name.removesuffix(f".{before.iterations}") if before.annealed else settings.name
-    name = f"{first}.{training.iterations}"
+    name = longer_name(settings, training)
     url = plan.workspace.study_url(name, plan.request.storage)
-    stored = StoredStudy.find(url, name)
-    known = stored.snapshot() if stored else None
-    if known:
-        known.check_usable()
+    known = find_known(url, name, on_note)
     chosen = {record.architecture.key for record in going_on(below.records)}
     judged = {record.architecture.key for record in known.records} if known else set()
     limit = settings.max_train_s and settings.max_train_s * training.iterations / before.iterations
@@ -78,20 +75,27 @@ def open_longer(session: Session, plan: Plan, below: Snapshot) -> Session:
         f"{len(chosen)} of {len(below.records)} networks continue to {settings.training.iterations:,} steps"
     )
     search = patiently(lambda: open_search(plan.url, settings, plan.space), plan.url, observer.on_note)
-    search.want(total=plan.request.trials, request=plan.request.absolute().model_dump_json())
     # The same reference point as before, so that the hypervolumes of all lengths compare.
     changes = {"name": settings.name, "config": settings.flat(), "goes_on_from": before.name}
     record = search.begin(lambda: before.model_copy(update=changes))
     search.queue(one.architecture for one in chosen)
+    # Last: a worker that waits proposes as soon as more is wanted than is queued.
+    search.want(total=plan.request.trials, request=plan.request.absolute().model_dump_json())
     materials = session.judge.materials.with_settings(settings)
     judge = Judge(replace(materials, keeps_trainings=plan.is_gone_on_from), session.judge.table, session.judge.proxies)
     return Session(search, judge, Publisher(plan.workspace, plan.url, record, observer.on_note))
 
 
-def tell_first(first: Plan, longer: Snapshot) -> None:
+def tell_first(first: Plan, longer: Snapshot, on_note: Callable[[str], None]) -> None:
     """Keep with the first study what its networks have reached in longer trainings."""
-    stored = StoredStudy.find(first.url, first.settings.name)
-    assert stored is not None
     assert longer.settings is not None
+    iterations = longer.settings.training.iterations
     reached = {one.architecture.key: one.point[0] for one in longer.records if one.point}
-    stored.keep_longer(longer.settings.training.iterations, reached)
+
+    def tell() -> None:
+        stored = StoredStudy.find(first.url, first.settings.name)
+        assert stored is not None
+        if stored.snapshot().longer.get(iterations) != reached:
+            stored.keep_longer(iterations, reached)
+
+    patiently(tell, first.url, on_note)

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+from dataclasses import replace
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
@@ -62,24 +63,26 @@ def launch(request: SearchRequest, observer: Observer) -> Outcome:
         KeyboardInterrupt: After the study is marked; every finished trial is kept.
         DeviceBusyError: The same, if another process holds the device for too long.
     """
-    first = plan = plan_search(request)
+    first = plan = plan_search(request, observer.on_note)
     session: Session | None = None
     below: Snapshot | None = None
     for multiple in request.ladder:
         if below is not None:
-            plan = longer_plan(plan, multiple, below)
+            plan = longer_plan(plan, multiple, below, observer.on_note)
         if plan.known is not None and _is_finished(plan, plan.known):
-            below, outcome = plan.known, summarise(plan.known)
-            continue
-        session = session or open_session(first, observer)
-        if below is not None:
-            session = open_longer(session, plan, below)
-        outcome = _run(session, plan)
-        below = session.snapshot()
-        if plan.is_gone_on_from:
-            observer.on_board(outcome.board)
+            below = plan.known
+            outcome = replace(summarise(below), exhausted=_is_exhausted(plan, below))
+        else:
+            session = session or open_session(first, observer)
+            if below is not None:
+                session = open_longer(session, plan, below)
+            outcome = _run(session, plan)
+            below = session.snapshot()
+            if plan.is_gone_on_from:
+                observer.on_board(outcome.board)
+        # Also of what an earlier call finished: it may have been killed before it had told.
         if plan is not first:
-            tell_first(first, below)
+            tell_first(first, below, observer.on_note)
     return outcome
 
 
@@ -115,9 +118,15 @@ def _missing(session: Session, request: SearchRequest) -> set[tuple[int, int]]:
     return {(record.number, seed) for record, seed in missing(session.snapshot(), request.replicates)}
 
 
+def _is_exhausted(plan: Plan, known: Snapshot) -> bool:
+    return len(known.records) >= plan.space.size
+
+
 def _is_finished(plan: Plan, known: Snapshot) -> bool:
     """Return whether a study holds all that is asked for, and was concluded with that."""
-    if known.study is None or len(known.records) < plan.request.trials or known.concluded != known.extent:
+    asked = plan.request
+    has_all = len(known.records) >= asked.trials or known.has_come_to_rest(asked.patience) or _is_exhausted(plan, known)
+    if known.study is None or not has_all or known.concluded != known.extent:
         return False
     if plan.is_gone_on_from:
         return True

@@ -1,5 +1,6 @@
 """What a search needs before it starts: everything is checked before anything is written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,20 +11,27 @@ from srnas.nas.images.pairs import Pair, least_side
 from srnas.nas.images.photos import PhotoSet, embedded_photos, load_set
 from srnas.nas.judging.judge import brief_protocol
 from srnas.nas.judging.timed_scorer import stand_in
-from srnas.nas.run.request import SearchRequest
+from srnas.nas.run.request import AUTO, SearchRequest
 from srnas.nas.study.options import Budgets, StudyOptions
 from srnas.nas.study.settings import StudySettings, check_name, digest, own_blocks
 from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.study.storage import patiently
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
 from srnas.nas.workspace.studies import load_front
 from srnas.nas.workspace.workspace import Workspace
-from srnas.profiling import Target, count, measure_latency, resolve_device
+from srnas.profiling import Counts, Target, count, measure_latency, resolve_device
 from srnas.profiling.runtimes import check_any_size
 from srnas.profiling.targets import describe, resolve_target
-from srnas.search_space import Architecture, InputError, Network, SearchSpace, human_designs
+from srnas.search_space import Architecture, Choice, InputError, Network, Position, SearchSpace, human_designs
+from srnas.search_space.architecture import End, GlobalSkip
 from srnas.search_space.errors import parse
+
+Sized = tuple[Architecture, Counts]
+
+# So many of the smallest networks are timed to see whether one of them meets a budget.
+_TIMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +66,37 @@ class Plan:
         return len(self.settings.training.lengths) < len(self.request.ladder)
 
 
-def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
+def find_known(url: str, name: str, on_note: Callable[[str], None]) -> Snapshot | None:
+    """Return what a study holds, or ``None`` if there is none; a storage that does not answer is waited for.
+
+    Raises:
+        InputError: If the study cannot be continued.
+        StorageLostError: If the storage does not answer for too long.
+    """
+
+    def find() -> Snapshot | None:
+        stored = StoredStudy.find(url, name)
+        return stored.snapshot() if stored else None
+
+    known = patiently(find, url, on_note)
+    if known:
+        known.check_usable()
+    return known
+
+
+def plan_search(
+    request: SearchRequest, on_note: Callable[[str], None] = lambda _: None, *, as_worker: bool = False
+) -> Plan:
     """Check a request without writing anything.
 
     Args:
         request: What a user asks for.
+        on_note: Told if the storage of the study does not answer.
         as_worker: Whether the study is joined: its device may have another number here.
 
     Raises:
         InputError: If anything that was given cannot be used.
+        StorageLostError: If the storage does not answer for too long.
     """
     device = resolve_device(request.device)
     chosen = request.runtime, request.dtype, request.memory_format, request.threads
@@ -77,10 +107,7 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
     space = SearchSpace.load(request.space, request.scale)
     workspace, name = Workspace(request.workspace), study_name(request, space)
     url = workspace.study_url(name, request.storage)
-    stored = StoredStudy.find(url, name)
-    known = stored.snapshot() if stored else None
-    if known:
-        known.check_usable()
+    known = find_known(url, name, on_note)
     begun = known.settings if known else None
     training = training_config(request, space, begun.training if begun else None)
     timed_input = latency_input(space, request.latency_input)
@@ -94,10 +121,45 @@ def plan_search(request: SearchRequest, *, as_worker: bool = False) -> Plan:
         settings.check_same(begun.model_copy(update={"device": settings.device}) if as_worker else begun)
     else:
         check_feasible(settings, space, target)
+    if not as_worker:
+        check_workers(request, device, target)
+        # Before the first length is trained.
+        for multiple in request.ladder[1:]:
+            longer_name(settings, training.longer(multiple))
     first = [] if as_worker or not request.enqueue else load_front(workspace, request.enqueue, space, request.storage)
     judged = {record.architecture.key for record in known.as_judged} if known else set()
     first = [one for one in first if one.key not in judged]
     return Plan(request, workspace, space, settings, target, photos, url, known, tuple(first))
+
+
+def check_workers(request: SearchRequest, device: torch.device, target: Target) -> None:
+    """Raise ``InputError`` if the workers that were asked for could not run.
+
+    Args:
+        request: What a user asks for.
+        device: What trains.
+        target: What is timed.
+    """
+    if request.address and request.engine != "ray":
+        raise InputError(f"--address needs --engine ray, but got --engine {request.engine}; give both or neither.")
+    # Each of several workers sees one GPU only.
+    is_another = target.board is None and {device.type, target.device.type} == {"cuda"} and device != target.device
+    if is_another and (request.engine == "ray" or request.workers not in (1, AUTO)):
+        raise InputError(
+            f"workers must be 1 where '{device}' trains and '{target.device}' is timed, without --engine ray, but got "
+            f"workers={request.workers} and engine={request.engine}; give --workers 1, or time where you train."
+        )
+
+
+def longer_name(settings: StudySettings, training: TrainingConfig) -> str:
+    """Return the name of the study that continues another to a longer schedule.
+
+    Raises:
+        InputError: If a study cannot be called so.
+    """
+    before = settings.training
+    first = settings.name.removesuffix(f".{before.iterations}") if before.annealed else settings.name
+    return check_name(f"{first}.{training.iterations}")
 
 
 def training_config(request: SearchRequest, space: SearchSpace, known: TrainingConfig | None = None) -> TrainingConfig:
@@ -212,47 +274,60 @@ def study_settings(
     return parse(StudySettings, shared | resolved, "study")
 
 
-def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> Architecture:
-    """Return the architecture of the fewest MACs: a narrow host without, or with the cheapest, positions."""
+def smallest(space: SearchSpace, input_shape: tuple[int, int, int, int]) -> list[Sized]:
+    """Return the smallest networks with their sizes, fewest MACs first.
+
+    These are a narrow host without, or with the cheapest, positions, with each end, tail and skip.
+    """
     content = space.content
-    candidates: list[tuple[int, int, Architecture]] = []
+
+    def sized(channels: int, body: tuple[Position, ...], end: End, tail: Choice, skip: GlobalSkip) -> Sized:
+        architecture = Architecture(
+            scale=space.scale,
+            channels=channels,
+            positions=body,
+            end=end,
+            tail=tail,
+            global_skip=skip,
+            input_range=content.input_range[0],
+            mean_shift=content.mean_shift[0],
+        )
+        return architecture, count(Network(architecture).deploy(), input_shape)
+
+    def macs(one: Sized) -> int:
+        return one[1].macs
+
+    ends: tuple[End, ...] = ("none",) if "none" in content.end else content.end
+    outer = [(end, tail, skip) for end in ends for tail in content.tail for skip in space.skips(tail)]
+    inner: list[tuple[int, tuple[Position, ...]]] = []
     for channels in sorted(set(content.channels)):
         free = not content.positions or space.has_identity
-        for body in [()] if free else [(position,) * content.positions for position in space.alphabet(channels)]:
-            for tail in content.tail:
-                architecture = Architecture(
-                    scale=space.scale,
-                    channels=channels,
-                    positions=body,
-                    end="none" if "none" in content.end else content.end[0],
-                    tail=tail,
-                    global_skip=space.skips(tail)[0],
-                    input_range=content.input_range[0],
-                    mean_shift=content.mean_shift[0],
-                )
-                # The running number decides between equals, as architectures have no order.
-                candidates.append(
-                    (count(Network(architecture).deploy(), input_shape).macs, len(candidates), architecture)
-                )
-    return min(candidates)[2]
+        bodies = [()] if free else [(position,) * content.positions for position in space.alphabet(channels)]
+        inner += [(channels, body) for body in bodies]
+    # What surrounds the body grows with the width only.
+    best = min((sized(channels, body, *outer[0]) for channels, body in inner), key=macs)[0]
+    return sorted((sized(best.channels, best.positions, *one) for one in outer), key=macs)
 
 
 def check_feasible(settings: StudySettings, space: SearchSpace, target: Target) -> None:
-    """Raise ``InputError`` if not even the smallest network of the space meets the budgets."""
+    """Raise ``InputError`` if not even the smallest networks of the space meet the budgets."""
     if settings.budgets == Budgets():
         return
     shape = (1, 3, *settings.latency_input)
-    architecture = smallest(space, shape)
-    network = Network(architecture).deploy()
-    counts = count(network, shape)
+    found = smallest(space, shape)
     fastest_ms = None
     if settings.budgets.max_latency_ms is not None:
-        measured = measure_latency({"smallest": network}, shape, target)
-        fastest_ms = measured.latencies["smallest"].fastest_ms
-    exceeded = settings.budgets.exceeded(fastest_ms=fastest_ms, params_k=counts.params / 1e3, macs_g=counts.macs / 1e9)
+        # MACs hardly tell which of them is the fastest.
+        timed = sorted(found, key=lambda one: one[1].activations)[:_TIMED]
+        measured = measure_latency({str(one): Network(one).deploy() for one, _ in timed}, shape, target)
+        fastest_ms = min(latency.fastest_ms for latency in measured.latencies.values())
+    least_k, least_g = (
+        min(getattr(counts, name) for _, counts in found) / unit for name, unit in (("params", 1e3), ("macs", 1e9))
+    )
+    exceeded = settings.budgets.exceeded(fastest_ms=fastest_ms, params_k=least_k, macs_g=least_g)
     if exceeded:
         raise InputError(
-            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {architecture}, does not "
+            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {found[0][0]}, does not "
             f"({exceeded}); raise the budget, or lower --latency-input."
         )
 
@@ -281,7 +356,7 @@ def study_record(plan: Plan, validation: tuple[Pair, ...], name: str) -> StudyRe
 
 def _slowest_design_ms(plan: Plan) -> float:
     shape = (1, 3, *plan.settings.latency_input)
-    designs = human_designs(plan.space) or {"smallest": smallest(plan.space, shape)}
+    designs = human_designs(plan.space) or {"smallest": smallest(plan.space, shape)[0][0]}
     networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
     measured = measure_latency(networks, shape, plan.target, protocol=brief_protocol(plan.target))
     return max(latency.fastest_ms for latency in measured.latencies.values())

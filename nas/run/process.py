@@ -1,7 +1,7 @@
 """A worker as a process of its own: ``python -m srnas.nas.run.process WORKSPACE STUDY TASK CHANGES``.
 
 The changes are JSON: options of the search that differ in this process. What it says goes to its standard output, an
-error to its standard error with exit code 2.
+error to its standard error with an exit code that says whether to start it again.
 """
 
 import json
@@ -13,7 +13,7 @@ from srnas.leaderboard.record.trials import Replicate, TrialRecord
 from srnas.nas.errors import DeviceLostError
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import join
-from srnas.nas.run.tasks import Task
+from srnas.nas.run.tasks import BUSY, Task
 from srnas.nas.stops import interrupt_once
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import DeviceBusyError
@@ -51,7 +51,7 @@ def main() -> None:
     except (InputError, DeviceBusyError) as error:
         sys.stderr.write(f"{error}\n")
         # A worker that ends with 2 is not started again, and only another process may use a lost device.
-        sys.exit(1 if isinstance(error, DeviceLostError) else 2)
+        sys.exit(BUSY if isinstance(error, DeviceBusyError) else 1 if isinstance(error, DeviceLostError) else 2)
     _write(f"nothing is left to do ({standing.value})")
 
 

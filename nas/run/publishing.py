@@ -103,7 +103,7 @@ def _progress(study: StudyRecord, record: TrialRecord, records: Sequence[TrialRe
     """Return how many trials had ended when this one had, and their hypervolume."""
     before = [r for r in records if (r.ended_ms, r.number) <= (record.ended_ms, record.number)]
     reference = (study.reference_psnr_y_db, study.reference_fastest_ms)
-    return len(before), {"hypervolume": hypervolume([r.point for r in before if r.point], reference)}
+    return len(before), {"hypervolume_so_far": hypervolume([r.point for r in before if r.point], reference)}
 
 
 class Publisher:
@@ -142,7 +142,7 @@ class Publisher:
         if not due or not self._pause.is_over:
             return
         if self._sounding.answers is False:
-            self._lose("the server is silent")
+            self._lose("MLflow does not answer (the server is silent)")
             self._sounding.answers = None
             return
         if self._sounding.answers:
@@ -192,8 +192,11 @@ class Publisher:
         try:
             with in_turn(self.url, self.study.name):
                 write(self._open())
-        except (StoreLostError, StorageInternalError) as error:
-            self._lose(str(error))
+        except StoreLostError as error:
+            self._lose(f"MLflow does not answer ({error})")
+            return
+        except StorageInternalError as error:
+            self._lose(f"the study's storage does not answer ({error})")
             return
         self._pause.end()
         if self.lost:
@@ -202,7 +205,7 @@ class Publisher:
 
     def _lose(self, why: str) -> None:
         if not self.lost:
-            self.on_note(f"MLflow does not answer ({why}); the missing results will be written when it does")
+            self.on_note(f"{why}; the missing results will be written when it does")
         self.lost = why
         self._pause.lengthen()
 

@@ -8,6 +8,7 @@ from srnas.nas.judging.observer import Observer
 from srnas.nas.run.join import changes_of, join
 from srnas.nas.run.request import SearchRequest
 from srnas.nas.run.tasks import Task
+from srnas.nas.stops import STOP_S
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
@@ -47,6 +48,14 @@ class RayWorkers:
         self._tasks: list[Any] = []
 
     def __enter__(self) -> "RayWorkers":
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
         ray, request = self._ray, self._request
         ray.init(address=request.address, log_to_driver=False, include_dashboard=False)
         cuda = self._settings.device != "cpu"
@@ -56,10 +65,13 @@ class RayWorkers:
         changes = changes_of(request, self._settings, "cuda:0" if cuda else "cpu")
         workspace = str(request.workspace.resolve())
         self._tasks = [work.remote(workspace, self._settings.name, self._task, changes) for _ in range(self._number)]
-        return self
 
     def __exit__(self, *error: object) -> None:
         for task in self._tasks:
+            self._ray.cancel(task, force=False)
+        # Told so, a worker gives its candidate back.
+        _, left = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=STOP_S) if self._tasks else ([], [])
+        for task in left:
             self._ray.cancel(task, force=True)
         self._ray.shutdown()
 

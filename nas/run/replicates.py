@@ -1,15 +1,17 @@
 """Replicates: the front, what is near it and the human designs are trained again with other seeds."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+
+from optuna.exceptions import StorageInternalError
 
 from srnas.leaderboard.rank.confidence import near_front
 from srnas.leaderboard.record.trials import Replicate, TrialRecord
-from srnas.nas.errors import DivergedError, TimedOutError
-from srnas.nas.judging.device_errors import check_device
+from srnas.nas.errors import DeviceLostError, DivergedError, TimedOutError
 from srnas.nas.run.outcome import NEAR_DB
 from srnas.nas.run.session import Session
-from srnas.nas.study.claims import Standing
+from srnas.nas.study.claims import DIED, MAX_DEATHS, Standing
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.study.storage import critical
 from srnas.profiling import DeviceBusyError
@@ -61,18 +63,41 @@ def _alone(session: Session, record: TrialRecord, seed: int) -> Iterator[bool]:
 
 def _train(session: Session, record: TrialRecord, seed: int) -> None:
     stored, observer = session.search.stored, session.observer
+    deaths = session.snapshot().deaths_again.get((record.number, seed), 0)
+    if deaths >= MAX_DEATHS:
+        _give_up(session, record, seed, f"{deaths} {DIED}")
+        return
     observer.on_trial(record.number, record.architecture, f"{record.design} seed {seed}".strip())
     try:
-        result = session.judge.replicate(record.architecture, seed)
+        with _counted(session, record, seed, deaths):
+            result = session.judge.replicate(record.architecture, seed)
     except (DeviceBusyError, InputError):
         raise  # Not the network's fault: it is trained when the study goes on.
     # Another seed that fails is no reason to end a study whose trials are all judged.
     except Exception as error:
-        check_device(session.judge.materials.device, error)
         reason = str(error) if isinstance(error, DivergedError | TimedOutError) else f"{type(error).__name__}: {error}"
-        observer.on_note(f"trial {record.number} with seed {seed}: {reason}")
-        session.lasting(lambda: stored.keep_failed(record.number, seed, reason))
+        _give_up(session, record, seed, reason)
         return
     again = Replicate(number=record.number, seed=seed, quality=result.quality, train_s=result.train_s)
     session.lasting(lambda: stored.keep_replicate(again))
     observer.on_replicate(record, again)
+
+
+def _give_up(session: Session, record: TrialRecord, seed: int, reason: str) -> None:
+    session.observer.on_note(f"trial {record.number} with seed {seed}: {reason}")
+    session.lasting(partial(session.search.stored.keep_failed, record.number, seed, reason))
+
+
+@contextmanager
+def _counted(session: Session, record: TrialRecord, seed: int, deaths: int) -> Iterator[None]:
+    """Count the death of this process before it trains, since it cannot afterwards; who lives takes that back."""
+    keep = partial(session.search.stored.keep_deaths, record.number, seed)
+    session.lasting(partial(keep, deaths + 1))
+    try:
+        yield
+    except DeviceLostError:
+        raise
+    except BaseException:
+        with suppress(StorageInternalError):
+            keep(deaths)
+        raise

@@ -54,7 +54,8 @@ def _engine(name: str) -> str:
 
 def _ladder(value: Any) -> Any:
     """Return multiples from ``1,3,9``."""
-    parts = value.split(",") if isinstance(value, str) else value
+    given = value.split(",") if isinstance(value, str) else value
+    parts = given if isinstance(given, list | tuple) else ()
     multiples = tuple(int(one) if isinstance(one, str) and one.strip().isdecimal() else one for one in parts)
     if multiples[:1] != (1,) or not all(type(one) is int for one in multiples) or sorted({*multiples}) != [*multiples]:
         from srnas.search_space import InputError
@@ -103,7 +104,10 @@ class SearchRequest(StudyOptions):
     batch: int | None = option(None, "Patches per training step [default: by space].", "Training")
     iterations: int | None = option(None, "Training steps per candidate [default: by space].", "Training")
     learning_rate: float | None = option(
-        None, "Peak learning rate of AdamW; that of Muon follows from it [default: by space and length].", "Training"
+        None,
+        "Peak learning rate of AdamW; that of Muon follows from it [default: by space and length].",
+        "Training",
+        allow_inf_nan=False,
     )
     device: str = option(
         "auto", "Device to train on, and to time on without --target: auto, cpu or cuda[:N].", "Timing"

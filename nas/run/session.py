@@ -82,14 +82,15 @@ def open_session(plan: Plan, observer: Observer, *, as_worker: bool = False) -> 
     search = patiently(
         lambda: open_search(plan.url, settings, space, table, as_worker=as_worker), plan.url, observer.on_note
     )
-    if not as_worker:
-        wishes = plan.request.absolute().model_dump_json()
-        search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)
     designs = human_designs(space).values()
     record = search.begin(lambda: made or _study_record(plan, validation, observer), designs)
     if plan.first:
         search.queue(plan.first)
         observer.on_note(f"{len(plan.first)} networks of the front of '{plan.request.enqueue}' come first")
+    # Last: a worker that waits proposes as soon as more is wanted than is queued.
+    if not as_worker:
+        wishes = plan.request.absolute().model_dump_json()
+        search.want(total=plan.request.trials, patience=plan.request.patience, request=wishes)
     materials = Materials(
         settings=settings,
         target=plan.target,

@@ -7,6 +7,9 @@ from srnas.nas.run.session import Session
 from srnas.nas.run.worker import work
 from srnas.nas.study.claims import Standing
 
+# The code of a worker that ends since the device is busy: the others may be timing their first candidates, one by one.
+BUSY = 3
+
 
 class Task(StrEnum):
     """A part of a search that several processes do at once."""

@@ -37,18 +37,21 @@ def unscored(known: Snapshot) -> list[tuple[TrialRecord, int]]:
 def score_as_timed(session: Session) -> Snapshot:
     """Score what is near the front as it is timed, and return what the study holds then.
 
-    Each score is kept at once, so that a search which is killed here goes on with the next.
+    Each score is kept at once, so that a search which is killed here goes on with the next. What has its weights in the
+    workspace of another machine stays unscored.
 
     Raises:
         DeviceBusyError: If another process holds the device for too long.
     """
     stored, workspace = session.search.stored, session.publisher.workspace
     known = session.snapshot()
-    while due := unscored(known):
+    while due := [
+        (record, seed, weights) for record, seed in unscored(known) if (weights := workspace.weights(record)).is_file()
+    ]:
         scorer = session.judge.timed_scorer
         session.observer.on_note(f"scoring {len(due)} network{'s' * (len(due) > 1)} near the front in {scorer}")
-        for record, seed in due:
-            scores = scorer.score(record.number, seed, record.architecture, workspace.weights(record))
+        for record, seed, weights in due:
+            scores = scorer.score(record.number, seed, record.architecture, weights)
             if scores.reason:
                 session.observer.on_note(f"trial {record.number} has no rank: {scores.reason}")
             session.lasting(partial(stored.keep_timed, scores))

@@ -3,12 +3,12 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from optuna.exceptions import StorageInternalError
 
 from srnas.leaderboard.rank.front import is_on_front
 from srnas.leaderboard.record.trials import Rung, TrialRecord
+from srnas.nas.errors import DeviceLostError
 from srnas.nas.judging.accounts import SETTLED, without_signal
 from srnas.nas.judging.judge import Judge
 from srnas.nas.run.session import Session
@@ -29,7 +29,8 @@ def work(session: Session) -> Standing:
         KeyboardInterrupt: After the candidate at hand is given back.
         StorageLostError: If the storage does not answer for too long; a result at hand is in the cache.
         InputError: If the workspace cannot be written; as with the device being busy, the candidate is given back.
-        DeviceLostError: If the device answers nothing any more; the candidate is given back.
+        DeviceLostError: If the device answers nothing any more; the candidate is given back, until it has done so to
+            ``MAX_DEATHS`` processes.
         DeviceBusyError: If another process holds the device for too long.
     """
     search, judge, publisher, observer = session.search, session.judge, session.publisher, session.observer
@@ -73,22 +74,20 @@ def _work_on(claim: Claim, session: Session) -> None:
     search, observer, key = session.search, session.observer, claim.architecture.key
 
     def gate(rung: Rung, fastest_ms: float) -> Decision:
-        return session.lasting(lambda: search.rung_book.decide(claim.trial, key, rung, fastest_ms))
-
-    def yardstick(rung: Rung, fastest_ms: float) -> Decision:
-        return replace(gate(rung, fastest_ms), survives=True)
+        decide = search.rung_book.decide
+        return session.lasting(lambda: decide(claim.trial, key, rung, fastest_ms, is_yardstick=bool(claim.design)))
 
     try:
         observer.on_trial(claim.number, claim.architecture, claim.design)
         with search.claims.heartbeat(claim):
-            # A yardstick runs to its end, whatever the rungs say: what is reported is how far the others are from it.
-            rule = yardstick if claim.design else gate
-            record = session.judge.judge(claim.architecture, claim.number, claim.design, rule, claim.predictions)
+            record = session.judge.judge(claim.architecture, claim.number, claim.design, gate, claim.predictions)
             held = session.lasting(lambda: search.claims.finish(claim, record))
     # On an interrupt as well: another worker may then claim the candidate at once.
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(StorageInternalError):  # Then others find out that this process is dead.
-            search.claims.release(claim)
+            search.claims.release(claim, is_death=isinstance(error, DeviceLostError))
         raise
-    if not held:
+    if held:
+        session.judge.settle(claim.architecture)
+    else:
         observer.on_note(f"trial {claim.number} was given to another worker: this one had been silent for too long")

@@ -4,6 +4,7 @@ Claims are made one at a time, proposals before them. Whatever a worker held whe
 """
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FixedTrial, TrialState
 
 from srnas.leaderboard.record.trials import TrialRecord
-from srnas.nas.study.owner import Owner
 from srnas.nas.study.proposer import Proposer
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import StoredTrial
@@ -22,8 +22,9 @@ from srnas.nas.study.storage import HEARTBEAT_S, critical
 from srnas.nas.study.stored import StoredStudy
 from srnas.search_space import Architecture, SearchSpace
 
-# A candidate that ends so many workers without a word is recorded as failed.
+# A candidate that ends so many workers without a word, or takes their device from them, is recorded as failed.
 MAX_DEATHS = 3
+DIED = "processes died or lost their device while they judged it"
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,15 @@ class Claims:
         # If another worker has ended the trial meanwhile, it may be without this record.
         return self._stored.trials()[claim.number].record is not None
 
-    def release(self, claim: Claim) -> None:
-        """Give a candidate back that was not judged."""
-        with self._alone(), suppress(UpdateFinishedTrialError):
-            trial = self._stored.trials()[claim.number]
-            # This worker lives: to give a candidate back is no death of it.
-            self._bury(trial, trial.deaths)
+    def release(self, claim: Claim, *, is_death: bool = False) -> None:
+        """Give a candidate back that was not judged.
+
+        Args:
+            claim: What this process had claimed.
+            is_death: Whether the candidate has made this process useless, as if it had died.
+        """
+        with self._alone():
+            self._bury(claim.number, is_death=is_death)
 
     @contextmanager
     def heartbeat(self, claim: Claim) -> Iterator[None]:
@@ -143,21 +147,31 @@ class Claims:
         running = [trial for trial in self._stored.trials() if trial.trial.state == TrialState.RUNNING]
         silent = self._stored.silent(running)
         for trial in running:
-            mine = trial.owner == Owner.this()  # This process judges nothing while it claims.
-            # Without an owner, its worker died while it asked.
-            if trial.owner is None or mine or trial.owner.is_dead or trial.number in silent:
-                self._bury(trial, trial.deaths + (trial.owner is not None))
+            owner = trial.owner
+            # Without an owner, its worker died while it asked; this process judges nothing while it claims.
+            if owner is None or owner.is_this:
+                self._bury(trial.number)
+            elif owner.is_dead or (trial.number in silent and not owner.is_here):
+                self._bury(trial.number, is_death=True)
 
-    def _bury(self, trial: StoredTrial, deaths: int) -> None:
+    def _bury(self, number: int, *, is_death: bool = False) -> None:
+        # Read again: its worker may have handed its record in since it was found dead, or another have taken it.
+        trial = self._stored.trials()[number]
+        if trial.trial.state.is_finished():
+            return
+        deaths = trial.deaths + is_death
         if trial.record is None and deaths >= MAX_DEATHS:
-            self._stored.bury(trial, self._lost(trial, f"{deaths} processes died while they judged it"))
+            with suppress(UpdateFinishedTrialError):
+                self._stored.bury(trial, self._lost(trial, f"{deaths} {DIED}"))
         else:
             self._stored.give_back(trial, deaths)
 
     def _lost(self, trial: StoredTrial, reason: str) -> TrialRecord:
         architecture = self._space.suggest(FixedTrial(trial.trial.params))
-        study = self._stored.snapshot().study
-        assert study is not None
+        study, begun, owner = self._stored.snapshot().study, trial.trial.datetime_start, trial.owner
+        assert study
+        assert begun
+        assert owner
         return TrialRecord(
             study=self._settings.name,
             number=trial.number,
@@ -167,4 +181,8 @@ class Claims:
             design=self._designs.get(architecture.key, ""),
             protocol=self._settings.protocol,
             validation=study.validation,
+            started_ms=int(begun.timestamp() * 1000),
+            ended_ms=int(time.time() * 1000),
+            host=owner.host,
+            pid=owner.pid,
         )

@@ -37,12 +37,18 @@ class Budgets(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_latency_ms: float | None = option(
-        None, "Skip candidates whose fastest round takes more milliseconds than this.", "Budgets", gt=0
+        None,
+        "Skip candidates whose fastest round takes more milliseconds than this.",
+        "Budgets",
+        gt=0,
+        allow_inf_nan=False,
     )
     max_params_k: float | None = option(
-        None, "Skip candidates with more parameters than this, in thousands.", "Budgets", gt=0
+        None, "Skip candidates with more parameters than this, in thousands.", "Budgets", gt=0, allow_inf_nan=False
     )
-    max_macs_g: float | None = option(None, "Skip candidates with more MACs than this, in billions.", "Budgets", gt=0)
+    max_macs_g: float | None = option(
+        None, "Skip candidates with more MACs than this, in billions.", "Budgets", gt=0, allow_inf_nan=False
+    )
 
     def exceeded(
         self, *, fastest_ms: float | None = None, params_k: float | None = None, macs_g: float | None = None
@@ -107,5 +113,9 @@ class StudyOptions(BaseModel):
     threads: int = option(1, "CPU threads to time with; beside another --target a training has one thread.", "Timing")
     budgets: Budgets = Budgets()
     max_train_s: float | None = option(
-        None, "Stop a candidate whose training steps take more seconds than this.", "Training", gt=0
+        None,
+        "Stop a candidate whose training steps take more seconds than this.",
+        "Training",
+        gt=0,
+        allow_inf_nan=False,
     )

@@ -47,6 +47,8 @@ class Proposer:
         self._space = space
         self._table = table
         self._counter = PartCounter(settings.latency_input)
+        # What was taken when nothing else was found: a worker that waits asks again and again.
+        self._exhausted: set[str] | None = None
 
     def ahead(self, snapshot: Snapshot) -> Proposal[Architecture] | None:
         """Return the front sampler's proposal for the next claim: the others need not wait while it is made.
@@ -54,7 +56,7 @@ class Proposer:
         What they claim meanwhile is not believed, but it is not claimed again.
         """
         # Optuna's samplers propose while they are asked, and what is queued goes first.
-        if self._settings.sampler != FRONT or snapshot.is_queued or snapshot.is_full:
+        if self._settings.sampler != FRONT or snapshot.is_queued or snapshot.is_full or self._is_exhausted(snapshot):
             return None
         # What one worker does repeats; several must not propose the same.
         return self._front(snapshot, str(Owner.this().plain()) if snapshot.running else "").propose(self._stored.study)
@@ -67,13 +69,15 @@ class Proposer:
             ahead: What was proposed for this claim.
         """
         taken, repeats = snapshot.taken, 0
-        while True:
+        while snapshot.is_queued or not self._is_exhausted(snapshot):
             if self._settings.sampler == FRONT and not snapshot.is_queued:
                 if ahead is None or ahead.candidate.key in taken:
                     ahead = self._front(snapshot).propose(self._stored.study)
-                trial, architecture = self._start(ahead)
-            else:
-                trial, architecture = self._ask(snapshot)
+                if ahead.candidate.key not in taken:
+                    return self._start(ahead)
+                unseen = self._unseen(ahead.candidate, taken, len(snapshot.trials))
+                return self._start(Proposal(unseen)) if unseen else None
+            trial, architecture = self._ask(snapshot)
             if architecture.key not in taken:
                 return trial, architecture
             self._stored.drop_duplicate(trial, architecture.key)
@@ -85,6 +89,11 @@ class Proposer:
                 # Optuna takes a candidate from outside only through its queue.
                 self._stored.enqueue(self._space.params(unseen))
             snapshot = self._stored.snapshot()
+        return None
+
+    def _is_exhausted(self, snapshot: Snapshot) -> bool:
+        """Whether the study is known to hold all networks of the space."""
+        return len(snapshot.taken) >= self._space.size or snapshot.taken == self._exhausted
 
     def _ask(self, snapshot: Snapshot) -> Begun:
         """Return the next trial in the queue, or what a baseline proposes."""
@@ -113,7 +122,8 @@ class Proposer:
         return optuna_private.begin_trial(self._stored.study, template), proposal.candidate
 
     def _seed(self, snapshot: Snapshot, worker: str = "") -> int:
-        return derived_seed(self._settings.name, self._settings.seed, len(snapshot.trials), worker)
+        number = sum(not trial.was_given_back for trial in snapshot.trials)
+        return derived_seed(self._settings.name, self._settings.seed, number, worker)
 
     def _front(self, snapshot: Snapshot, worker: str = "") -> FrontSampler[Architecture]:
         study = snapshot.study
@@ -151,4 +161,5 @@ class Proposer:
             start = self._space.mutate(start, rng)
             if start.key not in taken:
                 return start
+        self._exhausted = taken
         return None

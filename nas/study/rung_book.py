@@ -20,7 +20,9 @@ class RungBook:
         self._stored = stored
         self._rule = Halving() if rule == "halving" else None
 
-    def decide(self, trial: optuna.Trial, key: str, rung: Rung, fastest_ms: float) -> Decision:
+    def decide(
+        self, trial: optuna.Trial, key: str, rung: Rung, fastest_ms: float, *, is_yardstick: bool = False
+    ) -> Decision:
         """Record what a trial has reached, and return whether it continues.
 
         Args:
@@ -28,14 +30,17 @@ class RungBook:
             key: Key of its network.
             rung: The rung, with the PSNR that the trial has reached there.
             fastest_ms: Latency of its fastest round, in milliseconds.
+            is_yardstick: Whether it is a human design, which always continues.
         """
         # Kept before it is judged: later trials are compared with this one even if it is stopped here.
         self._stored.keep_rung(trial, rung.iteration, rung.psnr_y_db, fastest_ms)
         if self._rule is None:
             return Decision(survives=True, reason="")
         newcomer = RungResult(key, rung.psnr_y_db, fastest_ms)
-        others = [result for one in self._stored.trials() if (result := result_at(one, rung.iteration))]
-        return self._rule.decide(newcomer, others, rung.iteration)
+        reached = (result_at(one, rung.iteration) for one in self._stored.trials())
+        # A candidate that was given back has two trials, of which the later counts.
+        others = {result.key: result for result in reached if result}
+        return self._rule.decide(newcomer, [*others.values()], rung.iteration, is_yardstick=is_yardstick)
 
 
 def result_at(trial: StoredTrial, iteration: int) -> RungResult | None:

@@ -80,7 +80,8 @@ class StudySettings(StudyOptions):
     def check_same(self, stored: "StudySettings") -> None:
         """Raise ``InputError`` that lists what differs from the settings that the study started with."""
         mine, theirs = self.flat(), stored.flat()
-        differing = [f"{key}: {theirs.get(key)} -> {mine.get(key)}" for key in mine if mine.get(key) != theirs.get(key)]
+        pairs = {key: (theirs.get(key), mine.get(key)) for key in theirs | mine}
+        differing = [f"{key}: {before} -> {now}" for key, (before, now) in pairs.items() if before != now]
         if differing:
             raise InputError(
                 f"study '{self.name}' exists with other settings ({'; '.join(differing)}); "

@@ -23,7 +23,7 @@ class StoredTrial:
     Attributes:
         trial: The trial in Optuna.
         record: Record of the trial as it was judged; ``None`` until then.
-        key: Key of the candidate's network; empty before it is known.
+        key: Key of the candidate's network; empty before it is known, and if another trial has that network.
         owner: The process that judges it, or did; ``None`` if it died before it said so.
         deaths: Number of processes that died while they judged this candidate.
         rungs: Reached PSNR in dB and latency of the fastest round in ms, by iteration.
@@ -49,6 +49,11 @@ class StoredTrial:
         return self.trial.state == TrialState.RUNNING and self.record is None
 
     @property
+    def was_given_back(self) -> bool:
+        """Whether the trial has ended without a record; its candidate has another one then."""
+        return self.trial.state == TrialState.FAIL and self.record is None
+
+    @property
     def is_queued(self) -> bool:
         """Whether the trial waits to be begun."""
         return self.trial.state == TrialState.WAITING
@@ -67,6 +72,7 @@ class Snapshot:
         request: What the user asked for when it was started or extended last, as JSON.
         trained_again: What was trained with other seeds.
         failed_again: Numbers of the trials and seeds that could not be trained with these seeds.
+        deaths_again: Number of processes that died in such a training, by number of the trial and seed.
         longer: PSNR in dB that networks have reached in longer trainings, by iterations and key.
         timed: What networks score in the data type that is timed, by number of the trial and seed.
         joint: What was timed together at the end; ``None`` before.
@@ -83,6 +89,7 @@ class Snapshot:
     request: str
     trained_again: tuple[Replicate, ...]
     failed_again: frozenset[tuple[int, int]]
+    deaths_again: Mapping[tuple[int, int], int]
     longer: Mapping[int, Mapping[str, float]]
     timed: Mapping[tuple[int, int], TimedQuality]
     joint: JointTiming | None
@@ -166,10 +173,14 @@ class Snapshot:
     @property
     def is_stalled(self) -> bool:
         """Whether the hypervolume has not risen for as many trials as is the study's patience."""
-        if self.patience is None or self.study is None:
+        return self.has_come_to_rest(self.patience)
+
+    def has_come_to_rest(self, patience: int | None) -> bool:
+        """Return whether the hypervolume has not risen for so many trials."""
+        if patience is None or self.study is None:
             return False
         # Latencies of the end must not set a study going again that had come to rest.
-        return since_rise(self.study, self.as_judged) >= self.patience
+        return since_rise(self.study, self.as_judged) >= patience
 
     @property
     def is_full(self) -> bool:

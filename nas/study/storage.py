@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -24,11 +24,12 @@ from srnas.search_space import InputError
 T = TypeVar("T")
 
 HEARTBEAT_S = 30
-# A worker of another host that is silent for so long is taken for dead; one of this host is known dead at once.
-GRACE_S = 180
 # How long a storage may not answer before a worker gives up.
 _PATIENCE_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+# A worker of another host that is silent for so long is taken for dead; one of this host is known dead at once. Those
+# that wait for the storage must be heard again before one of them is.
+GRACE_S = 400
 # SQLite waits so long for the transaction of another process; who only reads does not wait for a database browser.
 _BUSY_S, _BUSY_READING_S = 60, 10
 # A lock is held for about 0.1 s by each of the workers.
@@ -116,6 +117,13 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
 def is_held(error: BaseException) -> bool:
     """Return whether an error says that another program holds a SQLite file, which is sound all the same."""
     return "is locked" in f"{error} {error.__cause__ or ''}"
+
+
+def has_no_tables(error: BaseException) -> bool:
+    """Return whether an error says that a storage answers and has no tables, or holds something else."""
+    cause = error.__cause__
+    # A server that is not reached, and a file that is not read, are operational errors; SQLite calls this one so too.
+    return not isinstance(cause, OperationalError | InterfaceError) or "no such table" in str(cause)
 
 
 def _make_whole(file: Path) -> None:

@@ -20,16 +20,17 @@ from srnas.nas.strategy.front_sampler import PREDICTED
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.study.snapshot import Snapshot, StoredTrial
-from srnas.nas.study.storage import exists, is_held, open_storage
+from srnas.nas.study.storage import exists, has_no_tables, open_storage
 
 R = TypeVar("R", bound=Record)
 
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
-# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, as do that of why
-# it failed and that of scores in the data type that is timed; that of longer trainings goes on with their length.
+# Keys of a study, as JSON but for the numbers; a replicate's key goes on with its trial and its seed, as do those of
+# why it failed, of how often its process died, and of scores in the data type that is timed; that of longer trainings
+# goes on with their length.
 _SETTINGS, _STUDY, _REQUEST, _TOTAL, _PATIENCE = "settings", "study", "request", "total", "patience"
-_REPLICATE, _FAILED, _LONGER, _TIMED = "replicate ", "failed ", "longer ", "timed "
+_REPLICATE, _FAILED, _DIED, _LONGER, _TIMED = "replicate ", "failed ", "died ", "longer ", "timed "
 _JOINT, _CONCLUDED = "joint", "concluded"
 # Keys of a trial.
 _RECORD, _KEY, _OWNER, _DEATHS, _RUNGS, _DUPLICATE = "record", "key", "owner", "deaths", "rungs", "duplicate"
@@ -56,7 +57,7 @@ class StoredStudy:
         """Return an existing study; writes nothing.
 
         Raises:
-            StorageInternalError: If another program holds its file.
+            StorageInternalError: If the storage does not answer, or another program holds its file.
         """
         if not exists(url):
             return None
@@ -65,7 +66,7 @@ class StoredStudy:
         except KeyError:  # Another process is about to create it, or was killed before it did.
             return None
         except StorageInternalError as error:
-            if is_held(error):
+            if not has_no_tables(error):
                 raise
             return None
 
@@ -97,6 +98,7 @@ class StoredStudy:
             request=str(kept.get(_REQUEST, "")),
             trained_again=tuple(_read_all(Replicate, kept, _REPLICATE, self.name)),
             failed_again=frozenset(_place(key) for key in kept if key.startswith(_FAILED)),
+            deaths_again={_place(key): int(value) for key, value in kept.items() if key.startswith(_DIED)},
             timed=timed,
             longer={int(key.removeprefix(_LONGER)): value for key, value in kept.items() if key.startswith(_LONGER)},
             joint=_joint(kept[_JOINT], self.name) if _JOINT in kept else None,
@@ -114,7 +116,7 @@ class StoredStudy:
         return StoredTrial(
             trial=trial,
             record=self._record(trial),
-            key=kept.get(_KEY, ""),
+            key="" if _DUPLICATE in kept else kept.get(_KEY, ""),
             owner=Owner.parse(kept[_OWNER]) if _OWNER in kept else None,
             deaths=int(kept.get(_DEATHS, 0)),
             rungs={int(iteration): tuple(reached) for iteration, reached in kept.get(_RUNGS, {}).items()},
@@ -151,6 +153,10 @@ class StoredStudy:
         """Keep why a trial could not be trained again with a seed."""
         self.study.set_user_attr(f"{_FAILED}{number} {seed}", reason)
 
+    def keep_deaths(self, number: int, seed: int, deaths: int) -> None:
+        """Keep how many processes died while they trained a trial again with a seed."""
+        self.study.set_user_attr(f"{_DIED}{number} {seed}", deaths)
+
     def keep_timed(self, scores: TimedQuality) -> None:
         """Keep what a trained network scores in the data type that is timed."""
         self.study.set_user_attr(f"{_TIMED}{scores.number} {scores.seed}", scores.model_dump_json())
@@ -171,9 +177,9 @@ class StoredStudy:
         """Keep what a trial has reached at a rung."""
         trial.set_user_attr(_RUNGS, trial.user_attrs.get(_RUNGS, {}) | {str(iteration): [psnr_db, fastest_ms]})
 
-    def enqueue(self, params: Mapping[str, Any], *, deaths: int = 0) -> None:
-        """Queue a candidate, with the number of processes that died while they judged it."""
-        self.study.enqueue_trial(dict(params), user_attrs={_DEATHS: deaths} if deaths else None)
+    def enqueue(self, params: Mapping[str, Any], **attributes: Any) -> None:
+        """Queue a candidate, with what its trial shall say of it."""
+        self.study.enqueue_trial(dict(params), user_attrs=attributes)
 
     def enqueue_once(self, params: Mapping[str, Any]) -> None:
         """Queue a candidate that the study does not hold yet."""
@@ -203,11 +209,12 @@ class StoredStudy:
             # Its worker died after it had kept the record and before it ended the trial.
             self.tell(trial.record)
             return
-        # Optuna puts no running trial back into its queue: the candidate is enqueued as a new one.
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        # Optuna puts no running trial back into its queue: the candidate is enqueued as a new one, and that first.
+        # Whoever dies in between leaves it there twice, of which one is dropped.
         # A trial whose worker died early lacks parameters that it was enqueued with.
         if params := trial.trial.system_attrs.get("fixed_params", {}) | trial.trial.params:
-            self.enqueue(params, deaths=deaths)
+            self.enqueue(params, **{_DEATHS: deaths, PREDICTED: trial.predicted})
+        self._fail(trial)
 
     def finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
         """Keep a trial's record, unless it has one, and end it.
@@ -222,7 +229,10 @@ class StoredStudy:
     def bury(self, trial: StoredTrial, record: TrialRecord) -> None:
         """Keep the record of a trial that nobody judges any more, and end it."""
         optuna_private.set_attributes(self.study, trial.trial, {_RECORD: record.model_dump_json()})
-        self.study.tell(trial.number, state=TrialState.FAIL)
+        self._fail(trial)
+
+    def _fail(self, trial: StoredTrial) -> None:
+        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def tell(self, record: TrialRecord) -> None:
         """End a trial in Optuna as its record says; a trial that has ended stays as it is."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from srnas.leaderboard.rank.board import Board, rank_rows
 from srnas.leaderboard.rank.picking import Contender, Duel, Pick, duel, pick
 from srnas.leaderboard.record.studies import StudyRecord
-from srnas.leaderboard.record.timed_quality import as_ranked, replicates_as_ranked
+from srnas.leaderboard.record.timed_quality import as_ranked, qualities_by_seed, replicates_as_ranked
 from srnas.leaderboard.record.trials import Quality, TrialRecord
 from srnas.leaderboard.show.figure import write_png
 from srnas.leaderboard.show.page import write_page
@@ -33,7 +33,8 @@ def find_study(
     """
     stored = workspace.existing_store().stored_studies()
     studies = [one.record for one in stored]
-    is_whole = {one.record.name: one.status == "FINISHED" or not one.record.goes_on_from for one in stored}
+    unfinished = [one.record for one in stored if one.record.goes_on_from and one.status != "FINISHED"]
+    half = {(study.task, study.name) for study in unfinished}
     if task is not None:
         tasks = {s.task for s in studies}
         if task not in tasks:
@@ -46,7 +47,7 @@ def find_study(
         study = next((s for s in named if device.lower() in str(s.device).lower()), None)
     else:
         # Without a name it is one that was trained: a retimed study has the latencies of another device.
-        study = next((s for s in named if name or (not s.retimed_from and is_whole[s.name])), None)
+        study = next((s for s in named if name or not (s.retimed_from or (s.task, s.name) in half)), None)
     if study is None and device is not None:
         known = ", ".join(f"'{profile}'" for profile in dict.fromkeys(str(s.device) for s in named))
         raise InputError(
@@ -160,9 +161,7 @@ def _loader(store: Store, board: Board) -> Callable[[int], tuple[TrialRecord, li
 
     def load(number: int) -> tuple[TrialRecord, list[Quality]]:
         trial = store.trial(runs[number])
-        [own] = as_ranked(board.study, [trial])
-        again = [one.quality for one in replicates if one.number == number]
-        return trial, [own.quality, *again] if own.quality else []
+        return trial, qualities_by_seed(as_ranked(board.study, [trial]), replicates).get(number, [])
 
     return load
 

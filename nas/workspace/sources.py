@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,7 +185,7 @@ def read_architecture(path: Path) -> Architecture:
 
 
 def find_trained(workspace: Workspace, key: str) -> Judged:
-    """Return the newest trial that trained an architecture.
+    """Return the newest trial that trained an architecture, of those whose weights are here if there are any.
 
     Raises:
         InputError: If none did.
@@ -194,13 +194,17 @@ def find_trained(workspace: Workspace, key: str) -> Judged:
         raise InputError(
             f"a key must be 12 hexadecimal digits, but got '{key}'; 'srnas leaderboard --json' lists keys."
         )
-    judged = _newest(workspace, workspace.store.trained(key)) if workspace.has_store else None
-    if judged is None:
+    newest: Judged | None = None
+    for judged in _of_rows(workspace, workspace.store.trained(key)) if workspace.has_store else ():
+        if workspace.weights(judged.trial).is_file():
+            return judged
+        newest = newest or judged
+    if newest is None:
         raise InputError(
             f"workspace '{workspace}' must hold a trained network of key {key}, but it does not; "
             "'srnas leaderboard --json' lists the keys of a study."
         )
-    return judged
+    return newest
 
 
 def find_judged(workspace: Workspace, key: str) -> Judged | None:
@@ -209,17 +213,18 @@ def find_judged(workspace: Workspace, key: str) -> Judged | None:
         return None
     try:
         with answering():
-            return _newest(workspace, workspace.store.judged(key))
+            return next(_of_rows(workspace, workspace.store.judged(key)), None)
     except StoreLostError:
         return None
 
 
-def _newest(workspace: Workspace, rows: Sequence[Mapping[str, Any]]) -> Judged | None:
-    """Return the first trial of a study that trained its networks itself."""
+def _of_rows(workspace: Workspace, rows: Sequence[Mapping[str, Any]]) -> Iterator[Judged]:
+    """Yield the trials of the studies that trained their networks themselves."""
     # Rows of retimed studies are copies: the weights are those of the study that trained.
-    own = {study.name: study for study in workspace.store.studies() if not study.retimed_from}
-    row = next((row for row in rows if row["study"] in own), None)
-    return None if row is None else Judged(own[row["study"]], workspace.store.trial(str(row["run_id"])))
+    own = {(study.task, study.name): study for study in workspace.store.studies() if not study.retimed_from}
+    for row in rows:
+        if study := own.get((row["task"], row["study"])):
+            yield Judged(study, workspace.store.trial(str(row["run_id"])))
 
 
 def find_architecture(name: str, scale: int | None, workspace: Workspace) -> Architecture:

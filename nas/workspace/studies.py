@@ -55,9 +55,17 @@ def load_study(workspace: Workspace, name: str, storage: str | None = None) -> B
     Raises:
         InputError: If there is no such study, or it has not started yet.
     """
-    known = load_snapshot(workspace, name, storage)
+    return begun(load_snapshot(workspace, name, storage))
+
+
+def begun(known: Snapshot) -> BegunStudy:
+    """Return what a study holds.
+
+    Raises:
+        InputError: If it has not started yet.
+    """
     if known.settings is None or known.study is None:
-        raise InputError(f"study '{name}' must have judged a trial, but it has not started yet.")
+        raise InputError(f"study '{known.name}' must have judged a trial, but it has not started yet.")
     return BegunStudy(known.settings, known.study, known.records)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import operator
 import os
 import platform
 from collections.abc import Callable
@@ -128,7 +127,7 @@ class Load:
         not tell.
         """
         now = self._times()
-        whole, busy, own = map(operator.sub, now, self._seen)
+        whole, busy, own = (now[each] - self._seen[each] for each in range(3))
         if whole < _LEAST:
             return None
         self._seen = now

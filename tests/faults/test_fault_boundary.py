@@ -66,7 +66,9 @@ def test_what_another_program_holds_is_not_taken_for_damaged(run, ws, unchanged,
         assert "small-x2 │ held" in out
         assert "is held by another program: close it" in err
         code, _, err = run("studies", "rm", "small-x2", "--yes", "--workspace", "ws")
-        assert (code, "another program holds the file" in err) == (2, True)
+        assert (code, "no other program must hold study 'small-x2', but one does; close it" in err) == (2, True)
+        code, _, err = run("leaderboard", "resync", "--workspace", "ws")
+        assert (code, "another program holds the file: close it" in err) == (2, True)
     with unchanged(ws), closing(sqlite3.connect(ws / "mlflow.db")) as browser:
         browser.execute("BEGIN EXCLUSIVE")
         code, _, err = run("leaderboard", "resync", "--workspace", "ws")

@@ -42,7 +42,7 @@ def trial(number, psnr, rounds=(1.0,), state="complete", images="abcd", **times)
         validation="held-out",
         latency=latency,
         quality=quality(psnr, images) if state == "complete" else None,
-        **times,
+        **({"started_ms": 0, "ended_ms": 0} | times),
     )
 
 

@@ -85,6 +85,9 @@ class SimulatedJudge:
             pid=os.getpid(),
         )
 
+    def settle(self, architecture):
+        """Keep nothing: there is no cache."""
+
 
 def open_simulated(url, workspace, name, space, total, seconds, sampler="random", dtype="float32"):
     """Return a session with a simulated judge."""

@@ -25,6 +25,14 @@ def test_indexes_that_tables_lack_are_found(study):
     assert (missing.name, missing.unique, missing.table.name) == ("ix_studies_study_name", True, "studies")
 
 
+def test_a_study_gets_another_name(study):
+    storage = optuna_private._database(study)
+    study.enqueue_trial({})
+    optuna_private.rename_study(storage, "one", "two")
+    assert optuna.get_all_study_names(storage) == ["two"]
+    assert len(optuna.load_study(study_name="two", storage=storage).trials) == 1
+
+
 def test_a_distribution_contains_its_values():
     assert optuna_private.contains(IntDistribution(0, 4, step=2), 2)
     assert not optuna_private.contains(IntDistribution(0, 4, step=2), 6)

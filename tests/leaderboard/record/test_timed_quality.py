@@ -6,7 +6,14 @@ import pytest
 from handmade import as_timed, quality, replicate, study, trial
 
 from srnas.leaderboard.record.row import TrialRow
-from srnas.leaderboard.record.timed_quality import TimedQuality, as_hoped, as_ranked, over_seeds, replicates_as_ranked
+from srnas.leaderboard.record.timed_quality import (
+    TimedQuality,
+    as_hoped,
+    as_ranked,
+    over_seeds,
+    qualities_by_seed,
+    replicates_as_ranked,
+)
 from srnas.leaderboard.record.trials import Quality
 
 SCORED, UNSCORED = as_timed(trial(0, 31.0), 30.5), trial(1, 32.0)
@@ -40,6 +47,12 @@ def test_over_seeds_it_is_the_mean():
     assert points(found) == [pytest.approx(31.3), 32.0, None]
     assert found[0].quality.psnr_y_db == pytest.approx((31.3,) * 4)
     assert found[1] == UNSCORED
+
+
+def test_the_scores_of_all_trainings_of_a_trial_its_own_first():
+    again = [replicate(0, 31.3, seed=1), replicate(0, 31.6, seed=2), replicate(7, 40.0)]
+    found = qualities_by_seed([SCORED, UNSCORED, trial(3, 0.0, state="stopped")], again)
+    assert found == {0: [quality(31.0), quality(31.3), quality(31.6)], 1: [quality(32.0)]}
 
 
 def test_what_counts_in_no_mean_of_one_training_counts_in_none():

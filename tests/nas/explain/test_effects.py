@@ -26,7 +26,7 @@ def record(number, architecture, *, ms=1.0, psnr=None, rung=None, state="complet
     rungs = () if rung is None else (Rung(iteration=10, psnr_y_db=rung),)
     return TrialRecord(
         study="s", number=number, state=state, architecture=architecture, protocol="p", validation="v",
-        latency=latency(ms), quality=quality, rungs=rungs,
+        latency=latency(ms), quality=quality, rungs=rungs, started_ms=0, ended_ms=1,
     )  # fmt: skip
 
 

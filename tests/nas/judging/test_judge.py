@@ -143,8 +143,8 @@ def test_a_trained_candidate_that_cannot_be_timed_again_keeps_its_timing(judge, 
     assert draft.latency.fastest_ms == 30.0
 
 
-@pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
-def test_proxies_hold_the_device_and_end_no_candidate(judge, monkeypatch, error):
+@pytest.mark.parametrize(("error", "batch"), [(None, 4), (None, 1), (torch.OutOfMemoryError("CUDA out of memory"), 4)])
+def test_proxies_hold_the_device_and_end_no_candidate(judge, monkeypatch, error, batch):
     made, _ = judge()
     held = []
 
@@ -163,7 +163,10 @@ def test_proxies_hold_the_device_and_end_no_candidate(judge, monkeypatch, error)
     monkeypatch.setattr(judging, "device_share", share)
     monkeypatch.setattr(judging, "proxies", compute)
     made.proxies = {"synflow"}
-    made.materials.settings.training.batch, made.materials.settings.training_threads = 2, 1
+    made.materials.settings.training.batch, made.materials.settings.training_threads = batch, 1
     made.materials.device = torch.device("cpu")
-    made.materials.patches = SimpleNamespace(draw=lambda *_: (torch.zeros(2), torch.zeros(2)))
+    drawn = []
+    made.materials.patches = SimpleNamespace(draw=lambda number, _: drawn.append(number) or (torch.zeros(2),) * 2)
     assert made._proxies(ARCHITECTURE) == ({} if error else {"synflow": 1.0})
+    # Gradients of single images are compared with one another.
+    assert drawn == [max(batch, 2)]

@@ -1,7 +1,10 @@
 """Studies as files: listed, exported, imported and removed."""
 
+import errno
+import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -14,10 +17,11 @@ from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.trials import Replicate
 from srnas.leaderboard.store.answering import StoreLostError
 from srnas.nas.revisit.archive import export_study, import_study, list_studies, remove_study
+from srnas.nas.revisit.bundle import bundle_of
 from srnas.nas.revisit.resync import write_study
 from srnas.nas.run.outcome import summarise
 from srnas.nas.study.claims import Claim
-from srnas.nas.study.storage import open_storage
+from srnas.nas.study.storage import critical, open_storage
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.training.loop import build_seeded
 from srnas.nas.workspace.boards import load_board
@@ -80,6 +84,69 @@ def test_a_study_moves_to_another_storage(workspace, space_file, tmp_path):
     assert [row.study for row in list_studies(Workspace(tmp_path), other)] == ["shared"]
     assert summarise(moved).name == "shared"
     optuna.delete_study(study_name="shared", storage=open_storage(other))
+
+
+@pytest.mark.usefixtures("copied_stores")
+def test_an_interrupted_import_into_a_database_leaves_no_part_of_a_study(
+    workspace, space_file, tmp_path, monkeypatch, at_each_statement
+):
+    run_simulated(Workspace(workspace).study_url("shared"), workspace, "shared", space_file, 3, 0)
+    export_study(Workspace(workspace), "shared", tmp_path / "file")
+    other, place = f"sqlite:///{tmp_path / 'all.db'}", Workspace(tmp_path)
+
+    def interrupt(connection, cursor, statement, *_):
+        if statement.startswith("INSERT INTO trials") and next(numbers) == 1:
+            raise KeyboardInterrupt
+
+    for is_killed in (False, True):
+        numbers = itertools.count()
+        with monkeypatch.context() as context, at_each_statement(interrupt):
+            if is_killed:
+                context.setattr(optuna, "delete_study", lambda **_: None)
+            with pytest.raises(KeyboardInterrupt):
+                import_study(place, tmp_path / "file", other)
+        assert list_studies(place, other) == []
+        assert StoredStudy.find(other, "shared") is None
+        assert len(optuna.get_all_study_names(open_storage(other))) == is_killed
+    import_study(place, tmp_path / "file", other)
+    assert optuna.get_all_study_names(open_storage(other)) == ["shared"]
+    assert list_studies(place, other)[0].trials == 3
+
+
+def test_a_study_whose_networks_are_trained_again_has_workers(workspace, space_file):
+    place, url = Workspace(workspace), Workspace(workspace).study_url("shared")
+    run_simulated(url, workspace, "shared", space_file, 2, 0)
+    file = Path(f"{workspace / 'studies' / 'shared.db'}.shared.0.2.lock")
+    file.touch()  # As a search leaves it that is killed.
+    with critical(url, "shared.0.1", waits=False):
+        [row] = list_studies(place)
+        assert (row.state, row.workers) == ("running", 1)
+        with pytest.raises(InputError, match="no worker of study 'shared' must be alive, but 1 are"):
+            remove_study(place, "shared")
+    [row] = list_studies(place)
+    assert (row.state, row.workers) == ("complete", 0)
+    remove_study(place, "shared")
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_study_that_never_began_is_not_complete(run, workspace):
+    StoredStudy.create(Workspace(workspace).study_url("bare"), "bare")
+    [row] = list_studies(Workspace(workspace))
+    assert (row.state, row.trials, row.total) == ("not started", 0, 0)
+    assert "not started" in run("studies", "--workspace", workspace)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "bundle"),
+    [
+        ("tiny-x2.study", "tiny-x2.weights.zip"),
+        ("tiny-x2", "tiny-x2.weights.zip"),
+        ("tiny-x2.1200", "tiny-x2.1200.weights.zip"),
+        ("tiny-x2.1200.study", "tiny-x2.1200.weights.zip"),
+    ],
+)
+def test_the_weights_are_called_after_the_whole_name(tmp_path, file, bundle):
+    assert bundle_of(tmp_path / file) == tmp_path / bundle
 
 
 def test_what_a_worker_was_judging_is_judged_anew_where_the_study_goes_on(workspace, space_file, tmp_path, simulated):
@@ -148,7 +215,10 @@ def test_what_only_this_machine_has_stays_here(workspace, space_file, tmp_path, 
 
 
 @pytest.mark.usefixtures("copied_stores")
-def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace, space_file, tmp_path):
+def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace, space_file, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     old, new = Workspace(workspace), Workspace(tmp_path / "new")
     run_simulated(old.study_url("shared"), workspace, "shared", space_file, 18, 0)
     known = StoredStudy.find(old.study_url("shared"), "shared").snapshot()
@@ -172,6 +242,11 @@ def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace,
     assert (code, "must hold whole weights" in err) == (2, True)
     assert list_studies(new) == []
     bundle.write_bytes(whole)
+    with monkeypatch.context() as context:
+        context.setattr("srnas.nas.files.Path.write_bytes", full)
+        code, _, err = run("studies", "import", file, "--workspace", new.path)
+        assert (code, "free some and run the same command again" in err) == (2, True)
+    assert list_studies(new) == []
     optuna.logging.set_verbosity(optuna.logging.INFO)
     assert f"with the weights of {len(expected)} trials" in run("studies", "import", file, "--workspace", new.path)[1]
     # Optuna's log is not the user's.

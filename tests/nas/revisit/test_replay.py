@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
@@ -80,6 +81,8 @@ def test_the_sampler_guesses_at_the_end_of_what_the_rule_stops(recording):
     search.run()
     stopped = [trial for trial in search._study.trials if trial.state == TrialState.PRUNED]
     assert stopped
+    designs = [one.params for one in recording.trials if one.design]
+    assert all(trial.params not in designs for trial in stopped)
     for trial in stopped:
         [twin] = [one for one in recording.trials if one.params == trial.params]
         assert search._study.sampler._partial(trial) == twin.rungs[0].psnr_y_db
@@ -94,6 +97,15 @@ def test_halving_costs_less_and_is_counted(recording):
     assert found.hypervolumes[-1] == run(recording).hypervolumes[-1]
     spared = run(recording, rule=rule.model_copy(update={"spared_share": 1.0}))
     assert spared.stopped == 0
+
+
+def test_what_is_spared_is_compared_at_every_rung(recording, space):
+    trials = [replace(one, rungs=(*one.rungs, Rung(iteration=36, psnr_y_db=one.psnr_db))) for one in recording.trials]
+    longer = Recording("study 'of three rungs'", (30.0, 5.0), space, trials, num_records=20)
+    rule = Halving(eta=4, neighbours=20, least=2, spared_share=1.0, margin_db=0)
+    search = ReplayedSearch(longer, sampler_factory("random", longer), rule, 0, "iterations")
+    assert search.run().stopped == 0
+    assert {iteration: len(reached) for iteration, reached in search._reached.items()} == {4: 20, 12: 20}
 
 
 def test_costs_in_seconds(recording):

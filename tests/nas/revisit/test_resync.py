@@ -9,6 +9,7 @@ import pytest
 from optuna.exceptions import ExperimentalWarning
 
 from srnas.leaderboard.store.store import Store
+from srnas.nas.revisit.resync import _contents
 from srnas.nas.run.outcome import FILE_ENDS
 from srnas.nas.study.owner import Owner
 from srnas.nas.study.storage import open_storage
@@ -151,6 +152,13 @@ def test_a_study_that_is_not_started_or_still_worked_on_is_skipped(run, searched
         (NAME, "its workers are alive and write it"),
     ]
     assert "it has not started yet" in " ".join(run("leaderboard", "resync", "--workspace", searched)[1].split())
+
+
+def test_a_study_is_read_at_one_moment(searched, monkeypatch):
+    read, seen = StoredStudy.snapshot, []
+    monkeypatch.setattr(StoredStudy, "snapshot", lambda stored: seen.append(stored.name) or read(stored))
+    [(row, outcome)] = _contents(Workspace(searched), None, None)
+    assert (seen, row.trials) == ([NAME], len(outcome.records))
 
 
 def test_what_cannot_be_resynced(run, searched, tmp_path):

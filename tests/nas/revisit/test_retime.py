@@ -4,13 +4,18 @@ import json
 import weakref
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowException
 from torch import nn
 
+from srnas.leaderboard.record.timed_quality import TimedQuality
 from srnas.leaderboard.store.store import Store
+from srnas.nas.judging import judge
 from srnas.nas.revisit.rescoring import load_scorer
 from srnas.nas.revisit.retime import _measure, retime
+from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.studies import load_snapshot, load_study
 from srnas.nas.workspace.workspace import Workspace
@@ -64,7 +69,8 @@ def test_a_study_that_mlflow_lost(search, workspace):
     rows = retime(Workspace(workspace), "small-x2", LAYOUT).board.rows
     assert len(rows) == 3
     # What is timed here is not of the run in which the study timed its front.
-    assert rows["timed_together_ms"].isna().all()
+    before = max(record.timed_together_ms for record in study.members)
+    assert min(rows[rows["front"]]["timed_together_ms"].dropna(), default=0) > before
 
 
 def test_a_study_whose_storage_is_elsewhere(search, workspace, run, tmp_path):
@@ -100,6 +106,10 @@ def test_a_study_in_another_memory_format(search, run, workspace):
     assert record.device == describe_device(LAYOUT)
     assert record.name == f"small-x2@eager-{record.device.key}"
     assert record.retimed_from == "small-x2"
+    store = Store(workspace)
+    params = store.client.get_run(store.find_study(record)).data.params
+    told = ("name", "runtime", "dtype", "memory_format", "threads", "timed_on")
+    assert [params[name] for name in told] == [record.name, "eager", "float32", "channels_last", "1", "cpu"]
     before, after = by_trial(study.board), by_trial(again.board)
     for same in ("key", "design", "state", "psnr_y_db", "ssim_y", "params_k", "macs_g", "train_s"):
         assert list(after[same]) == list(before[same])
@@ -122,6 +132,70 @@ def test_the_mean_over_seeds_ranks_there_too(search, workspace):
     for same in ("psnr_mean_db", "ranked_db", "num_seeds"):
         assert by_trial(again)[same].tolist() == pytest.approx(before[same].tolist(), nan_ok=True)
     assert load_board(Workspace(workspace), again.study.name).records() == again.records()
+
+
+def test_the_new_front_and_its_neighbours_are_timed_in_the_same_rounds(search, workspace, monkeypatch):
+    """What is timed by itself has a moment of its own."""
+    search()
+    monkeypatch.setattr("srnas.nas.revisit.retime._TOGETHER", 1)
+    runs = []
+    measure = judge.measure_latency
+    monkeypatch.setattr(judge, "measure_latency", lambda *a, **given: runs.append(measure(*a, **given)) or runs[-1])
+    rows = by_trial(retime(Workspace(workspace), "small-x2", LAYOUT).board)
+    together = {int(name): latency.fastest_ms for name, latency in runs[-1].latencies.items()}
+    assert set(rows.index[rows["front"]]) <= together.keys()
+    for number, row in rows.iterrows():
+        assert pd.notna(row["timed_together_ms"]) == (number in together)
+        assert row["latency_fastest_ms"] == together.get(number, row["latency_fastest_ms"])
+
+
+def test_a_store_that_does_not_answer_is_found_out_before_anything_is_timed(search, workspace, monkeypatch):
+    search()
+    timed = []
+    monkeypatch.setattr("srnas.nas.revisit.retime.measure_latency", lambda *_, **__: timed.append(1))
+
+    def lost(*_):
+        raise MlflowException("gone")
+
+    monkeypatch.setattr(Store, "open_experiment", lost)
+    with pytest.raises(MlflowException, match="gone"):
+        retime(Workspace(workspace), "small-x2", LAYOUT)
+    assert timed == []
+
+
+def test_a_front_that_is_not_written_to_its_end_leaves_the_earlier_one(search, workspace, monkeypatch):
+    search()
+    place = Workspace(workspace)
+    first = retime(place, "small-x2", LAYOUT).board
+    write, written = Store.write_trial, []
+
+    def interrupted(*given):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(*given))
+
+    with monkeypatch.context() as context:
+        context.setattr(Store, "write_trial", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retime(place, "small-x2", LAYOUT)
+    assert written
+    assert load_board(place, first.study.name).records() == first.records()
+    assert len(Store(workspace).studies()) == 2
+
+
+def test_the_front_comes_first_as_the_study_ranks_it(search, workspace, monkeypatch):
+    """In its own data type a study has another front than in float32."""
+    search(dtype="bfloat16")
+    stored = StoredStudy.find(Workspace(workspace).study_url("small-x2"), "small-x2")
+    known = stored.snapshot()
+    slow = sorted(known.records, key=lambda record: record.latency.fastest_ms)[1]
+    for record in known.records:
+        found = {"quality": record.quality} if record is slow else {"reason": "no"}
+        given = {"number": record.number, "seed": known.settings.training.seed, "dtype": "bfloat16"}
+        stored.keep_timed(TimedQuality(**given, **found, runtime="eager"))
+    again = retime(Workspace(workspace), "small-x2", LAYOUT, limit=1)
+    assert again.board.rows["trial"].tolist() == [slow.number]
+    assert again.front_before == {slow.number}
 
 
 def test_timing_again_replaces_what_was_there(search, workspace):

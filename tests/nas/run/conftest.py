@@ -84,6 +84,10 @@ def opened(workspace, space_file, few_draws, clock, scorer, monkeypatch):
         session.judge.time_together, session.judge.timed_scorer = clock.time_together, scorer
         monkeypatch.setattr(session.publisher, "publish", lambda *_: None)
         work(session)
+        for record in session.snapshot().records:
+            weights = session.publisher.workspace.weights(record)
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            weights.touch()
         notes = []
         session.observer.on_note = notes.append
         return session, notes

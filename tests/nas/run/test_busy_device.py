@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import partial
 
 import optuna
@@ -17,40 +18,38 @@ from srnas.profiling import device_lease, device_share
 pytestmark = pytest.mark.usefixtures("brief_latency", "coarse_figures")
 
 HOLD = """
-import time, torch
+import sys, torch
 from srnas.profiling import device_lease
 with device_lease(torch.device("cpu")):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def _impatient(tmp_path, monkeypatch):
-    """Keep leases of this test's own, and wait for them for a moment only."""
+@pytest.fixture
+def hold(tmp_path, monkeypatch):
+    """Return a context in which another process measures, and this one waits for it for a moment only."""
+    # Leases of this test's own.
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("srnas.profiling.latency.device_lease", partial(device_lease, timeout_s=0.2))
-    monkeypatch.setattr("srnas.profiling.roofline.device_lease", partial(device_lease, timeout_s=0.2))
-    for module in ("nas.judging.candidate", "profiling.latency"):
-        monkeypatch.setattr(f"srnas.{module}.device_share", partial(device_share, timeout_s=0.2))
 
-
-@pytest.fixture
-def hold():
-    """Return a function that starts a process that measures for a minute, and waits until it does."""
-    started = []
-
+    @contextmanager
     def hold():
-        started.append(subprocess.Popen([sys.executable, "-c", HOLD, "busy"], stdout=subprocess.PIPE, text=True))
-        assert started[-1].stdout.readline() == "held\n"
-        return started[-1]
+        with (
+            monkeypatch.context() as impatient,
+            subprocess.Popen(
+                [sys.executable, "-c", HOLD, "busy"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as process,
+        ):
+            assert process.stdout.readline() == "held\n"
+            for module in ("latency", "roofline"):
+                impatient.setattr(f"srnas.profiling.{module}.device_lease", partial(device_lease, timeout_s=0.2))
+            for module in ("nas.judging.candidate", "profiling.latency"):
+                impatient.setattr(f"srnas.{module}.device_share", partial(device_share, timeout_s=0.2))
+            yield process
+            process.kill()
 
-    yield hold
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return hold
 
 
 @pytest.fixture
@@ -79,27 +78,23 @@ def contents(folder):
 def test_a_search_stops_and_goes_on(search, run, hold, workspace):
     assert search("--trials", 1)[0] == 0
     assert status(workspace) == "FINISHED"
-    holder = hold()
-    busy = (
-        f"must be free of measurements, but process {holder.pid} (-c busy) held it for 0.2 s; wait for it or stop it."
-    )
-    code, out, err = search("--trials", 5)
-    assert (code, out) == (2, "")
-    assert f"srnas: error: device 'cpu' {busy}" in " ".join(err.split())
-    assert status(workspace) == "KILLED"
-    assert len(load_study(Workspace(workspace), "small-x2")[2]) == 1
+    with hold() as holder:
+        held = f"process {holder.pid} (-c busy) held it for 0.2 s"
+        busy = f"must be free of measurements, but {held}; wait for it or stop it."
+        code, out, err = search("--trials", 5)
+        assert (code, out) == (2, "")
+        assert f"srnas: error: device 'cpu' {busy}" in " ".join(err.split())
+        assert status(workspace) == "KILLED"
+        assert len(load_study(Workspace(workspace), "small-x2")[2]) == 1
 
-    # Timing the study again ends in the same way, and writes nothing.
-    before = contents(workspace)
-    given = ("--memory-format", "channels_last", "--device", "cpu", "--workspace", workspace)
-    code, out, err = run("retime", "small-x2", *given)
-    assert (code, out) == (2, "")
-    assert busy in " ".join(err.split())
-    assert contents(workspace) == before
-    assert len(Store(workspace).studies()) == 1
-
-    holder.kill()
-    holder.wait()
+        # Timing the study again ends in the same way, and writes nothing.
+        before = contents(workspace)
+        given = ("--memory-format", "channels_last", "--device", "cpu", "--workspace", workspace)
+        code, out, err = run("retime", "small-x2", *given)
+        assert (code, out) == (2, "")
+        assert busy in " ".join(err.split())
+        assert contents(workspace) == before
+        assert len(Store(workspace).studies()) == 1
     code, out, _ = search("--trials", 5)
     assert code == 0
     assert "Front of" in out
@@ -118,22 +113,21 @@ def test_a_search_stops_and_goes_on(search, run, hold, workspace):
 
 @pytest.mark.slow
 def test_a_busy_device_at_the_start_of_a_study(search, hold, workspace):
-    holder = hold()
-    before = contents(workspace)
-    code, _, err = search("--trials", 2, "--max-latency-ms", 1000)
-    assert (code, f"but process {holder.pid} (-c busy)" in " ".join(err.split())) == (2, True)
-    # The smallest network is timed before anything is written.
-    assert contents(workspace) == before
-    code, _, err = search("--trials", 2)
-    assert (code, f"but process {holder.pid} (-c busy)" in " ".join(err.split())) == (2, True)
-    holder.kill()
-    holder.wait()
+    with hold() as holder:
+        before = contents(workspace)
+        code, _, err = search("--trials", 2, "--max-latency-ms", 1000)
+        assert (code, f"but process {holder.pid} (-c busy)" in " ".join(err.split())) == (2, True)
+        # The smallest network is timed before anything is written.
+        assert contents(workspace) == before
+        code, _, err = search("--trials", 2)
+        assert (code, f"but process {holder.pid} (-c busy)" in " ".join(err.split())) == (2, True)
     assert search("--trials", 2)[0] == 0
     assert [record.number for record in load_study(Workspace(workspace), "small-x2")[2]] == [0, 1]
 
 
 def test_a_busy_device_is_no_fault_of_a_profile(run, hold, tmp_path):
-    holder = hold()
-    code, _, err = run("profile", "block", "pa", "--size", "8x8", "--device", "cpu", "--workspace", tmp_path / "none")
+    nowhere = tmp_path / "none"
+    with hold() as holder:
+        code, _, err = run("profile", "block", "pa", "--size", "8x8", "--device", "cpu", "--workspace", nowhere)
     assert (code, f"but process {holder.pid} (-c busy)" in " ".join(err.split())) == (2, True)
-    assert not (tmp_path / "none").exists()
+    assert not nowhere.exists()

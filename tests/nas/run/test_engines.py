@@ -3,12 +3,14 @@
 import json
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from srnas.nas.run import engines
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.tasks import Task
 from srnas.nas.workspace.workspace import Workspace
+from srnas.search_space import InputError
 
 
 def test_each_worker_sees_one_gpu(search_request, monkeypatch):
@@ -25,3 +27,62 @@ def test_each_worker_sees_one_gpu(search_request, monkeypatch):
     assert [env["CUDA_VISIBLE_DEVICES"] for _, env in started] == ["GPU-u0", "GPU-u1", "GPU-u0"]
     # The only one that a worker sees is its first.
     assert {json.loads(command[-1])["device"] for command, _ in started} == {"cuda:0"}
+
+
+class Process:
+    """A worker that ends with these codes."""
+
+    def __init__(self, *codes):
+        self.codes, self.told = list(codes), []
+        self.poll = lambda: self.codes.pop(0) if self.codes else None
+        self.terminate = lambda: self.told.append("stop")
+        self.wait = lambda *_: self.told.append("wait")
+
+
+def test_who_was_started_is_stopped_if_the_next_cannot_be(search_request, monkeypatch):
+    started = []
+
+    def popen(*_, **__):
+        if started:
+            raise OSError("Resource temporarily unavailable")
+        started.append(Process())
+        return started[-1]
+
+    monkeypatch.setattr(engines.subprocess, "Popen", popen)
+    monkeypatch.setattr(engines, "usable_cores", lambda: 3)
+    settings = plan_search(search_request).settings
+    workers = engines.LocalWorkers(search_request, settings, Workspace(search_request.workspace), Task.TRIALS, 3)
+    with pytest.raises(OSError, match="Resource"):
+        workers.__enter__()
+    assert started[0].told == ["stop", "wait"]
+
+
+def test_a_worker_that_waited_for_the_others_measurements_is_started_again(tmp_path, monkeypatch):
+    processes = [Process(engines.BUSY), Process(), Process(engines.BUSY), Process(engines.BUSY)]
+    monkeypatch.setattr(engines.subprocess, "Popen", lambda *_, **__: processes.pop(0))
+    # It waits longer than a worker must run to be sound.
+    monkeypatch.setattr(engines, "_SOUND_S", 0.0)
+    slot = engines._Slot(["worker"], tmp_path / "log", None)
+    slot.start()
+    assert slot.is_alive()
+    assert slot.is_alive()
+    slot.process.codes = [engines.BUSY]
+    assert slot.is_alive()
+    with pytest.raises(InputError, match="workers must be able to run"):
+        slot.is_alive()
+
+
+def test_cores_that_this_process_may_not_use_have_no_worker(search_request, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    settings = plan_search(search_request).settings
+    assert engines.workers_of(search_request.changed(workers="auto"), settings, 99) == 2
+    with pytest.raises(InputError, match="workers x threads <= 2 cores must hold"):
+        engines.LocalWorkers(search_request, settings, Workspace(search_request.workspace), Task.TRIALS, 3)
+
+
+def test_a_single_worker_times_on_another_gpu(search_request, monkeypatch):
+    settings = plan_search(search_request).settings.model_copy(update={"device": "cuda:0", "timed_on": "cuda:1"})
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    request = search_request.changed(workers="auto", device="auto", timed_on="cuda:1")
+    assert engines.workers_of(request, settings, 9) == 1

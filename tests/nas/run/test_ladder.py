@@ -7,6 +7,7 @@ from srnas.nas.run.ladder import going_on
 from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.request import SearchRequest
+from srnas.nas.study.search import Search
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
@@ -78,6 +79,28 @@ def test_a_search_that_has_climbed_runs_nothing_again(launched, ladder):
     assert (witness.trained, witness.totals) == ([], [])
 
 
+def test_what_a_longer_length_has_reached_is_told_by_the_next_call_too(launched, ladder):
+    launched(ladder)
+    told = held(ladder, "small-x2").longer
+    assert told[6]
+    url = Workspace(ladder.workspace).study_url("small-x2")
+    StoredStudy.find(url, "small-x2").keep_longer(6, {})
+    assert not launch(ladder, Observer()).anew
+    assert held(ladder, "small-x2").longer == told
+
+
+def test_more_is_wanted_only_when_what_comes_first_is_queued(ladder, monkeypatch):
+    """A worker that waits would propose something else."""
+    done = []
+    for name in ("queue", "want"):
+        real = getattr(Search, name)
+        monkeypatch.setattr(
+            Search, name, lambda *given, name=name, real=real, **how: (done.append(name), real(*given, **how))[1]
+        )
+    launch(ladder, Observer())
+    assert done == ["want", "queue", "want"]
+
+
 def test_a_search_that_is_killed_on_its_way_up_goes_on(ladder):
     class Interrupts(Witness):
         def on_step(self, progress):
@@ -128,7 +151,7 @@ def test_a_worker_of_a_longer_length_finds_its_schedule(launched, ladder):
     assert not plan.is_gone_on_from
 
 
-@pytest.mark.parametrize("bad", ["", "3", "1,1", "1,3,2", "1,a", "1,2.5", (1, 0)])
+@pytest.mark.parametrize("bad", ["", "3", "1,1", "1,3,2", "1,a", "1,2.5", (1, 0), 3, None])
 def test_an_impossible_ladder_is_refused(search_request, bad):
     with pytest.raises(InputError, match=r"ladder must be 1 and then larger integers in order, such as 1,3,9"):
         search_request.changed(ladder=bad)

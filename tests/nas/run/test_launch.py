@@ -1,6 +1,7 @@
 """A study end to end on real photographs, and everything that may go wrong in it."""
 
 import contextlib
+import errno
 import sqlite3
 import time
 
@@ -10,6 +11,7 @@ import optuna
 import pandas as pd
 import pytest
 import torch
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from simulated import open_simulated, run_simulated
@@ -23,11 +25,15 @@ from srnas.nas.judging.candidate import CandidateTraining
 from srnas.nas.judging.judge import Judge
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.launch import launch
+from srnas.nas.run.plan import plan_search
+from srnas.nas.run.session import open_session
 from srnas.nas.study.options import Budgets
+from srnas.nas.study.search import Search
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.studies import load_front
 from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling.runtimes import RuntimeFailedError
 from srnas.search_space import InputError, SearchSpace, human_designs
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
@@ -95,6 +101,17 @@ def test_the_front_of_another_study_comes_before_any_proposal(request_):
     assert not [note for note in again.notes if "come first" in note]
 
 
+def test_what_comes_first_is_queued_before_more_is_wanted(request_, monkeypatch):
+    workspace, totals = Workspace(request_.workspace), []
+    run_simulated(workspace.study_url("other"), request_.workspace, "other", request_.space, 18, 0)
+    real = Search.queue
+    monkeypatch.setattr(
+        Search, "queue", lambda self, ones: (totals.append(self.stored.snapshot().total), real(self, ones))
+    )
+    open_session(plan_search(request_.changed(enqueue="other", trials=9)), Observer())
+    assert totals == [0]
+
+
 def test_the_front_that_comes_first_must_be_of_the_space(request_):
     workspace = Workspace(request_.workspace)
     run_simulated(workspace.study_url("other"), request_.workspace, "other", request_.space, 4, 0)
@@ -147,6 +164,16 @@ def test_a_study_from_nothing_to_a_front(request_):
     # MLflow is told nothing of the doubt of trials that are surely not on the front.
     kept.loc[kept["front_probability"] == 0, [name for name in DOUBT if name in kept]] = None
     pd.testing.assert_frame_equal(shown[common], kept[common], check_exact=True)
+
+
+def test_the_run_of_a_study_holds_its_outcome_and_its_curve_apart(request_, launched):
+    outcome = launched(request_)
+    store = Store(request_.workspace)
+    parent = store.open_study(store.studies()[0])
+    [point] = store.client.get_metric_history(parent, "hypervolume")
+    assert point.value == pytest.approx(outcome.board.hypervolume)
+    curve = store.client.get_metric_history(parent, "hypervolume_so_far")
+    assert sorted(point.step for point in curve) == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_complete_study_is_not_run_again_and_can_be_extended(request_, launched):
@@ -254,6 +281,25 @@ def test_a_failing_candidate_is_recorded_and_the_study_goes_on(request_, monkeyp
     assert last.state == "complete"
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("disk I/O error")]
+)
+@pytest.mark.parametrize("within", [False, True])
+def test_a_fault_of_the_machine_is_no_fault_of_a_candidate(request_, monkeypatch, error, within):
+    def fail(*_):
+        if within:
+            raise RuntimeFailedError("the runtime must run it") from error
+        raise error
+
+    with monkeypatch.context() as context:
+        context.setattr(Judge, "_time_briefly", fail)
+        with pytest.raises(InputError, match="this machine must be able to judge candidates, but"):
+            launch(request_.changed(trials=1), Observer())
+    assert records(request_) == []
+    outcome = launch(request_.changed(trials=1), Observer())
+    assert [record.state for record in outcome.records] == ["complete"]
+
+
 def test_a_nan_in_training_is_divergence(request_):
     witness = Witness()
     launch(request_.changed(trials=1, learning_rate=1e30), witness)
@@ -275,7 +321,17 @@ def test_an_exhausted_space_ends_the_study(request_, tmp_path):
     path.write_text('channels = [4]\npositions = 2\ntrunk = ["conv"]\nattention = ["none", "pa"]\n')
     outcome = launch(request_.changed(space=str(path), trials=9, iterations=1, patch=8, batch=1), Observer())
     assert outcome.exhausted
+    again = launch(request_.changed(space=str(path), trials=9, iterations=1, patch=8, batch=1), Observer())
+    assert (again.anew, again.exhausted) == (False, True)
     assert len(set(outcome.board.rows["key"])) == len(outcome.board.rows) == 4
+
+
+def test_a_study_that_has_come_to_rest_is_not_run_again(request_):
+    request = request_.changed(patience=1, iterations=1)
+    first = launch(request, Observer())
+    assert len(first.records) < request.trials
+    assert not launch(request, Observer()).anew
+    assert len(launch(request.changed(patience=None), Observer()).records) == request.trials
 
 
 def test_an_interrupt_keeps_what_is_finished(request_):
@@ -319,7 +375,7 @@ def test_mlflow_going_away_does_not_stop_a_search(request_, monkeypatch):
     with monkeypatch.context() as context:
         context.setattr(Store, "write_trial", lost)
         outcome = launch(request_.changed(trials=2), witness)
-    assert outcome.unwritten == "the store is gone"
+    assert outcome.unwritten == "MLflow does not answer (the store is gone)"
     assert len(outcome.board.front) >= 1
     assert any("MLflow does not answer (the store is gone)" in n for n in witness.notes)
     assert load_board(Workspace(request_.workspace)).rows.empty
@@ -328,6 +384,19 @@ def test_mlflow_going_away_does_not_stop_a_search(request_, monkeypatch):
     assert not outcome.unwritten
     assert sorted(load_board(Workspace(request_.workspace)).rows["trial"]) == [0, 1]
     assert not launch(request_.changed(trials=2), Observer()).anew
+
+
+def test_whether_mlflow_or_the_storage_does_not_answer_is_said(request_, monkeypatch):
+    def lost(*_, **__):
+        raise StorageInternalError("gone")
+
+    witness = Witness()
+    with monkeypatch.context() as context:
+        context.setattr("srnas.nas.run.publishing.critical", lost)
+        outcome = launch(request_.changed(trials=1), witness)
+    said = "the study's storage does not answer (gone); the missing results will be written when it does"
+    assert [note for note in witness.notes if "does not answer" in note] == [said]
+    assert outcome.unwritten == "the study's storage does not answer (gone)"
 
 
 def test_a_study_killed_before_its_tables_were_made_starts_anew(request_):

@@ -4,9 +4,13 @@ import signal
 
 import pytest
 
+from srnas.nas.errors import DeviceLostError
 from srnas.nas.run import process
+from srnas.nas.run.tasks import BUSY
 from srnas.nas.stops import interrupt_once
 from srnas.nas.study.claims import Standing
+from srnas.profiling import DeviceBusyError
+from srnas.search_space import InputError
 
 
 @pytest.fixture
@@ -48,6 +52,21 @@ def test_what_a_shell_keeps_from_it_does_not_stop_it(monkeypatch, capsys):
     process.main()
     assert capsys.readouterr().out == "nothing is left to do (done)\n"
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError("x"), 2), (DeviceLostError("x"), 1), (DeviceBusyError("x"), BUSY)]
+)
+def test_whether_a_worker_is_started_again_is_told_by_its_code(monkeypatch, error, code):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(process, "join", fail)
+    monkeypatch.setattr("sys.argv", ["process", "workspace", "study", "trials", "{}"])
+    with pytest.raises(SystemExit) as end:
+        process.main()
+    assert end.value.code == code
 
 
 @pytest.mark.usefixtures("handlers")

@@ -8,6 +8,8 @@ import pytest
 
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.launch import launch
+from srnas.nas.run.ray import RayWorkers
+from srnas.nas.run.tasks import Task
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 
@@ -25,6 +27,25 @@ class Killer(Observer):
         if record.pid not in self.killed and len(self.killed) < 2:
             self.killed.add(record.pid)
             os.kill(record.pid, signal.SIGKILL)
+
+
+def test_workers_are_told_to_stop_before_they_are_killed(search_request):
+    done = []
+
+    class Cluster:
+        def cancel(self, task, *, force):
+            done.append((task, force))
+
+        def wait(self, tasks, **_):
+            return tasks[:1], tasks[1:]
+
+        def shutdown(self):
+            done.append("shutdown")
+
+    workers = RayWorkers(search_request, None, Task.TRIALS, 2)
+    workers._ray, workers._tasks = Cluster(), ["polite", "stuck"]
+    workers.__exit__()
+    assert done == [("polite", False), ("stuck", False), ("stuck", True), "shutdown"]
 
 
 @pytest.mark.slow

@@ -12,17 +12,19 @@ from simulated import open_simulated
 
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.store.store import Store
-from srnas.nas.errors import DivergedError
+from srnas.nas.errors import DeviceLostError, DivergedError
 from srnas.nas.judging.cache import TrainedResult
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run import launch as launching
 from srnas.nas.run.launch import launch
 from srnas.nas.run.replicates import missing, replicate
 from srnas.nas.run.worker import work
+from srnas.nas.study.claims import MAX_DEATHS
 from srnas.nas.study.storage import critical
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import DeviceBusyError
 
 
 @pytest.fixture
@@ -108,6 +110,19 @@ def test_a_replicate_that_fails_is_not_tried_again(judged, error):
     assert len(tried) == len(set(tried)) > 0
     assert not missing(session.search.stored.snapshot(), 1)
     assert not session.search.stored.snapshot().replicates
+
+
+@pytest.mark.parametrize(("error", "ends"), [(DeviceLostError("lost"), True), (DeviceBusyError("busy"), False)])
+def test_a_replicate_that_ends_every_process_is_not_tried_again(judged, error, ends):
+    def fail():
+        raise error
+
+    session, tried = judged(fail)
+    for _ in range(MAX_DEATHS + 1):
+        with pytest.raises(type(error)):
+            replicate(session, 1)
+    assert (tried.count(tried[0]) == MAX_DEATHS) is ends
+    assert bool(session.snapshot().failed_again) is ends
 
 
 def test_a_replicate_is_kept_when_the_storage_answers_again(judged, monkeypatch):

@@ -159,7 +159,8 @@ def test_a_maker_killed_before_any_commit_is_no_fault_in_postgresql(server, data
 
 
 def judged(url, name):
-    return StoredStudy.find(url, name).snapshot().records
+    stored = StoredStudy.find(url, name)
+    return stored.snapshot().records if stored else ()
 
 
 def front_of(records):
@@ -189,20 +190,22 @@ def calm(tmp_path_factory, _migrated):
 @pytest.mark.timeout(600)
 def test_killed_workers_lose_nothing(url, workspace, space_file, calm):
     rng = random.Random(1)
-    total = WHOLE
+    total, kills = WHOLE, 0
     with nursery(url, workspace, "disturbed", space_file, total, TRIAL_S) as start:
         workers = [start() for _ in range(3)]
         for _ in range(ROUNDS):
             time.sleep(rng.uniform(0.1, 1.0))
+            # On a fast machine all are judged before.
+            if len(judged(url, "disturbed")) > total - 5:
+                break
             victim = rng.randrange(3)
             os.kill(workers[victim], signal.SIGKILL)
             workers[victim] = start()
-        killed_early = len(judged(url, "disturbed"))
-        deadline = time.monotonic() + 120
-        while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+            kills += 1
+        while any(map(psutil.pid_exists, workers)):
             time.sleep(0.1)
     records = judged(url, "disturbed")
-    assert killed_early < total
+    assert kills > ROUNDS // 2
     assert len(records) == total
     assert max(Counter(record.architecture.key for record in records).values()) == 1
     trials = optuna.load_study(study_name="disturbed", storage=open_storage(url)).get_trials(deepcopy=False)

@@ -91,6 +91,24 @@ def test_what_cannot_be_run_has_no_rank_and_says_why(ended, scorer):
     assert not is_due(known(session), session.judge.materials.target)
 
 
+def test_what_another_machine_trained_keeps_its_chance_of_a_rank(ended, scorer, clock):
+    session, notes = ended
+    record = known(session).records[5]
+    weights = session.publisher.workspace.weights(record)
+    weights.unlink()
+    time_front(session)
+    assert 5 not in numbers(scorer)
+    assert len(clock.runs) == 1
+    said = f"trial 5 has no rank: its weights are not in this workspace; it was trained on '{record.host}'"
+    assert [note for note in notes if "no rank" in note] == [said]
+    assert not summarise(known(session)).board.rows.set_index("trial").loc[5, "front"]
+    assert is_due(known(session), session.judge.materials.target)
+    weights.touch()
+    time_front(session)
+    assert numbers(scorer) == [0, 1, 2, 3, 5]
+    assert not is_due(known(session), session.judge.materials.target)
+
+
 def test_nothing_ranks_where_nothing_runs(ended, scorer, clock):
     session, _ = ended
     scorer.refused = dict.fromkeys(range(8), "no kernel")
@@ -106,6 +124,10 @@ def test_what_was_trained_again_is_scored_as_well(ended, scorer):
     before = known(session)
     again = Replicate(number=1, seed=7, quality=before.records[1].quality, train_s=1.0)
     session.search.stored.keep_replicate(again)
+    protocol = session.search.settings.with_training(seed=7).protocol
+    weights = session.publisher.workspace.weights(before.records[1].model_copy(update={"protocol": protocol}))
+    weights.parent.mkdir()
+    weights.touch()
     assert is_due(known(session), session.judge.materials.target)
     held = score_as_timed(session)
     assert scorer.scored[-1] == (1, 7)

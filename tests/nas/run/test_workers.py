@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import sqlite3
 import sys
 import threading
@@ -17,7 +18,7 @@ from optuna.trial import FixedTrial, TrialState
 from simulated import open_simulated
 
 from srnas.leaderboard.record.trials import Rung
-from srnas.nas.errors import StorageLostError
+from srnas.nas.errors import DeviceLostError, StorageLostError
 from srnas.nas.judging.accounts import SETTLED
 from srnas.nas.judging.observer import Observer
 from srnas.nas.optuna_private import set_attributes
@@ -28,9 +29,11 @@ from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.replicates import missing
 from srnas.nas.run.worker import work
-from srnas.nas.strategy.rungs import Decision
+from srnas.nas.strategy.front_sampler import PREDICTED, FrontSampler
+from srnas.nas.strategy.rungs import Decision, Halving
 from srnas.nas.study import storage
 from srnas.nas.study.claims import MAX_DEATHS, Claim, Standing
+from srnas.nas.study.owner import Owner
 from srnas.nas.study.rung_book import RungBook
 from srnas.nas.study.snapshot import since_rise
 from srnas.nas.study.storage import critical, open_storage, patiently, shown
@@ -153,6 +156,7 @@ def test_what_another_host_holds_is_left_alone_until_it_is_silent(simulated, mon
 
 
 def test_a_candidate_that_ends_every_worker_is_recorded(simulated):
+    began_ms = time.time() * 1000
     search = simulated(40).search
     first = search.claims.claim()
     search.claims.release(first)
@@ -161,7 +165,150 @@ def test_a_candidate_that_ends_every_worker_is_recorded(simulated):
     search.claims.claim()
     [record] = search.stored.snapshot().records
     assert (record.state, record.architecture.key) == ("failed", first.architecture.key)
-    assert record.reason == f"{MAX_DEATHS} processes died while they judged it"
+    assert record.reason == f"{MAX_DEATHS} processes died or lost their device while they judged it"
+    assert (record.host, record.pid) == (socket.gethostname(), 2**22 + 1)
+    assert began_ms - 1 <= record.started_ms <= record.ended_ms
+
+
+def test_a_candidate_that_breaks_its_device_is_recorded(simulated, monkeypatch):
+    session = simulated(6)
+    monkeypatch.setattr(session.publisher, "publish", lambda *_: None)
+    real, broken = session.judge.judge, set()
+
+    def judge(architecture, *given):
+        if architecture.key in (broken or {architecture.key}):
+            broken.add(architecture.key)
+            raise DeviceLostError("cuda:0 must answer")
+        return real(architecture, *given)
+
+    monkeypatch.setattr(session.judge, "judge", judge)
+    for _ in range(MAX_DEATHS):
+        with pytest.raises(DeviceLostError):
+            work(session)
+    assert work(session) is Standing.DONE
+    [failed] = [record for record in session.search.stored.snapshot().records if record.state == "failed"]
+    assert failed.architecture.key in broken
+
+
+@pytest.mark.parametrize("sampler", ["random", "front"])
+def test_in_an_exhausted_space_nothing_is_written_while_others_train(simulated, space_file, sampler, monkeypatch):
+    space_file.write_text('channels = [4]\npositions = 2\ntrunk = ["conv"]\nattention = ["none", "pa"]\n')
+    search, asked = simulated(9, sampler).search, []
+    for _ in range(4):
+        owned_by(search, search.claims.claim(), host="elsewhere")
+    before, proposer = len(search.stored.trials()), search.claims._proposer
+    for name in ("_front", "_unseen", "_ask"):
+        monkeypatch.setattr(proposer, name, lambda *_, name=name: asked.append(name))
+    assert search.claims.claim() is Standing.WAIT
+    assert len(search.stored.trials()) == before
+    assert asked == []
+
+
+def test_what_is_not_found_once_is_not_looked_for_again(simulated, monkeypatch):
+    search, looked = simulated(40, "front").search, []
+    while search.stored.snapshot().is_queued:
+        owned_by(search, search.claims.claim(), host="elsewhere")
+    proposer, known = search.claims._proposer, search.claims._proposer.ahead(search.stored.snapshot())
+    owned_by(search, search.claims.claim(), host="elsewhere")
+    before = len(search.stored.trials())
+    monkeypatch.setattr(FrontSampler, "propose", lambda *_: looked.append("proposal") or known)
+    monkeypatch.setattr("srnas.nas.study.proposer._MAX_DRAWS", 1)
+    monkeypatch.setattr(proposer._space, "mutate", lambda start, _: looked.append("walk") or start)
+    taken = search.stored.snapshot().taken
+    assert known.candidate.key in taken
+    assert [search.claims.claim() for _ in range(3)] == [Standing.WAIT] * 3
+    assert looked == ["proposal", "proposal", "walk"]
+    assert len(search.stored.trials()) == before
+
+
+def test_what_was_dropped_as_a_duplicate_is_no_network_of_the_study(simulated):
+    search = simulated(20).search
+    claim = search.claims.claim()
+    owned_by(search, claim, host="elsewhere")
+    search.stored.enqueue(claim.trial.params)
+    while queued(search):
+        owned_by(search, search.claims.claim(), host="elsewhere")
+    assert [one.number for one in search.stored.trials() if one.key == claim.architecture.key] == [claim.number]
+    dropped = [one for one in search.stored.trials() if one.trial.params == claim.trial.params]
+    assert len(dropped) == 2
+    search.stored.keep_longer(9, {claim.architecture.key: 30.0})
+    sampler = search.claims._proposer._front(search.stored.snapshot())
+    assert [sampler._longer(one.trial) for one in dropped] == [[30.0], [None]]
+
+
+def queued(search):
+    """Return the parameters of what waits to be judged."""
+    return [one.trial.system_attrs["fixed_params"] for one in search.stored.trials() if one.is_queued]
+
+
+def test_a_candidate_that_was_taken_meanwhile_is_not_given_back(simulated):
+    search = simulated(40).search
+    claim = search.claims.claim()
+    search.stored.study.tell(claim.number, state=TrialState.FAIL)
+    search.claims.release(claim)
+    assert claim.trial.params not in queued(search)
+
+
+def test_what_is_handed_in_while_the_dead_are_looked_for_is_kept(simulated, monkeypatch):
+    session = simulated(40)
+    search, claim = session.search, session.search.claims.claim()
+    record = session.judge.judge(claim.architecture, claim.number, gate=lambda *_: None)
+    owned_by(search, claim, host="elsewhere")
+
+    def silent(_):
+        search.claims.finish(claim, record)
+        return {claim.number}
+
+    monkeypatch.setattr(search.stored, "silent", silent)
+    search.claims.claim()
+    assert search.stored.snapshot().records == (record,)
+    assert claim.trial.params not in queued(search)
+
+
+def test_who_dies_while_it_gives_back_leaves_the_candidate_in_the_queue(simulated, monkeypatch):
+    search = simulated(40).search
+    claim = search.claims.claim()
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(search.stored.study, "tell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search.claims.release(claim)
+    assert claim.trial.params in queued(search)
+
+
+def test_what_was_expected_of_a_candidate_is_given_back_with_it(simulated):
+    search = simulated(40).search
+    claim = search.claims.claim()
+    set_attributes(search.stored.study, claim.trial, {PREDICTED: {"psnr": 30.0}})
+    search.claims.release(claim)
+    assert claim_until(search, claim.architecture.key).predictions == {"surrogate.psnr": 30.0}
+
+
+def test_a_study_that_was_interrupted_proposes_the_same(simulated):
+    search = simulated(40).search
+    claim = search.claims.claim()
+    seed = search.claims._proposer._seed(search.stored.snapshot())
+    search.claims.release(claim)
+    assert search.claims._proposer._seed(search.stored.snapshot()) == seed
+
+
+def test_a_claim_whose_answer_was_lost_is_no_death(simulated):
+    search = simulated(40).search
+    lost = search.claims.claim()
+    again = claim_until(search, lost.architecture.key)
+    assert again.number != lost.number
+    assert search.stored.trials()[again.number].deaths == 0
+
+
+def test_of_a_living_process_of_this_host_silence_says_nothing(simulated, monkeypatch):
+    search = simulated(1).search
+    claim = search.claims.claim()
+    owned_by(search, claim, **Owner.of(os.getppid()).plain())
+    monkeypatch.setattr(search.stored, "silent", lambda _: {claim.number})
+    assert search.claims.claim() is Standing.WAIT
 
 
 def test_a_record_of_a_trial_that_was_taken_away_is_not_kept(simulated):
@@ -204,10 +351,28 @@ def test_a_rung_stops_what_all_neighbours_dominate(simulated):
     assert "neighbours in latency at 1 iterations" in last.reason
 
 
+def test_a_candidate_that_was_given_back_counts_once_at_a_rung(simulated, monkeypatch):
+    search, compared = simulated(20).search, []
+    monkeypatch.setattr(Halving, "decide", lambda *given, **_: compared.append(given[2]) or Decision(True, ""))
+    book = RungBook(search.stored, "halving")
+
+    def reach(claim, psnr_db):
+        book.decide(claim.trial, claim.architecture.key, Rung(iteration=1, psnr_y_db=psnr_db), 5.0)
+
+    first = search.claims.claim()
+    reach(first, 30.0)
+    search.claims.release(first)
+    again = claim_until(search, first.architecture.key)
+    reach(again, 31.0)
+    owned_by(search, again, host="elsewhere")
+    reach(search.claims.claim(), 29.0)
+    assert [one.psnr_db for one in compared[-1]] == [31.0, 29.0]
+
+
 def test_yardsticks_are_not_stopped(simulated, monkeypatch):
     session = simulated(12)
-    stop = Decision(survives=False, reason="dominated")
-    monkeypatch.setattr(session.search.rung_book, "decide", lambda *_: stop)
+    decide = lambda *_, is_yardstick: Decision(survives=is_yardstick, reason="dominated")  # noqa: E731
+    monkeypatch.setattr(session.search.rung_book, "decide", decide)
     real, survived = session.judge.judge, {}
 
     def judge(architecture, number, design="", gate=None, predictions=None):
@@ -260,8 +425,8 @@ def test_a_busy_database_is_waited_for(simulated, workspace):
     file = workspace / "studies" / "shared.db"
     with contextlib.closing(sqlite3.connect(file, check_same_thread=False)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        threading.Timer(1.0, connection.rollback).start()
         started = time.monotonic()
+        threading.Timer(1.0, connection.rollback).start()
         claim = search.claims.claim()
         assert time.monotonic() - started > 0.8
     assert isinstance(claim, Claim)
@@ -287,6 +452,17 @@ def test_a_server_that_does_not_answer(workspace):
         pass
     with pytest.raises(StorageInternalError):
         open_storage(url)
+    with pytest.raises(StorageInternalError):
+        StoredStudy.find(url, "x")
+
+
+def test_who_asks_a_server_that_does_not_answer_for_a_study_waits(real, monkeypatch):
+    monkeypatch.setattr(storage, "_PATIENCE_S", 0.0)
+    silent = "postgresql://srnas@127.0.0.1:1/none"
+    with pytest.raises(StorageLostError):
+        join(Workspace(real.workspace), "small-x2", Observer(), storage=silent)
+    with pytest.raises(StorageLostError):
+        plan_search(real.changed(storage=silent))
 
 
 @pytest.mark.slow
@@ -317,7 +493,7 @@ def test_a_search_with_two_worker_processes(real, monkeypatch):
     ("asked", "cores", "left", "expected"), [("auto", 6, 9, 6), ("auto", 6, 2, 2), ("auto", 1, 9, 1), (3, 1, 1, 3)]
 )
 def test_without_a_number_there_is_a_worker_for_each_core(real, monkeypatch, asked, cores, left, expected):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("srnas.nas.run.engines.usable_cores", lambda: cores)
     request = real.changed(workers=asked)
     assert workers_of(request, plan_search(request).settings, left) == expected
 

@@ -104,6 +104,7 @@ def test_the_reason_is_said():
         "dominated by 5 of 8 neighbours in latency at 133 iterations: 30.30 dB, the best of them 30.88 dB and no slower"
     )
     assert not decision.survives
+    assert rule.decide(RungResult("new", 30.3, 1.0), ladder(8), 133, is_yardstick=True).survives
     few = rule.decide(RungResult("new", 30, 1.0), ladder(3), 133)
     assert few.reason == "compared with none: 3 results at 133 iterations, 5 are needed"
 

@@ -142,6 +142,12 @@ def test_other_settings_are_listed_with_both_values():
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(("mine", "stored"), [({}, {"mine": "0a"}), ({"mine": "0a"}, {})])
+def test_blocks_that_one_of_two_has_differ(mine, stored):
+    with pytest.raises(InputError, match=r"\(blocks.mine: "):
+        study(blocks=mine).check_same(study(blocks=stored))
+
+
 def test_digest_of_a_space_depends_on_its_choices():
     spaces = [SearchSpace.load(name, 2) for name in space_names()]
     digests = [digest(space) for space in spaces]

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from srnas.nas.study import storage
 from srnas.nas.study.storage import file_url, open_storage
 
 
@@ -41,3 +42,9 @@ def test_a_maker_that_is_killed_after_any_statement_leaves_nothing_that_is_used(
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
         optuna.create_study(study_name="one", storage=open_storage(file_url(file)))
     assert study.study_name == "one"
+
+
+def test_who_waits_for_a_storage_is_not_taken_for_dead():
+    # All heartbeats are so old when a storage comes back at the last moment.
+    silent_s = storage._PATIENCE_S + storage._LONGEST_PAUSE_S + storage.HEARTBEAT_S
+    assert silent_s < storage.GRACE_S

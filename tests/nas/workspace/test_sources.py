@@ -1,13 +1,17 @@
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from filled import fill, made
+from handmade import study
 from safetensors.torch import save_file
 
+from srnas.leaderboard.store.store import Store
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.options import Budgets
-from srnas.nas.workspace.sources import SourceRequest, load_source
+from srnas.nas.workspace.sources import SourceRequest, find_judged, load_key, load_source
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, Network
 from srnas.search_space.published import published
@@ -111,6 +115,31 @@ def test_a_trial_of_a_study(search_request, workspace, held_out_folder, launched
     source.checkpoint.write_bytes(b"cut")
     with pytest.raises(InputError, match="must hold tensors"):
         load_source(Workspace(workspace), SourceRequest(trial=trained))
+
+
+def test_a_trial_stands_with_the_study_of_its_own_task(workspace):
+    store = Store(workspace)
+    for scale in (2, 4):
+        record = study().model_copy(update={"name": "mine", "scale": scale})
+        one = made(0, 31.0, 1.0, "conv").model_copy(update={"architecture": published("plainusr_u", scale)})
+        fill(store, record, [one])
+    for scale in (2, 4):
+        found = find_judged(Workspace(workspace), published("plainusr_u", scale).key)
+        assert (found.study.scale, found.trial.architecture.scale) == (scale, scale)
+
+
+def test_a_key_is_that_of_the_newest_trial_whose_weights_are_here(workspace):
+    place, store, architecture = Workspace(workspace), Store(workspace), published("plainusr_u", 2)
+    for number, name in enumerate(("old", "mine", "imported")):
+        one = made(number, 31.0, 1.0).model_copy(update={"architecture": architecture, "protocol": name})
+        fill(store, study().model_copy(update={"name": name}), [one])
+        if name != "imported":
+            place.weights(one).parent.mkdir(parents=True)
+            save_file(Network(architecture).state_dict(), place.weights(one))
+    assert load_key(place, architecture.key).label == "trial 1 of 'mine'"
+    shutil.rmtree(workspace / "cache")
+    with pytest.raises(InputError, match="trial 2 of 'imported' must have weights"):
+        load_key(place, architecture.key)
 
 
 def test_a_workspace_without_studies(workspace, tmp_path):

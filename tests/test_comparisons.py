@@ -1,0 +1,88 @@
+"""The functions of benchmarks that the headline tables come from, by values that can be counted by hand."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import handmade
+import pytest
+
+from srnas.leaderboard.rank.curve import CurvePoint
+from srnas.leaderboard.rank.picking import Contender
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def equal_time():
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / "equal_time.py")))
+
+
+@pytest.fixture(scope="module")
+def proof():
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / "proof.py")))
+
+
+@pytest.fixture(scope="module")
+def rungs():
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / "rungs.py")))
+
+
+def contender(psnr, ms, noise=0.0):
+    """A network with this mean over four photographs, about which two of them scatter by ``noise``."""
+    trial = handmade.trial(0, [psnr - noise, psnr + noise, psnr, psnr], rounds=(ms,))
+    return Contender(trial, (trial.quality,))
+
+
+def test_pauses_are_left_out_and_processes_at_once_count_once(equal_time):
+    # Two processes from 0 to 20 and 15 to 30 s, a pause, and a third from 100 to 110 s.
+    spans = [(1, 0, 10), (1, 10, 20), (2, 15, 30), (3, 100, 110)]
+    trials = [
+        handmade.trial(i, 30.0, host="here", pid=pid, started_ms=1000 * first, ended_ms=1000 * last)
+        for i, (pid, first, last) in enumerate(spans)
+    ]
+    clock = [(one.started_ms, one.ended_ms) for one in equal_time.without_pauses(trials)]
+    assert clock == [(0, 10_000), (10_000, 20_000), (15_000, 30_000), (30_000, 40_000)]
+
+
+def test_the_hypervolume_is_that_of_what_has_ended(equal_time):
+    curve = [CurvePoint(1, 10.0, 1.0), CurvePoint(2, 20.0, 1.5), CurvePoint(3, 30.0, 1.5)]
+    assert [equal_time.volume(curve, seconds) for seconds in (9.9, 10, 25, 99)] == [0.0, 1.0, 1.5, 1.5]
+    minutes, means, errors = equal_time.mean_curve([curve, [CurvePoint(1, 10.0, 2.0)]], 30.0)
+    assert (minutes[0], minutes[-1]) == (0.0, 0.5)
+    assert (means[0], means[-1], errors[-1]) == (0.0, 1.75, pytest.approx(0.25))
+
+
+def test_what_stands_beside_a_design(proof):
+    networks = [contender(30.0, 1.0), contender(31.0, 2.0), contender(30.5, 3.0)]
+    assert proof.front_of(networks) == networks[:2]
+    assert proof.best_within(networks, 2.0) is networks[1]
+    assert proof.best_within(networks, 0.9) is None
+    assert proof.fastest_of(networks, 30.5) is networks[1]
+    assert proof.fastest_of(networks, 31.1) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "is_ahead"),
+    [
+        (contender(30.2, 2.0), True),  # 0.2 dB over the design that is as fast, on each photograph.
+        (contender(30.05, 3.2), True),  # By less than 0.1 dB, but 20 % faster than the only design that is as good.
+        (contender(30.05, 3.3), False),
+        (contender(30.2, 2.0, noise=0.5), False),  # The interval holds 0.
+        (contender(30.0, 1.7), False),  # Nothing is as fast.
+        (contender(29.9, 3.0), False),
+    ],
+)
+def test_what_is_ahead(proof, network, is_ahead):
+    assert proof.is_ahead(network, [contender(30.0, 2.0), contender(31.0, 4.0)]) is is_ahead
+
+
+def test_human_designs_run_to_their_end(rungs):
+    curves = [rungs.Curve(f"k{i}", i % 2 == 0, 1.0 + i, {1 / 3: 29.0, 1.0: 30.0 + i}) for i in range(4)]
+    none_survives = rungs.Rule("strict", (1 / 3,), lambda *_: False)
+    saved, lost = rungs.replay(curves, none_survives, (29.0, 5.0))
+    assert saved == pytest.approx(2 * (2 / 3) / 4)
+    assert 0 < lost < 1
+    seen = []
+    rungs.replay(curves, rungs.Rule("all", (1 / 3,), lambda _, others: seen.append(len(others)) or True), (29.0, 5.0))
+    assert seen == [1, 3]
