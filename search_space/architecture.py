@@ -109,6 +109,11 @@ class Architecture(BaseModel):
             raise InputError(f"an architecture must be a JSON object, but got {type(data).__name__}.")
         return cls.from_dict(data)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a network with other values in some fields, checked as a new one and with a key of its own."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**fields, **(update or {})})
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data with the schema number; fields at their defaults are left out."""
         return {"schema": SCHEMA, **self.model_dump(mode="json", exclude_defaults=True)}

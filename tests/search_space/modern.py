@@ -65,8 +65,8 @@ def network(name, scale, channels, depth=None, **changes):
     """Return a published network with another width, and another number of positions."""
     base = published(name, scale)
     positions = base.positions[:1] * (len(base.positions) if depth is None else depth)
-    fields = {**dict(base), "channels": channels, "positions": positions, **changes}
-    return OfficialPicture(Network(type(base)(**fields)))
+    fields = {"channels": channels, "positions": positions, **changes}
+    return OfficialPicture(Network(base.model_copy(update=fields)))
 
 
 def rlfn(c, name):

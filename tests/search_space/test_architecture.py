@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from srnas.search_space import REGISTRY, Architecture, Choice, InputError, Position, SearchSpace
 from srnas.search_space.architecture import check_scale
@@ -97,6 +98,16 @@ def test_the_same_network_is_one_value_with_one_key(first, second):
 def test_different_networks_have_different_keys(change):
     base = {"positions": [{"trunk": "conv", "attention": "lia"}]}
     assert architecture(**base).key != architecture(**{**base, **change}).key
+
+
+def test_a_changed_copy_is_checked_and_has_a_key_of_its_own():
+    first = Architecture(scale=2, channels=6)
+    known = first.key
+    changed = first.model_copy(update={"channels": 8})
+    assert changed == Architecture(scale=2, channels=8)
+    assert changed.key == Architecture(scale=2, channels=8).key != known
+    with pytest.raises(ValidationError, match="channels"):
+        first.model_copy(update={"channels": -8})
 
 
 def test_key_is_pinned():

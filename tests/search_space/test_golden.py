@@ -88,13 +88,13 @@ def a2n(name, c):
     position = Position(attention="aab" if name == "a2n" else "aab_m")
     tail = {"name": "nearest_pa", "features": c["unf"]}
     fields = {"channels": c["nf"], "positions": (position,) * c["nb"], "tail": tail}
-    return OfficialRange(Network(type(base := published(name, c["scale"]))(**{**dict(base), **fields})))
+    return OfficialRange(Network(published(name, c["scale"]).model_copy(update=fields)))
 
 
 def man(c):
     base = published("man_tiny", c["scale"])
     positions = base.positions[:1] * c["n_resblocks"]
-    return OfficialRange(Network(type(base)(**{**dict(base), "channels": c["n_feats"], "positions": positions})))
+    return OfficialRange(Network(base.model_copy(update={"channels": c["n_feats"], "positions": positions})))
 
 
 def plainusr(c):
