@@ -278,7 +278,7 @@ def summarise(rounds: Rounds, name: str, protocol: LatencyProtocol, first_call_m
         flags=_flags(rounds, name, samples, median / device_median_ms if device_median_ms else 1.0, protocol),
         discarded=tuple(rounds.discarded(protocol)),
         iqr_ms=quantile(samples, 0.75) - quantile(samples, 0.25),
-        other_load=_mean_load(rounds),
+        other_load=_other_load(rounds),
         device_median_ms=device_median_ms,
         cold_median_ms=cold_median_ms,
         cold_fastest_ms=cold_fastest_ms,
@@ -300,7 +300,7 @@ def _flags(
 ) -> tuple[str, ...]:
     reasons = rounds.discarded(protocol)
     moved = sum(reason in _DISTURBING for reason in reasons) > protocol.discarded_share * len(reasons)
-    load = _mean_load(rounds)
+    load = _other_load(rounds)
     flags = {
         "unsteady": not all(rounds.steady.get(Timed(name, way), True) for way in (Way.WARM, Way.ON_DEVICE)),
         "launch_bound": host_share > _LAUNCH_BOUND,
@@ -314,7 +314,5 @@ def _flags(
     return tuple(flag for flag, raised in flags.items() if raised)
 
 
-def _mean_load(rounds: Rounds) -> float | None:
-    loads = [state.other_load for state in rounds.states if state.other_load is not None]
-    # Times of the system tick in hundredths of a second: a round may seem to have less than no load.
-    return max(0.0, statistics.fmean(loads)) if loads else None
+def _other_load(rounds: Rounds) -> float | None:
+    return rounds.states[-1].other_load if rounds.states else None

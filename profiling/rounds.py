@@ -55,13 +55,13 @@ _LOOKS = (1.0, 1.5, 2.25, 3.375)
 
 @dataclass(frozen=True)
 class DeviceState:
-    """What the device and the machine tell about the time since they were last asked; ``None``: they do not tell.
+    """What the device tells about the time since it was last asked, and the machine; ``None``: they do not tell.
 
     Attributes:
         clock_mhz: Clock of the processing units.
         throttled: Whether power or heat holds the clock down.
         intruders: Other processes on a GPU; those that are there all the time, as a paused training is, do not count.
-        other_load: Share of all CPU cores that other processes kept busy.
+        other_load: Share of all CPU cores that other processes have kept busy since they were first asked.
     """
 
     clock_mhz: float | None = None
@@ -209,7 +209,7 @@ def run_rounds(
     warm = {subject: _warm_up(bench, subject, protocol) for subject in every}
     burst = {subject: max(1, min(_MAX_BURST, int(protocol.burst_ms / ms))) for subject, (ms, _) in warm.items()}
     rounds = Rounds({subject: steady for subject, (_, steady) in warm.items()}, {subject: [] for subject in every})
-    # Read once and dropped: the load of the first round counts from here, without the warm-up.
+    # Read once and dropped: the load counts from here, without the warm-up.
     bench.state()
     started = bench.now_s()
     while not _is_done(rounds, protocol, bench.now_s() - started):

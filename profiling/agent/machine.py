@@ -104,13 +104,13 @@ def _meminfo(key: str) -> float | None:
     return None
 
 
-# Seconds of all cores that a share is taken over at least: the system counts in ticks of 10 ms, and Linux lets the time
-# that it waited fall. source: proc_stat(5).
-_LEAST = 0.5
+# Seconds of all cores that a share is taken over at least: the system counts in ticks of 10 ms, and on Linux iowait may
+# even decrease. source: proc_stat(5).
+_LEAST = 0.1
 
 
 class Load:
-    """The share of all cores that other processes keep busy between two calls of :meth:`read`.
+    """The share of all cores that other processes have kept busy since :meth:`read` was called first.
 
     Args:
         times: Returns the time of all cores, the time that they were busy, and that of this process, in seconds.
@@ -118,20 +118,14 @@ class Load:
 
     def __init__(self, times: Callable[[], tuple[float, float, float]]) -> None:
         self._times = times
-        self._seen = times()
+        self._first: tuple[float, float, float] | None = None
 
     def read(self) -> float | None:
-        """Return the share since the last one, from 0 to 1.
-
-        ``None`` where too little time went by to tell, which the next share is then over too, and where the system does
-        not tell.
-        """
+        """Return the share, from 0 to 1; ``None`` until enough time went by, and where the system does not tell."""
         now = self._times()
-        whole, busy, own = (now[each] - self._seen[each] for each in range(3))
-        if whole < _LEAST:
-            return None
-        self._seen = now
-        return min(max((busy - own) / whole, 0.0), 1.0)
+        first = self._first = self._first or now
+        whole, busy, own = (now[each] - first[each] for each in range(3))
+        return None if whole < _LEAST else min(max((busy - own) / whole, 0.0), 1.0)
 
 
 def load() -> Load:

@@ -140,7 +140,7 @@ def test_a_host_that_is_not_quite_steady_is_no_unsteady_network(seed):
 
 def test_the_load_of_the_host_is_recorded():
     gpu = VirtualGpu(load=0.4)
-    latency = measure(gpu, {"a": executable(gpu.network(1, 0.01, 100.0))})["a"]
+    latency = measure(gpu, {"a": executable(gpu.network(1, 0.01, 1.0))})["a"]
     assert latency.other_load == pytest.approx(0.4, abs=0.01)
     assert latency.flags == ("disturbed",)
 
