@@ -71,7 +71,10 @@ def shown(fought: Duel | None) -> str:
 
 
 def is_ahead(one: Contender, humans: Sequence[Contender]) -> bool:
-    """Return whether a network is better than every human design as fast, or faster than all it is not better than."""
+    """Return whether a network is ahead of the human designs.
+
+    It is if it is better than all that are as fast, or faster than all that it is not better than.
+    """
     rival = best_within(humans, one.fastest_ms)
     if rival is None:
         return False

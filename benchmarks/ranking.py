@@ -35,7 +35,7 @@ from srnas.nas.revisit.tabular import Curve, TabularBenchmark, TabulatedNetwork,
 from srnas.nas.run.ladder import GOES_ON_DB, GOES_ON_SHARE
 
 APART_DB = 0.05
-# Of fewer networks that two seeds were trained of, no order is compared.
+# Two seeds are compared only where both were trained for at least so many networks.
 _FEWEST = 3
 _TABLE = Path(__file__).parent / "tables" / "tiny-x2.jsonl.xz"
 

@@ -8,8 +8,8 @@ Each part is a command of its own, is resumed by the same command, and can be ru
 - ``searches``: searches of 50 trials by ``FrontSampler``, each of which knows only its own; to the base length.
 - ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
 - ``seeds``: every third network that is there, with two more seeds, to the base length.
-- ``latency``: all networks that are there, in each runtime, by one process; also what a search has timed briefly.
-  ``longer`` takes those that were timed.
+- ``latency``: all networks that are there, in each runtime, by one process; also those that a search has timed only
+  briefly. Run it before ``longer``, which needs latencies.
 
 What is trained is kept in ``--work``, and what is known when a command ends is written to the table. A training that
 reached a shorter length in the same ``--work`` goes on from there.

@@ -110,7 +110,10 @@ class Architecture(BaseModel):
         return cls.from_dict(data)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a network with other values in some fields, checked as a new one and with a key of its own."""
+        """Return an architecture with other values in some fields, checked as a new one and with a key of its own.
+
+        A deep copy is no other: all values are immutable.
+        """
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**fields, **(update or {})})
 

@@ -89,7 +89,7 @@ def _offer_more(console: "Console", done: "Outcome", request: SearchRequest) -> 
     if done.exhausted:
         how = "The space holds no further architecture."
     else:
-        has_rested = request.patience and judged < request.trials
+        has_rested = request.patience and len(request.ladder) == 1 and judged < request.trials
         how = f"To extend the search, run the same command with --trials {2 * max(judged, request.trials)}"
         how += " and without --patience." if has_rested else "."
     console.print(f"Study '{done.name}' is complete with {judged} trials; nothing was run. {how}")

@@ -129,7 +129,8 @@ class CandidateTraining:
             train_s=train_s,
             spared=self._draft.spared,
             halved_batch=self._draft.halved_batch,
-            pending=settings.name,
+            # Of another seed no trial has a record.
+            pending=settings.name if settings.training.seed == settings.seed else "",
         )
         materials.cache.save(key, result, network)
         put_training_away(materials, key)
@@ -181,10 +182,10 @@ class CandidateTraining:
             raise TimedOutError(f"train_s={progress.train_s:.4g} > {limit:g} after {progress.iteration} iterations")
 
 
-def put_training_away(materials: Materials, key: str) -> None:
-    """Keep the training of a candidate whose result is kept, if a longer one goes on from it, else remove it."""
+def put_training_away(materials: Materials, key: str, *, is_whole: bool = True) -> None:
+    """Keep the whole training of a candidate whose result is kept, if a longer one goes on from it; else remove it."""
     saved = materials.cache.training(key, materials.settings.name)
-    if materials.keeps_trainings and saved.is_file():
+    if materials.keeps_trainings and is_whole and saved.is_file():
         saved.replace(materials.cache.ended(key))
     else:
         saved.unlink(missing_ok=True)

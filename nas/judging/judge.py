@@ -218,7 +218,8 @@ class Judge:
         if result is None:
             result = CandidateTraining(materials, architecture, draft, gate).run()
         else:
-            put_training_away(materials, architecture.key)
+            # What this study has begun and another ended is no whole training.
+            put_training_away(materials, architecture.key, is_whole=is_own)
         draft.rungs, draft.quality, draft.train_s = result.rungs, result.quality, result.train_s
         draft.halved_batch, draft.spared, draft.reused = result.halved_batch, result.spared and is_own, not is_own
 
@@ -260,6 +261,8 @@ class Judge:
         try:
             # Nobody reads this draft: a replicate is no trial and passes no gate.
             return known or CandidateTraining(materials, architecture, Draft()).run()
+        except (DeviceBusyError, DiskFullError):
+            raise
         except Exception as error:
             check_device(materials.device, error)
             check_machine(error)

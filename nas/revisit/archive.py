@@ -143,8 +143,11 @@ def _living(stored: StoredStudy, known: Snapshot) -> set[Owner]:
     """Return the processes that judge trials of a study, as far as can be told from here."""
     running = [trial for trial in known.trials if trial.trial.state == TrialState.RUNNING]
     silent = stored.silent(running)
-    owners = [trial.owner for trial in running if trial.number not in silent]
-    return {owner for owner in owners if owner is not None and not owner.is_dead}
+    return {
+        owner
+        for trial in running
+        if (owner := trial.owner) and not owner.is_dead and (owner.is_here or trial.number not in silent)
+    }
 
 
 def _num_trained_again(url: str, name: str) -> int:
@@ -168,7 +171,7 @@ def _rest(known: Snapshot) -> str:
     """Return the state of a study without workers."""
     if known.damaged:
         return "damaged"
-    if known.study is None:
+    if known.study is None or not known.total:
         return "not started"
     if len(known.records) >= known.total:
         return "complete"

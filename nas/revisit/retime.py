@@ -59,7 +59,7 @@ def retime(
 ) -> Retimed:
     """Time the trained networks of a study on ``target``, the front first, then layer by layer behind it.
 
-    At last the new front, what is near it and the human designs are timed together, as at the end of a search.
+    Finally the new front, what is near it and the human designs are timed together, as at the end of a search.
 
     The result is kept in MLflow under ``STUDY@RUNTIME-PROFILE`` and replaces an earlier one of that name.
 
@@ -207,8 +207,8 @@ def _measure(
 
 def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord], replicates: Sequence[Replicate]) -> Board:
     earlier = store.search_runs(store.open_experiment(study.experiment), f"tags.`srnas.study` = '{study.name}'")
-    store.delete_study(study)
     try:
+        store.delete_study(study)
         parent = store.open_study(study)
         for trial in trials:
             store.write_trial(parent, study, trial)
@@ -217,8 +217,10 @@ def _write(store: Store, study: StudyRecord, trials: Sequence[TrialRecord], repl
         store.close_study(parent, {"front_size": len(board.front), "hypervolume": board.hypervolume}, ())
     # On an interrupt as well: a part of it would pass for the front.
     except BaseException:
-        store.delete_study(study)
-        for run in earlier:
-            store.client.restore_run(run.info.run_id)
+        try:
+            store.delete_study(study)
+        finally:
+            for run in earlier:
+                store.client.restore_run(run.info.run_id)
         raise
     return board

@@ -25,13 +25,14 @@ from srnas.nas.study.claims import Standing
 from srnas.nas.study.settings import StudySettings
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import gpu_uuid, usable_cores
+from srnas.profiling.lease import TIMEOUT_S
 from srnas.search_space import InputError
 
 _POLL_S = 0.5
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Devices that name no single GPU.
 _ANY_GPU = ("auto", "cuda")
-# A worker that is lost so often in a row, before it has run for a minute or as the device is busy, stays lost.
+# A search ends if a worker is lost so often in a row before it has done anything for a minute.
 _MAX_LOSSES = 3
 _SOUND_S = 60.0
 
@@ -198,7 +199,8 @@ class _Slot:
         code = self.process.poll()
         if not code:
             return code is None
-        is_sound = code != BUSY and time.monotonic() - self._started >= _SOUND_S
+        waited_s = TIMEOUT_S if code == BUSY else 0.0
+        is_sound = time.monotonic() - self._started >= _SOUND_S + waited_s
         self._losses = 1 if is_sound else self._losses + 1
         said = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         # With code 2 the worker said what its user must mend: it would end in the same way again.

@@ -1,6 +1,6 @@
 """What a search needs before it starts: everything is checked before anything is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from srnas.nas.training.schedule import MUON, TrainingConfig, scaled_rate
 from srnas.nas.workspace.studies import load_front
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Counts, Target, count, measure_latency, resolve_device
-from srnas.profiling.runtimes import check_any_size
+from srnas.profiling.runtimes import RuntimeFailedError, check_any_size
 from srnas.profiling.targets import describe, resolve_target
 from srnas.search_space import Architecture, Choice, InputError, Network, Position, SearchSpace, human_designs
 from srnas.search_space.architecture import End, GlobalSkip
@@ -319,17 +319,36 @@ def check_feasible(settings: StudySettings, space: SearchSpace, target: Target) 
     if settings.budgets.max_latency_ms is not None:
         # MACs hardly tell which of them is the fastest.
         timed = sorted(found, key=lambda one: one[1].activations)[:_TIMED]
-        measured = measure_latency({str(one): Network(one).deploy() for one, _ in timed}, shape, target)
-        fastest_ms = min(latency.fastest_ms for latency in measured.latencies.values())
+        fastest_ms = min(_fastest_ms([one for one, _ in timed], shape, target))
     least_k, least_g = (
         min(getattr(counts, name) for _, counts in found) / unit for name, unit in (("params", 1e3), ("macs", 1e9))
     )
     exceeded = settings.budgets.exceeded(fastest_ms=fastest_ms, params_k=least_k, macs_g=least_g)
     if exceeded:
         raise InputError(
-            f"some candidate of space '{space.name}' must meet the budgets, but the smallest, {found[0][0]}, does not "
-            f"({exceeded}); raise the budget, or lower --latency-input."
+            f"some candidate of space '{space.name}' must meet the budgets, but the smallest do not ({exceeded}); "
+            "raise the budget, or lower --latency-input."
         )
+
+
+def _fastest_ms(
+    architectures: Sequence[Architecture], shape: tuple[int, int, int, int], target: Target
+) -> Iterator[float]:
+    """Yield the latency of each that the runtime runs.
+
+    Raises:
+        RuntimeFailedError: If it runs none.
+    """
+    refused: list[RuntimeFailedError] = []
+    for one in architectures:
+        try:
+            measured = measure_latency({"": Network(one).deploy()}, shape, target)
+        except RuntimeFailedError as error:
+            refused.append(error)
+        else:
+            yield measured.latencies[""].fastest_ms
+    if len(refused) == len(architectures):
+        raise refused[0]
 
 
 def study_record(plan: Plan, validation: tuple[Pair, ...], name: str) -> StudyRecord:

@@ -200,7 +200,7 @@ class Publisher:
             return
         self._pause.end()
         if self.lost:
-            self.on_note("MLflow answers again; the missing results are written")
+            self.on_note("the missing results are written now")
             self.lost = ""
 
     def _lose(self, why: str) -> None:

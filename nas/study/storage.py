@@ -34,6 +34,7 @@ GRACE_S = 400
 _BUSY_S, _BUSY_READING_S = 60, 10
 # A lock is held for about 0.1 s by each of the workers.
 _POLL_S = 0.01
+_MOMENT_S = 0.5
 
 
 def file_url(file: Path) -> str:
@@ -173,7 +174,8 @@ def critical(url: str, part: str, *, waits: bool = True) -> Iterator[bool]:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(_lock_file(file, part))
-            lock.acquire(poll_interval=_POLL_S, blocking=waits)
+            # Whoever lists studies holds it for a moment.
+            lock.acquire(timeout=-1 if waits else _MOMENT_S, poll_interval=_POLL_S)
         except Timeout:
             yield False
             return

@@ -149,7 +149,7 @@ def test_a_store_that_does_not_answer_is_asked_seldom(workspace, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     # At the end it is asked in any case.
     publisher.close([trial(0, 30.0)])
-    assert notes[1:] == ["MLflow answers again; the missing results are written"]
+    assert notes[1:] == ["the missing results are written now"]
 
 
 def test_a_search_does_not_wait_for_a_silent_server(workspace, monkeypatch):

@@ -239,8 +239,8 @@ def contents(folder):
         (["--ladder", "3,1"], "ladder must be 1 and then larger integers in order, such as 1,3,9, but got ladder=3,1."),
         (["--learning-rate", "-1"], "learning_rate > 0 must hold, but got learning_rate=-1.0."),
         (["--max-latency-ms", "-3"], "max_latency_ms > 0 must hold, but got budgets.max_latency_ms=-3.0."),
-        (["--max-latency-ms", "1e-6"], "must meet the budgets, but the smallest, x2-c6[], does not (fastest_ms="),
-        (["--max-params-k", "0.1"], "must meet the budgets, but the smallest, x2-c6[], does not (params_k="),
+        (["--max-latency-ms", "1e-6"], "must meet the budgets, but the smallest do not (fastest_ms="),
+        (["--max-params-k", "0.1"], "must meet the budgets, but the smallest do not (params_k="),
         (["--train", "/no/such/folder"], "a folder of photographs must exist, but got '/no/such/folder'."),
     ],
 )

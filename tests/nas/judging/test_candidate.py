@@ -84,6 +84,18 @@ def test_a_kill_between_result_and_training_loses_neither(session, design, monke
     assert not cache.training(design.key, judge.materials.settings.name).exists()
 
 
+def test_half_a_training_does_not_replace_the_whole_one_of_another_study(session, design):
+    materials = replace(session.judge.materials, keeps_trainings=True)
+    other = materials.with_settings(materials.settings.model_copy(update={"name": "other"}))
+    Judge(other).judge(design, 0)
+    whole = materials.cache.ended(design.key).read_bytes()
+    begun = materials.cache.training(design.key, materials.settings.name)
+    begun.write_bytes(b"half")
+    Judge(materials).judge(design, 0)
+    assert materials.cache.ended(design.key).read_bytes() == whole
+    assert not begun.exists()
+
+
 def test_what_was_reached_before_a_kill_is_in_the_record_of_a_training_that_ends_early(session, design):
     materials = session.judge.materials
     first, *_ = materials.settings.training.rung_iterations

@@ -183,6 +183,25 @@ def test_a_front_that_is_not_written_to_its_end_leaves_the_earlier_one(search, w
     assert len(Store(workspace).studies()) == 2
 
 
+def test_an_interrupt_while_the_earlier_front_is_deleted_leaves_it(search, workspace, monkeypatch):
+    search()
+    place = Workspace(workspace)
+    first = retime(place, "small-x2", LAYOUT).board
+    delete, deleted = Store.delete_study, []
+
+    def interrupted(*given):
+        delete(*given)
+        deleted.append(given)
+        if len(deleted) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(Store, "delete_study", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retime(place, "small-x2", LAYOUT)
+    assert load_board(place, first.study.name).records() == first.records()
+
+
 def test_the_front_comes_first_as_the_study_ranks_it(search, workspace, monkeypatch):
     """In its own data type a study has another front than in float32."""
     search(dtype="bfloat16")

@@ -58,7 +58,7 @@ def test_who_was_started_is_stopped_if_the_next_cannot_be(search_request, monkey
 
 
 def test_a_worker_that_waited_for_the_others_measurements_is_started_again(tmp_path, monkeypatch):
-    processes = [Process(engines.BUSY), Process(), Process(engines.BUSY), Process(engines.BUSY)]
+    processes = [Process(engines.BUSY), Process(), *(Process(engines.BUSY) for _ in range(3))]
     monkeypatch.setattr(engines.subprocess, "Popen", lambda *_, **__: processes.pop(0))
     # It waits longer than a worker must run to be sound.
     monkeypatch.setattr(engines, "_SOUND_S", 0.0)
@@ -67,6 +67,11 @@ def test_a_worker_that_waited_for_the_others_measurements_is_started_again(tmp_p
     assert slot.is_alive()
     assert slot.is_alive()
     slot.process.codes = [engines.BUSY]
+    assert slot.is_alive()
+    with monkeypatch.context() as patches:
+        # It had worked before it waited.
+        patches.setattr(engines, "TIMEOUT_S", 0.0)
+        assert slot.is_alive()
     assert slot.is_alive()
     with pytest.raises(InputError, match="workers must be able to run"):
         slot.is_alive()

@@ -371,7 +371,10 @@ def test_a_candidate_that_was_given_back_counts_once_at_a_rung(simulated, monkey
 
 def test_yardsticks_are_not_stopped(simulated, monkeypatch):
     session = simulated(12)
-    decide = lambda *_, is_yardstick: Decision(survives=is_yardstick, reason="dominated")  # noqa: E731
+
+    def decide(*_, is_yardstick):
+        return Decision(survives=is_yardstick, reason="dominated")
+
     monkeypatch.setattr(session.search.rung_book, "decide", decide)
     real, survived = session.judge.judge, {}
 
