@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from pydantic import ValidationError
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
@@ -152,6 +153,8 @@ def _living(stored: StoredStudy, known: Snapshot) -> set[Owner]:
 
 def _num_trained_again(url: str, name: str) -> int:
     """Return how many networks of a study in a file are being trained with other seeds, by the locks that are held."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return 0
     file, *others = study_files(url)
     lock = re.compile(rf"{re.escape(f'{file.name}.{name}')}\.\d+\.\d+\.lock")
     return sum(_is_taken(other) for other in others if lock.fullmatch(other.name))

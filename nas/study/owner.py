@@ -38,7 +38,9 @@ class Owner(NamedTuple):
         Raises:
             psutil.NoSuchProcess: If there is none of that number.
         """
-        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time() - psutil.boot_time(), _namespace())
+        # In this order: older versions of psutil add the boot as it was asked for last to a process's start.
+        booted = psutil.boot_time()
+        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time() - booted, _namespace())
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:

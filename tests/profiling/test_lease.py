@@ -96,9 +96,12 @@ def test_training_is_shared_and_gives_way(start):
 
 def test_kill_frees_the_lease(start):
     holder = start(MEASURE)
+    with pytest.raises(DeviceBusyError), device_lease(CPU, 0.1):
+        pass
     holder.send_signal(signal.SIGKILL)
     with device_lease(CPU, 60.0):
-        pass
+        holder.wait()
+    assert not holder.is_running()
 
 
 def test_a_dead_holder_is_not_named(start):

@@ -163,43 +163,24 @@ def test_a_store_that_does_not_answer_is_found_out_before_anything_is_timed(sear
     assert timed == []
 
 
-def test_a_front_that_is_not_written_to_its_end_leaves_the_earlier_one(search, workspace, monkeypatch):
+@pytest.mark.parametrize("method", ["delete_study", "write_trial"])
+def test_an_interrupt_before_a_front_is_written_leaves_the_earlier_one(search, workspace, monkeypatch, method):
     search()
     place = Workspace(workspace)
     first = retime(place, "small-x2", LAYOUT).board
-    write, written = Store.write_trial, []
+    real, calls = getattr(Store, method), []
 
     def interrupted(*given):
-        if written:
+        calls.append(real(*given))
+        if len(calls) == 1:
             raise KeyboardInterrupt
-        written.append(write(*given))
 
     with monkeypatch.context() as context:
-        context.setattr(Store, "write_trial", interrupted)
+        context.setattr(Store, method, interrupted)
         with pytest.raises(KeyboardInterrupt):
             retime(place, "small-x2", LAYOUT)
-    assert written
     assert load_board(place, first.study.name).records() == first.records()
     assert len(Store(workspace).studies()) == 2
-
-
-def test_an_interrupt_while_the_earlier_front_is_deleted_leaves_it(search, workspace, monkeypatch):
-    search()
-    place = Workspace(workspace)
-    first = retime(place, "small-x2", LAYOUT).board
-    delete, deleted = Store.delete_study, []
-
-    def interrupted(*given):
-        delete(*given)
-        deleted.append(given)
-        if len(deleted) == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as context:
-        context.setattr(Store, "delete_study", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            retime(place, "small-x2", LAYOUT)
-    assert load_board(place, first.study.name).records() == first.records()
 
 
 def test_the_front_comes_first_as_the_study_ranks_it(search, workspace, monkeypatch):
