@@ -127,7 +127,7 @@ class Maker:
             SystemExit: If the table was made by another protocol.
         """
         with self._alone():
-            return self._known()
+            return self._known(self._at_first)
 
     @property
     def timing(self) -> FileLock:
@@ -137,13 +137,21 @@ class Maker:
     def _alone(self) -> FileLock:
         return FileLock(f"{self.log}.lock")
 
-    def _known(self) -> dict[str, TabulatedNetwork]:
-        entries: list[TabulatedNetwork] = []
-        if self.table.exists():
-            made = TabularBenchmark.load(self.table)
-            if made.head != self.head:
-                raise SystemExit(f"'{self.table}' was made by another protocol:\n{made.head}\nthis one is\n{self.head}")
-            entries += made.networks.values()
+    def _tabulated(self) -> tuple[TabulatedNetwork, ...]:
+        if not self.table.exists():
+            return ()
+        made = TabularBenchmark.load(self.table)
+        if made.head != self.head:
+            raise SystemExit(f"'{self.table}' was made by another protocol:\n{made.head}\nthis one is\n{self.head}")
+        return tuple(made.networks.values())
+
+    @cached_property
+    def _at_first(self) -> tuple[TabulatedNetwork, ...]:
+        # What is added to the table later is in the log too, and a table of a thousand takes a second to read.
+        return self._tabulated()
+
+    def _known(self, tabulated: Sequence[TabulatedNetwork]) -> dict[str, TabulatedNetwork]:
+        entries = list(tabulated)
         if self.log.exists():
             entries += filter(None, map(_entry, self.log.read_text().splitlines()))
         return joined(entries)
@@ -161,7 +169,7 @@ class Maker:
     def pack(self) -> TabularBenchmark:
         """Write the table, and return it."""
         with self._alone():
-            made = TabularBenchmark(self.head, self._known())
+            made = TabularBenchmark(self.head, self._known(self._tabulated()))
             made.save(self.table)
         return made
 
