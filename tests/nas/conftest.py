@@ -1,8 +1,9 @@
-"""Trainings on the long schedule that take a second."""
+"""Trainings on the long schedule that take a second, and a study of simulated trials."""
 
 import shutil
 
 import pytest
+from simulated import open_simulated
 from trained import TINY
 
 from srnas.nas.ship.plan import FinalRequest
@@ -54,3 +55,10 @@ def elsewhere(workspace, tmp_path):
     folder.mkdir()
     shutil.copy(workspace / "mlflow.db", folder)
     return Workspace(folder)
+
+
+@pytest.fixture
+def simulated(workspace, space_file, few_draws):
+    """Return a function that opens the simulated study once more."""
+    url = Workspace(workspace).study_url("shared")
+    return lambda total=6, sampler="random": open_simulated(url, workspace, "shared", space_file, total, 0, sampler)

@@ -21,6 +21,7 @@ import torch._dynamo  # Counting a network imports it, which takes a second.
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Quality, Rung, TrialRecord
 from srnas.nas.judging.observer import Observer
+from srnas.nas.optuna_private import set_attributes
 from srnas.nas.run.publishing import Publisher
 from srnas.nas.run.session import Session
 from srnas.nas.run.worker import work
@@ -130,6 +131,21 @@ def open_simulated(url, workspace, name, space, total, seconds, sampler="random"
 def run_simulated(*arguments):
     """Work on a simulated study until it has its total."""
     return work(open_simulated(*arguments))
+
+
+def owned_by(search, claim, **owner):
+    """Let another process hold a claim: one process holds one at a time."""
+    set_attributes(search.stored.study, claim.trial, {"owner": claim.trial.user_attrs["owner"] | owner})
+
+
+def claim_until(search, key):
+    """Claim for others until a candidate comes; it is claimed by this process."""
+    for _ in range(20):
+        claim = search.claims.claim()
+        if claim.architecture.key == key:
+            return claim
+        owned_by(search, claim, host="elsewhere")
+    raise AssertionError(key)
 
 
 @contextmanager

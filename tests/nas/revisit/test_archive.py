@@ -11,7 +11,7 @@ import pytest
 import torch
 from handmade import quality
 from safetensors.torch import load_file, save
-from simulated import open_simulated, run_simulated
+from simulated import run_simulated
 
 from srnas.leaderboard.rank.front import front_numbers
 from srnas.leaderboard.record.trials import Replicate
@@ -28,13 +28,6 @@ from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
 from srnas.search_space.checkpoints import load_network
-
-
-@pytest.fixture
-def simulated(workspace, space_file, few_draws):
-    """Return a function that opens the simulated study once more."""
-    url = Workspace(workspace).study_url("shared")
-    return lambda total=6, sampler="random": open_simulated(url, workspace, "shared", space_file, total, 0, sampler)
 
 
 def test_studies_are_listed_moved_and_removed(run, workspace, space_file, tmp_path, simulated):

@@ -1,4 +1,4 @@
-"""How workers are started, on devices that the machine does not have."""
+"""How many workers there are and how they are started, on devices that the machine does not have."""
 
 import json
 from types import SimpleNamespace
@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from srnas.nas.judging.observer import Observer
 from srnas.nas.run import engines
+from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
 from srnas.nas.run.tasks import Task
 from srnas.nas.workspace.workspace import Workspace
@@ -91,3 +93,33 @@ def test_a_single_worker_times_on_another_gpu(search_request, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     request = search_request.changed(workers="auto", device="auto", timed_on="cuda:1")
     assert engines.workers_of(request, settings, 9) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "left", "expected"), [("auto", 6, 9, 6), ("auto", 6, 2, 2), ("auto", 1, 9, 1), (3, 1, 1, 3)]
+)
+def test_without_a_number_there_is_a_worker_for_each_core(search_request, monkeypatch, asked, cores, left, expected):
+    monkeypatch.setattr(engines, "usable_cores", lambda: cores)
+    request = search_request.changed(workers=asked)
+    assert engines.workers_of(request, plan_search(request).settings, left) == expected
+
+
+@pytest.mark.parametrize(("device", "expected"), [("auto", 4), ("cuda", 4), ("cuda:1", 1)])
+def test_without_a_number_there_is_a_worker_for_each_gpu(search_request, monkeypatch, device, expected):
+    settings = plan_search(search_request).settings.model_copy(update={"device": "cuda:0"})
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert engines.workers_of(search_request.changed(workers="auto", device=device), settings, 9) == expected
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True, None, "0", "-1", "two", "2.5", ""])
+def test_numbers_of_workers_that_cannot_be(search_request, bad):
+    with pytest.raises(InputError, match=r"workers must be 'auto' or a positive integer, but got workers="):
+        search_request.changed(workers=bad)
+    assert (search_request.changed(workers="2").workers, search_request.changed(workers="auto").workers) == (2, "auto")
+
+
+def test_too_many_workers_for_the_cores(search_request):
+    with pytest.raises(InputError, match="workers x threads <="):
+        launch(search_request.changed(workers=1000), Observer())
+    with pytest.raises(InputError, match="engine"):
+        launch(search_request.changed(engine="slurm"), Observer())

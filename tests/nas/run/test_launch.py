@@ -14,7 +14,6 @@ import torch
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from simulated import open_simulated, run_simulated
 
 from srnas.leaderboard.record.columns import DOUBT
 from srnas.leaderboard.record.trials import TrialRecord
@@ -25,16 +24,12 @@ from srnas.nas.judging.candidate import CandidateTraining
 from srnas.nas.judging.judge import Judge
 from srnas.nas.judging.observer import Observer
 from srnas.nas.run.launch import launch
-from srnas.nas.run.plan import plan_search
-from srnas.nas.run.session import open_session
 from srnas.nas.study.options import Budgets
-from srnas.nas.study.search import Search
 from srnas.nas.study.stored import StoredStudy
 from srnas.nas.workspace.boards import load_board
-from srnas.nas.workspace.studies import load_front
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling.runtimes import RuntimeFailedError
-from srnas.search_space import InputError, SearchSpace, human_designs
+from srnas.search_space import InputError
 
 pytestmark = pytest.mark.usefixtures("brief_latency")
 
@@ -85,48 +80,6 @@ def test_what_cannot_be_shown_of_a_front_costs_no_result(request_, monkeypatch):
     assert said in witness.notes
     (study,) = Store(request_.workspace).stored_studies()
     assert study.status == "FINISHED"
-
-
-def test_the_front_of_another_study_comes_before_any_proposal(request_):
-    workspace, space = Workspace(request_.workspace), SearchSpace.load(request_.space, request_.scale)
-    run_simulated(workspace.study_url("other"), request_.workspace, "other", request_.space, 18, 0)
-    front = {one.key for one in load_front(workspace, "other", space)}
-    first = front | {design.key for design in human_designs(space).values()}
-    assert len(first) > len(human_designs(space))
-    witness = Witness()
-    outcome = launch(request_.changed(enqueue="other", trials=len(first)), witness)
-    assert {record.architecture.key for record in outcome.records} == first
-    assert f"{len(front)} networks of the front of 'other' come first" in witness.notes
-    launch(request_.changed(enqueue="other", trials=len(first)), again := Witness())
-    assert not [note for note in again.notes if "come first" in note]
-
-
-def test_what_comes_first_is_queued_before_more_is_wanted(request_, monkeypatch):
-    workspace, totals = Workspace(request_.workspace), []
-    run_simulated(workspace.study_url("other"), request_.workspace, "other", request_.space, 18, 0)
-    real = Search.queue
-    monkeypatch.setattr(
-        Search, "queue", lambda self, ones: (totals.append(self.stored.snapshot().total), real(self, ones))
-    )
-    open_session(plan_search(request_.changed(enqueue="other", trials=9)), Observer())
-    assert totals == [0]
-
-
-def test_the_front_that_comes_first_must_be_of_the_space(request_):
-    workspace = Workspace(request_.workspace)
-    run_simulated(workspace.study_url("other"), request_.workspace, "other", request_.space, 4, 0)
-    with pytest.raises(InputError, match="must hold the file of study 'nothing', but it does not"):
-        launch(request_.changed(enqueue="nothing"), Observer())
-    with pytest.raises(InputError, match="at scale 3 must hold the front of study 'other', but it does not hold x2-"):
-        launch(request_.changed(enqueue="other", scale=3), Observer())
-    assert [path.name for path in workspace.study_files] == ["other.db"]
-
-
-def test_the_front_that_comes_first_must_exist(request_):
-    url = Workspace(request_.workspace).study_url("other")
-    open_simulated(url, request_.workspace, "other", request_.space, 4, 0)
-    with pytest.raises(InputError, match="study 'other' must have a front, but it has trained no network yet"):
-        launch(request_.changed(enqueue="other"), Observer())
 
 
 def test_a_study_from_nothing_to_a_front(request_):
