@@ -1,5 +1,6 @@
 """Sizes and latencies of networks, with the device they belong to."""
 
+from srnas.profiling.agent.machine import cores as usable_cores
 from srnas.profiling.boards.client import BoardRefusedError
 from srnas.profiling.counters import Reconciliation, reconcile
 from srnas.profiling.counting import MACS_DEFINITION, Counts, InputShape, ModuleCounts, count
@@ -10,7 +11,6 @@ from srnas.profiling.device import (
     describe_device,
     resolve_device,
     resolve_threads,
-    usable_cores,
 )
 from srnas.profiling.latency import default_protocol, measure_latency
 from srnas.profiling.lease import DeviceBusyError, device_lease, device_share

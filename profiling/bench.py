@@ -1,6 +1,5 @@
 """The bench of a CPU: the clock of the host, and the load that others put on it."""
 
-import os
 import time
 from collections.abc import Mapping
 
@@ -13,14 +12,17 @@ from srnas.profiling.rounds import DeviceState, Timed
 
 
 def host_load() -> Load:
-    """Return what tells the load that other processes put on the cores of this machine, on any system."""
+    """Return what tells the load that other processes put on the cores that this one may use, on any system."""
     process = psutil.Process()
 
     def seconds() -> tuple[float, float, float]:
-        cores, own = psutil.cpu_times(), process.cpu_times()
+        every, own = psutil.cpu_times(percpu=True), process.cpu_times()
+        # macOS binds no process to cores.
+        numbers = process.cpu_affinity() if hasattr(process, "cpu_affinity") else range(len(every))
+        cores = [every[number] for number in numbers if number < len(every)]
         # What follows the first eight is time of guests, which is part of the user's already.
-        busy = sum(cores[:8]) - cores.idle - getattr(cores, "iowait", 0.0)
-        return time.monotonic() * (os.cpu_count() or 1), busy, own.user + own.system
+        busy = sum(sum(core[:8]) - core.idle - getattr(core, "iowait", 0.0) for core in cores)
+        return time.monotonic() * len(cores), busy, own.user + own.system
 
     return Load(seconds)
 

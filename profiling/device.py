@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -131,18 +130,13 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def resolve_threads(threads: int) -> int:
     """Return ``threads``, checked against the machine.
 
     Raises:
         InputError: If there are not that many cores.
     """
-    cores = usable_cores()
+    cores = machine.cores()
     if not 1 <= threads <= cores:
         raise InputError(f"1 <= threads <= {cores} (the cores of this machine) must hold, but got threads={threads}.")
     return threads

@@ -84,7 +84,7 @@ def measure_latency(
         networks: Networks by name, in eval mode and deploy form; they are not changed.
         input_shape: ``(B, C, H, W)`` of the input of every network, or of each by name.
         target: Device, runtime, dtype, memory format and threads; of every network, or of each by name.
-        protocol: ``CPU_PROTOCOL`` or ``CUDA_PROTOCOL`` by default.
+        protocol: By default :func:`default_protocol` of the device, for so many networks.
         cold: Whether each network is timed with overwritten caches as well; else they are as the call before left them.
         seed: Seed of the random order within the rounds.
         on_prepared: Told of each network that is ready to run in the runtime.
@@ -102,7 +102,7 @@ def measure_latency(
         check_input_shape(shape)
     _check_threads(targets)
     base = _reference_target(targets)
-    protocol = protocol or default_protocol(base)
+    protocol = protocol or default_protocol(base, len(networks))
     asked = _Asked(networks, shapes, targets, base, protocol, cold, seed, on_prepared, on_round, on_note)
     return _measure_on_board(asked) if base.board else _measure_here(asked)
 
@@ -167,9 +167,15 @@ def _measure_here(asked: _Asked) -> Measurement:
     )
 
 
-def default_protocol(target: Target) -> LatencyProtocol:
-    """Return the rules for the device of a target."""
-    return CUDA_PROTOCOL if target.device.type == "cuda" else CPU_PROTOCOL
+def default_protocol(target: Target, number: int = 1) -> LatencyProtocol:
+    """Return the rules for the device of a target.
+
+    Args:
+        target: What is timed.
+        number: Number of networks that are timed side by side, each for as long as it would be by itself.
+    """
+    alone = CUDA_PROTOCOL if target.device.type == "cuda" else CPU_PROTOCOL
+    return replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
 
 
 def _check_threads(targets: Mapping[str, Target]) -> None:

@@ -20,7 +20,7 @@ from srnas.profiling.preflight import gpu_uuid
 
 TIMEOUT_S = 120.0
 
-# A share is offered back this often: measuring waits no longer for a training of ours.
+# A share is offered back no more often.
 _GIVE_WAY_S = 0.5
 # A training that has begun waits this long for a measurement to end: making a block table takes many minutes.
 _PAUSE_S = 3600.0
@@ -85,7 +85,7 @@ class Share:
         _remove_note(self._device)
 
     def give_way(self) -> None:
-        """Let a process that waits to measure go first; call it at every step, it is almost always free.
+        """Let a process that waits to measure go first; call it often, it is almost always free.
 
         Raises:
             DeviceBusyError: If that process measures for more than an hour.
@@ -108,8 +108,9 @@ def _acquire(lock: ReadWriteLock, mode: str, device: torch.device, timeout_s: fl
 
 
 def _folder() -> Path:
-    # All users of a machine share its devices: a folder that everybody may write, in the machine's temporary one.
-    folder = Path(tempfile.gettempdir()) / "srnas-leases"
+    # All users and jobs of a machine share its devices: a folder that everybody may write, wherever TMPDIR points.
+    usual = Path("/tmp" if os.name == "posix" else tempfile.gettempdir()) / "srnas-leases"
+    folder = Path(os.environ.get("SRNAS_LEASES", usual))
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
         with contextlib.suppress(PermissionError):  # Another user was faster.

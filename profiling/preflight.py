@@ -5,7 +5,6 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -94,7 +93,7 @@ def preflight(device: torch.device) -> dict[str, Any]:
         "load_average_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "memory_available_mib": psutil.virtual_memory().available / 2**20,
         "cpu_clock_mhz": _cpu_clock_mhz(),
-        "cpu_governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "cpu_governor": machine.governor() or None,
     }
     if device.type != "cuda":
         return state
@@ -110,9 +109,8 @@ def preflight(device: torch.device) -> dict[str, Any]:
 
 
 def _cpu_clock_mhz() -> float | None:
-    clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
-    return clock.current if clock else None
-
-
-def _first_line(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+    # Some systems have no such function, some kernels nothing for it to read.
+    with contextlib.suppress(AttributeError, NotImplementedError, OSError):
+        if clock := psutil.cpu_freq():
+            return float(clock.current)
+    return None

@@ -39,7 +39,7 @@ def check_board(target: Target) -> None:
             f"runtime={target.runtime}."
         )
     if missing := missing_packages(RUNTIMES[target.runtime]):
-        raise MissingExtraError(target.runtime, " and ".join(missing), RUNTIMES[target.runtime].extra)
+        raise MissingExtraError.of(target.runtime, " and ".join(missing), RUNTIMES[target.runtime].extra)
     dtypes = known[target.runtime].dtypes
     if target.dtype not in dtypes or target.memory_format != "nchw":
         raise InputError(

@@ -92,13 +92,14 @@ class LatencyProtocol:
 
     Attributes:
         warmup_min_s: Least warm-up time of each subject.
-        warmup_cap_s: Longest warm-up; a subject that is not steady then is flagged ``unsteady``.
+        warmup_cap_s: Longest warm-up, of three calls at least; a subject that is not steady then is flagged
+            ``unsteady``.
         window_calls: Calls per warm-up window.
         window_tolerance: Two consecutive windows' medians must agree within this share.
         device_tolerance: The same for what the device needs, which no other process of the host moves.
         burst_ms: Time of one subject in one round; at least one call.
         gap_ms: Idle time after each burst, so that the load does not lower the clocks.
-        min_rounds: Least number of kept rounds.
+        min_rounds: Least number of kept rounds, or of rounds once ``max_time_s`` is over.
         max_rounds: Greatest number of rounds, discarded ones included.
         max_time_s: No round starts after this time, once ``min_rounds`` are done.
         give_up_s: No round starts after this time, once ``MIN_SAMPLES`` are done.

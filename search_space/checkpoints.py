@@ -70,16 +70,19 @@ def split_architecture(tensors: Mapping[str, torch.Tensor]) -> tuple[Architectur
         InputError: If what is told is no architecture.
     """
     weights = dict(tensors)
-    told = bytes(weights.pop(ARCHITECTURE).to(torch.uint8).tolist())
-    return Architecture.from_json(told.decode(errors="replace")), weights
+    return _architecture(weights.pop(ARCHITECTURE)), weights
+
+
+def _architecture(told: torch.Tensor) -> Architecture:
+    return Architecture.from_json(bytes(told.to(torch.uint8).tolist()).decode(errors="replace"))
 
 
 def load_network(architecture: Architecture, path: Path, *, average: bool = True) -> Network:
     """Build the network of an architecture with weights from a file, in eval mode.
 
     The file holds our names, in training or deploy form, or the official names if the architecture is a published
-    network, with the prefixes of a trainer's wrappers or without. A file does not tell its scale where the shapes are
-    equal (A2N x2 and x3).
+    network, with the prefixes of a trainer's wrappers or without. A file that is not ours does not tell its scale where
+    the shapes are equal (A2N x2 and x3).
 
     Args:
         architecture: Architecture of the network.
@@ -90,9 +93,16 @@ def load_network(architecture: Architecture, path: Path, *, average: bool = True
         The network in the form that the file holds.
 
     Raises:
-        InputError: If the file cannot be read, a value is not finite, or names or shapes differ.
+        InputError: If the file cannot be read, a value is not finite, names or shapes differ, or the file tells another
+            architecture.
     """
-    tensors = read_tensors(path, average=average)
+    tensors, told = read_tensors(path, average=average)
+    # Activations, skips and input ranges have no weights that would differ.
+    if told is not None and (other := _architecture(told)) != architecture:
+        raise InputError(
+            f"the weights of '{path}' must be of network {architecture}, but the file says that they are of {other}; "
+            "name that network."
+        )
     best = _best(architecture, tensors)
     if best.faults:
         raise InputError(f"the weights of '{path}' must fit network {architecture}, but {_told(best, tensors)}")

@@ -57,7 +57,7 @@ class Choice(BaseModel):
 
     def _with(self, config: BaseModel) -> "Choice":
         kept = config.model_dump(exclude_defaults=True)
-        return Choice(name=self.name, options=tuple(sorted(kept.items())))
+        return Choice(name=self.name, options=tuple(sorted((name, _fixed(value)) for name, value in kept.items())))
 
     @property
     def block(self) -> type[Block]:
@@ -83,6 +83,11 @@ class Choice(BaseModel):
 @cache
 def _choice_at(choice: Choice, channels: int) -> Choice:
     return choice._with(choice.block.canonical(choice.config, channels))
+
+
+def _fixed(value: Any) -> Any:
+    """Return a value with tuples in place of lists, which cannot be hashed."""
+    return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> str:

@@ -8,9 +8,10 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,9 +63,10 @@ def import_folder(folder: str) -> None:
         REGISTRY.forget(name for name in _names() if name not in before)
         raise
     helpers = [path for path in sorted(Path(folder).rglob("*.py")) if path not in files or not files[path][1]]
-    for path, (module, names) in files.items():
-        for name in names:
-            REGISTRY.sources[name] = _digest({path, *helpers, *_siblings(module, name, files)})
+    uses = {path: _siblings(path, files) for path in files}
+    for path, (_, names) in files.items():
+        digest = _digest({*helpers, *_reached(path, uses)})
+        REGISTRY.sources |= dict.fromkeys(names, digest)
 
 
 def _names() -> list[str]:
@@ -101,11 +103,25 @@ def _blamed(path: Path, must: str) -> Iterator[None]:
         raise InputError(f"{where}: {must}, but {type(error).__name__}: {error}") from error
 
 
-def _siblings(module: ModuleType, name: str, files: Iterable[Path]) -> set[Path]:
-    """Return the files of the folder that a block takes classes or functions from."""
+def _siblings(path: Path, files: Mapping[Path, tuple[ModuleType, list[str]]]) -> set[Path]:
+    """Return the files of the folder that a file takes classes or functions from, or whose blocks it names."""
+    module, names = files[path]
     used = [value for value in vars(module).values() if hasattr(value, "__module__")]
-    modules = {value.__module__ for value in (*used, *REGISTRY.entry(name).__mro__)}
-    return {path for path in files if str(path) in modules}
+    modules = {
+        value.__module__ for value in (*used, *(base for name in names for base in REGISTRY.entry(name).__mro__))
+    }
+    words = set(re.findall(r"\w+", path.read_text(encoding="utf-8", errors="replace")))
+    return {other for other, (_, theirs) in files.items() if str(other) in modules or words & set(theirs)}
+
+
+def _reached(path: Path, uses: Mapping[Path, set[Path]]) -> set[Path]:
+    """Return a file and all that it uses, whether by itself or by others."""
+    found, left = {path}, [path]
+    while left:
+        new = uses[left.pop()] - found
+        found |= new
+        left += new
+    return found
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -45,8 +45,8 @@ _HARMLESS = (
 )
 
 
-def read_tensors(path: Path, *, average: bool = True) -> Tensors:
-    """Return the weights of a file by name, and report what was unwrapped or ignored.
+def read_tensors(path: Path, *, average: bool = True) -> tuple[Tensors, torch.Tensor | None]:
+    """Return the weights of a file by name, and what tells their architecture; report what was unwrapped or ignored.
 
     Args:
         path: Path of a ``.safetensors`` file, or of a file of ``torch.save``.
@@ -64,7 +64,8 @@ def read_tensors(path: Path, *, average: bool = True) -> Tensors:
     bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
         raise InputError(f"all weights must be finite, but in '{path}' they are not in {', '.join(bad[:5])}.")
-    return _side(tensors, path, average)
+    told = table.get(ARCHITECTURE)
+    return _side(tensors, path, average), told if isinstance(told, torch.Tensor) else None
 
 
 def stripped(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:

@@ -160,9 +160,10 @@ class VirtualGpu:
                 return empty(*size, device=device, **options)
             return SimpleNamespace(fill_=lambda _: gpu.kernel(gpu.flush_ms, 0.005, flushes=True))
 
-        def cpu_times():
-            busy = gpu.load * (torch.multiprocessing.cpu_count() or 1) * gpu.now / 1e3
-            return _Times(busy, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        def cpu_times(percpu):
+            assert percpu
+            busy = gpu.load * gpu.now / 1e3
+            return [_Times(busy, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)] * torch.multiprocessing.cpu_count()
 
         def sleep(seconds):
             gpu.now += seconds * 1e3

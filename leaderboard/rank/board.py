@@ -75,10 +75,12 @@ class Board:
             min_psnr_y_db: Least PSNR-Y in dB, of that which is ranked.
 
         Raises:
-            InputError: If there is no such order, or no row has what it goes by.
+            InputError: If there is no such order, no row has what it goes by, or a budget is not positive.
         """
         if sort not in SORTS:
             raise unknown_name("order", sort, SORTS)
+        if max_latency_ms is not None and not max_latency_ms > 0:
+            raise InputError(f"max_latency_ms > 0 must hold, but got max_latency_ms={max_latency_ms:g}.")
         rows = self.rows
         if rows.empty:
             return self

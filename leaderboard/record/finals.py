@@ -43,11 +43,13 @@ class FinalResult(Record):
         record: What was trained, and how.
         quality: Scores of the network, by name of the validation set.
         train_s: Seconds spent in training steps.
+        ended_ms: Unix time of its end in milliseconds; ``None`` of what was trained before this was kept.
     """
 
     record: FinalRecord
     quality: dict[str, Quality]
     train_s: float
+    ended_ms: int | None = None
 
     def outdone_by(self, study: StudyRecord, trial: TrialRecord) -> bool:
         """Return whether a trial scored better on photographs that this training was validated on as well."""

@@ -23,8 +23,9 @@ def profile_figures(profiles: Sequence[Profile], roofline: Roofline | None) -> d
     figures: dict[str, Callable[[Path], None]] = {}
     if len({profile.counted.record.input_shape for profile in profiles}) > 1:
         figures["latency-against-size"] = lambda path: _save(_draw_sizes, profiles, path)
-    if len(profiles) > 1:
-        figures["macs-against-latency"] = lambda path: _save(_draw_macs, profiles, path)
+    # What copies or pools has none, and no place on a logarithmic axis.
+    if len(counted := [profile for profile in profiles if profile.counted.record.macs]) > 1:
+        figures["macs-against-latency"] = lambda path: _save(_draw_macs, counted, path)
     if roofline is not None:
         figures["roofline"] = lambda path: _save(
             lambda axes, drawn: _draw_roofline(axes, drawn, roofline), profiles, path

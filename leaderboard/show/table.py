@@ -6,7 +6,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from srnas.leaderboard.rank.board import Board
+from srnas.leaderboard.rank.board import SORTS, Board
 from srnas.leaderboard.rank.paired import TIE_DB
 from srnas.leaderboard.record.columns import SHOWN, Column
 from srnas.leaderboard.record.studies import StudyRecord
@@ -44,7 +44,7 @@ def board_markdown(board: Board, *, limit: int | None = None) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
+def board_table(board: Board, *, width: int, limit: int | None = None, sort: str = "front") -> Table:
     """Return the ranked trials.
 
     Args:
@@ -52,10 +52,11 @@ def board_table(board: Board, *, width: int, limit: int | None = None) -> Table:
         width: Characters in a line of the terminal; below ``WIDE`` some columns are left out, and more where the
             architecture would be broken into many lines.
         limit: Keeps only the front and that many of the best others.
+        sort: The order of the rows, whose column is never left out.
     """
     study = board.study
     shown = board.rows if limit is None else board.best(limit).rows
-    columns, left = _fitting(board, shown, width)
+    columns, left = _fitting(board, shown, width, SORTS[sort][0])
     more = f" Left out at {width} columns: {', '.join(left)}; --csv and --json have all." if left else ""
     table = Table(
         title=escape(f"Study '{study.name}': x{study.scale} on {study.profile_said}"),
@@ -91,16 +92,17 @@ def _heading(board: Board, column: Column) -> str:
     return column.heading.format(dtype=board.study.device.dtype)
 
 
-def _fitting(board: Board, rows: pd.DataFrame, width: int) -> tuple[list[Column], list[str]]:
+def _fitting(board: Board, rows: pd.DataFrame, width: int, sorted_by: str) -> tuple[list[Column], list[str]]:
     """Return the columns for which there is room, and the headings of those that are left out for want of it."""
-    candidates = [column for column in _columns(board) if width >= WIDE or not column.wide]
-    rank = {key: place for place, key in enumerate((*_ALWAYS, *_ORDER))}
+    always = (*_ALWAYS, sorted_by)
+    candidates = [column for column in _columns(board) if width >= WIDE or not column.wide or column.key in always]
+    rank = {key: place for place, key in enumerate(dict.fromkeys((*always, *_ORDER)))}
     room = width - _FIXED - (_LEAST if width >= _USUAL else _LEAST_NARROW)
     kept: set[str] = set()
     for column in sorted(candidates, key=lambda column: rank.get(column.key, len(rank))):
         cells = (column.shown(value) for value in rows[column.key]) if column.key in rows else ()
         room -= 3 + max(map(len, (_heading(board, column), *cells)))
-        if room < 0 and column.key not in _ALWAYS:
+        if room < 0 and column.key not in always:
             break
         kept.add(column.key)
     left = [_heading(board, column) for column in candidates if column.key not in kept]

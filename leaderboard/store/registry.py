@@ -3,7 +3,7 @@
 import tempfile
 import uuid
 import warnings
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from srnas.search_space import Architecture
 
 _IMAGES = Schema([TensorSpec(np.dtype(np.float32), (1, 3, -1, -1))])
 # What a server of the model needs beside MLflow.
-_REQUIREMENTS = ("onnx", "onnxruntime", "numpy")
+_REQUIREMENTS = ("onnx", "numpy")
+# The same package for a CPU and for CUDA.
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
 def register(
@@ -50,7 +52,9 @@ def register(
         warnings.simplefilter("ignore")  # MLflow warns of its own type hints.
         from mlflow.onnx import save_model
 
-        needed = [f"{package}=={version(package)}" for package in _REQUIREMENTS]
+        installed = {package.name for package in distributions()}
+        packages = (*_REQUIREMENTS, *(package for package in _RUNTIMES if package in installed))
+        needed = [f"{package}=={version(package)}" for package in packages]
         signature, path = ModelSignature(_IMAGES, _IMAGES), Path(folder, "model")
         save_model(model, path, signature=signature, pip_requirements=needed, save_as_external_data=False)
         try:

@@ -12,7 +12,7 @@ from srnas.nas.cli.options import (
     Device,
     Json,
     MaxTime,
-    RawColours,
+    RawOfBenchmarks,
     Row,
     Threads,
     WorkspacePath,
@@ -64,8 +64,8 @@ def ablate(
     ] = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Measure the latency that is saved.")] = True,
     size: Annotated[str, typer.Option(help="Low-resolution input to time, as WxH in pixels.")] = "96x96",
-    max_time_s: MaxTime = 60.0,
-    raw_colours: RawColours = True,
+    max_time_s: MaxTime = None,
+    raw_colours: RawOfBenchmarks = None,
     device: Device = "auto",
     threads: Threads = 1,
     out: Out = None,
@@ -87,18 +87,22 @@ def ablate(
         from srnas.nas.explain.ablation import ablate as run
         from srnas.nas.explain.ablation_figure import draw_ablation
         from srnas.nas.images.pairs import load_pairs
+        from srnas.nas.workspace.named import input_shape
         from srnas.nas.workspace.workspace import Workspace
         from srnas.profiling import Target, cpu_threads, resolve_device, resolve_threads
 
         where, threads, place = resolve_device(device), resolve_threads(threads), Workspace(workspace)
         source = load(name, scale, checkpoint, plain_weights, trial, study, place)
         architecture = source.architecture
-        found = load_pairs(data, architecture.scale, min_size=architecture.min_size, raw_colours=raw_colours)
+        raw = trial is None if raw_colours is None else raw_colours
+        found = load_pairs(data, architecture.scale, min_size=architecture.min_size, raw_colours=raw)
         given = (found.as_rgb() if trial is None else found).pairs[:images]
         target = Target(where, threads=threads)
-        timing = Timing(parse_size(size, "--size"), target, patient_protocol(target, max_time_s)) if latency else None
+        shape = input_shape(architecture, parse_size(size, "--size"))
+        timing = Timing(shape, target, patient_protocol(target, max_time_s)) if latency else None
         scopes = Scopes(_ways(ways), cumulative, pairs)
         tuning = _finetuning(finetune, train, architecture, where) if finetune else None
+        folder = results_folder(out, workspace, source)
     print_notes(said, found.notes)
     with cpu_threads(threads), count_bar(said) as bar:
         task = bar.add_task("ablating", total=None)
@@ -106,10 +110,11 @@ def ablate(
             source.network.to(where), given, where, scopes=scopes, timing=timing, finetuning=tuning,
             on_progress=lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total),
         )  # fmt: skip
-    rows = [ablation_row(one) for one in report.ablations]
+    flags = list(report.latency.flags) if report.latency else []
+    whole: Row = {"whole_psnr_y_db": report.psnr_y_db, "timing_flags": flags}
+    rows = [ablation_row(one) | whole for one in report.ablations]
     caption = _caption(report, size, finetune)
     title = f"{source.label}, x{architecture.scale}: attention off, on {len(given)} images of '{found.name}'"
-    folder = results_folder(out, workspace, source)
     draw_ablation(report, title, caption, folder / "ablation.png")
     print_places = keep(source, place, folder, "ablation", rows, [folder / "ablation.png"])
     if as_json:

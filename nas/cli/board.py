@@ -89,7 +89,7 @@ def leaderboard(
         print_json(board.records())
         return
     if as_csv:
-        print_csv(board.records())
+        print_csv(board.records(), map(str, board.rows.columns))
         return
     limit = None if every else _MOST
     if as_markdown:
@@ -98,7 +98,7 @@ def leaderboard(
     console = output()
     if chart or (chart is None and console.is_terminal):
         console.print(front_chart(board, width=console.width), markup=False, highlight=False)
-    console.print(board_table(board, width=console.width, limit=limit))
+    console.print(board_table(board, width=console.width, limit=limit, sort=sort))
     if limit and (left := len(board.rows) - len(board.front) - limit) > 0:
         console.print(f"{left} more trials with --all.")
     console.print(board_summary(whole))

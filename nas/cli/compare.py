@@ -8,6 +8,7 @@ from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Dtype,
     Json,
+    MaxTime,
     MemoryFormat,
     NetworkScale,
     NetworkSize,
@@ -19,6 +20,7 @@ from srnas.nas.cli.options import (
     count_bar,
     output,
     parse_size,
+    patient_protocol,
     print_json,
 )
 
@@ -39,6 +41,7 @@ def compare(
     scale: NetworkScale = 2,
     size: NetworkSize = None,
     processes: Annotated[int, typer.Option(min=1, help="Number of fresh processes, which must agree.")] = 3,
+    max_time_s: MaxTime = None,
     target: Timed = "auto",
     runtime: Runtime = "eager",
     dtype: Dtype = "float32",
@@ -65,7 +68,10 @@ def compare(
         shape = parse_size(size, "--size") if size else None
         sides = [Side(s.architecture, s.target, input_shape(s.architecture, shape)) for s in subjects]
         comparison = run(
-            sides[0], sides[1], processes=processes, on_process=lambda number: bars.update(task, completed=number)
+            *sides,
+            processes=processes,
+            protocol=patient_protocol(sides[0].target, max_time_s),
+            on_process=lambda number: bars.update(task, completed=number),
         )
     if as_json:
         print_json([_row(comparison, first, second)])

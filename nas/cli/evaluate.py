@@ -12,7 +12,7 @@ from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
     Json,
-    RawColours,
+    RawOfBenchmarks,
     Row,
     Threads,
     WorkspacePath,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from srnas.profiling import Target
     from srnas.profiling.runtimes import Run
 
-# Side of the patches that calibrate int8, in low-resolution pixels, where no study says another.
-_PATCH = 48
 _SHEET = ".sheet.png"
 
 
@@ -47,7 +45,7 @@ def evaluate(
     lr: Annotated[
         Path | None, typer.Option(help="Folder of the LR images \\[default: those beside HR, or reduced photographs].")
     ] = None,
-    raw_colours: RawColours = True,
+    raw_colours: RawOfBenchmarks = None,
     save: Annotated[
         Path | None, typer.Option(help="Write outputs and comparison sheets, as PNG, to this folder.")
     ] = None,
@@ -70,7 +68,8 @@ def evaluate(
     The layouts of DIV2K and of the usual benchmark folders are known (docs/data.md). Where there are no LR images, the
     photographs are reduced with bicubic imresize.
 
-    Gray photographs are judged as RGB, as publications do; those of a --trial are judged as gray, as its study does.
+    Gray photographs are judged as RGB and colour profiles are ignored, as publications do. For a --trial gray ones are
+    judged as gray and profiles are converted, as its study does.
 
     With --runtime or --dtype the network runs as it is shipped; int8 is calibrated on 64 patches, as a search does.
     """
@@ -92,7 +91,8 @@ def evaluate(
         source = load_source(Workspace(workspace), request)
         architecture = source.architecture
         least = architecture.min_size
-        pairs = load_pairs(data, architecture.scale, hr=hr, lr=lr, min_size=least, raw_colours=raw_colours)
+        raw = trial is None if raw_colours is None else raw_colours
+        pairs = load_pairs(data, architecture.scale, hr=hr, lr=lr, min_size=least, raw_colours=raw)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
         outputs = _outputs(save, pairs, overwrite) if save else {}
         run, how = _runner(source, target, calibration)
@@ -114,22 +114,18 @@ def _runner(source: "Source", target: "Target", calibration: Path | None) -> "tu
     """Return what runs the network on a target, and how in words; nothing of both where it is torch in float32."""
     import torch
 
-    from srnas.nas.images.photos import embedded_photos, load_set
-    from srnas.nas.judging.timed_scorer import calibration_of
+    from srnas.nas.ship.calibration import calibrate, calibration_side, check_calibration
     from srnas.profiling.runtimes import prepare_any, runtime_version
 
+    check_calibration(calibration, target.dtype)
     if (target.runtime, target.dtype) == ("eager", "float32"):
         return None, ""
-    architecture, study = source.architecture, source.judged and source.judged.study
-    patch = max(int(study.config["training.patch"]) if study else _PATCH, architecture.min_size)
     how = f"{target.dtype} with {runtime_version(target.runtime) or target.runtime}"
-    patches = torch.zeros(1, 3, patch, patch)
     if target.dtype == "int8":
-        scale = architecture.scale
-        photos = load_set(calibration, scale, "train") if calibration else embedded_photos("train")
-        patches = calibration_of(photos, scale, patch)
-        how += f", calibrated on {len(patches)} patches of {patch}x{patch} pixels of '{photos.name}'"
-    return prepare_any(source.network, patches, target), how
+        calibrated = calibrate(source, calibration)
+        return prepare_any(source.network, calibrated.inputs, target), f"{how}, {calibrated}"
+    side = calibration_side(source)
+    return prepare_any(source.network, torch.zeros(1, 3, side, side), target), how
 
 
 def _outputs(folder: Path, pairs: "PairSet", overwrite: bool) -> dict[str, Path]:

@@ -67,8 +67,18 @@ def load(
 
 
 def results_folder(out: Path | None, workspace: Path, source: "Source") -> Path:
-    """Return the folder of the figures of a network."""
-    return out or workspace / "explained" / source.architecture.key
+    """Return the folder of the figures of a network, made before anything is computed for it.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    from srnas.nas.files import check_folder
+
+    made = source.final.record if source.final else source.judged and source.judged.trial
+    weights = made.protocol if made else source.checkpoint.stem
+    folder = out or workspace / "explained" / f"{source.architecture.key}-{weights}"
+    check_folder(folder, ())
+    return folder
 
 
 def keep(

@@ -11,6 +11,7 @@ from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from srnas.nas.ship.calibration import Calibration
     from srnas.nas.ship.export import Check
     from srnas.nas.workspace.sources import Source
     from srnas.nas.workspace.workspace import Workspace
@@ -29,6 +30,9 @@ def export(
     dtype: Annotated[
         str, typer.Option(help="Data type: float32, float16, or with onnx and executorch int8.")
     ] = "float32",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photographs whose patches calibrate int8 \\[default: embedded].")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="Fix the size of the input, as WxH in pixels \\[default: any size].")
     ] = None,
@@ -55,6 +59,7 @@ def export(
 
     with Console(stderr=True).status("exporting"):
         from srnas.nas.files import check_new, writing
+        from srnas.nas.ship.calibration import calibrate, check_calibration
         from srnas.nas.ship.export import export as run
         from srnas.nas.ship.export import files_of, suffix_of
         from srnas.nas.workspace.sources import SourceRequest, load_key, load_source
@@ -62,6 +67,7 @@ def export(
         from srnas.search_space import InputError
 
         place = Workspace(workspace)
+        check_calibration(calibration, dtype)
         if key is not None:
             if {network, scale, checkpoint, trial, study} != {None} or plain_weights:
                 raise InputError(
@@ -81,13 +87,17 @@ def export(
         card = path.with_name(f"{path.name}.md")
         if not overwrite:
             check_new([*files_of(path, form), card])
-        checks = run(source, path, form, dtype, parse_size(size, "--size") if size else None)
+        only = parse_size(size, "--size") if size else None
+        calibrated = calibrate(source, calibration, only) if dtype == "int8" else None
+        checks = run(source, path, form, dtype, only, calibrated)
         with writing(card) as aside:
-            aside.write_text(_card(source, form, dtype, checks, licence, place), encoding="utf-8")
+            aside.write_text(_card(source, form, dtype, checks, licence, place, calibrated, only), encoding="utf-8")
         version = _register(source, register, path, card, place) if register is not None else None
     for check in checks:
         shown = f"{check.size[1]}x{check.size[0]}"
         typer.echo(f"input {shown:>9}  largest difference to eager float32 {check.max_abs_difference:.2g}")
+    if calibrated is not None:
+        typer.echo(f"int8    {calibrated}")
     typer.echo(f"weights {source.checkpoint}\nfile    {', '.join(map(str, files_of(path, form)))}\ncard    {card}")
     if version is not None:
         typer.echo(f"model   models:/{register}/{version}")
@@ -110,9 +120,16 @@ def _register(source: "Source", name: str, path: Path, card: Path, workspace: "W
 
 
 def _card(
-    source: "Source", form: str, dtype: str, checks: "Sequence[Check]", licence: str, workspace: "Workspace"
+    source: "Source",
+    form: str,
+    dtype: str,
+    checks: "Sequence[Check]",
+    licence: str,
+    workspace: "Workspace",
+    calibration: "Calibration | None",
+    size: tuple[int, int] | None,
 ) -> str:
     from srnas.nas.ship.card import model_card
 
     timed = workspace.store.trained(source.architecture.key) if source.judged else ()
-    return model_card(source, form, dtype, checks, licence, timed)
+    return model_card(source, form, dtype, checks, licence, timed, calibration, size)

@@ -67,6 +67,7 @@ def frequency(
 
         where, threads, place = resolve_device(device), resolve_threads(threads), Workspace(workspace)
         source = load(name, scale, checkpoint, plain_weights, trial, study, place)
+        folder = results_folder(out, workspace, source)
     architecture = source.architecture
     what, given = lr_images(data, architecture.scale, max(16, architecture.min_size), crop, images, said)
     with cpu_threads(threads), count_bar(said) as bar:
@@ -75,7 +76,6 @@ def frequency(
     if not found:
         raise InputError(f"some attention must have a map of pixels, but none of {architecture} has one that varies.")
     title = f"{source.label}, x{architecture.scale}: attention and high frequencies, {what}"
-    folder = results_folder(out, workspace, source)
     draw_response(found, title, _CAPTION, folder / "frequency.png")
     rows = [response_row(one) for one in found]
     print_places = keep(source, place, folder, "frequency", rows, [folder / "frequency.png"])

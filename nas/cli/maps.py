@@ -71,6 +71,9 @@ def maps(
         if (photo is None) == (data is None):
             given = "neither" if photo is None else "both"
             raise InputError(f"one of --photo and --data must be given, but got {given}.")
+        beside = ("--photo", "--images", images) if photo else ("--data", "--pixel", pixel)
+        if beside[2] is not None:
+            raise InputError(f"{beside[0]} takes no {beside[1]}, but got {beside[1]} {beside[2]}; leave it out.")
         where, threads, place = resolve_device(device), resolve_threads(threads), Workspace(workspace)
         source = load(name, scale, checkpoint, plain_weights, trial, study, place)
     network, folder = source.network.to(where), results_folder(out, workspace, source)

@@ -57,7 +57,7 @@ def ntire(
     size: Annotated[str, typer.Option(help="Low-resolution input, as WxH in pixels.")] = "256x256",
     device: Device = "auto",
     threads: Threads = 1,
-    max_time_s: MaxTime = 10.0,
+    max_time_s: MaxTime = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,20 +66,41 @@ RawColours = Annotated[
     ),
 ]
 
+RawOfBenchmarks = Annotated[
+    bool | None,
+    typer.Option(
+        "--raw-colours/--no-raw-colours",
+        help="Use pixel values as they are and ignore colour profiles \\[default: as benchmarks do; not for a --trial, "
+        "since a search converts].",
+        show_default=False,
+    ),
+]
+
 MaxTime = Annotated[
-    float, typer.Option("--max-time-s", min=0.0, help="Stop after this many seconds, once there are 12 rounds.")
+    float | None,
+    typer.Option(
+        "--max-time-s",
+        min=0.0,
+        help="Stop after this many seconds, once there are 12 rounds \\[default: 10, or 60 on a GPU].",
+        show_default=False,
+    ),
 ]
 
 _PIPE_WIDTH = 100
+# Who asks for one measurement has more time than a search.
+_TIME_S = 10.0
 # Twelve rounds of a network that takes minutes.
 _PATIENCE_S = 3600.0
 
 
-def patient_protocol(target: "Target", max_time_s: float) -> "LatencyProtocol":
+def patient_protocol(target: "Target", max_time_s: float | None) -> "LatencyProtocol":
     """Return the rules for the device of a target, with so much time once there are enough rounds."""
     from srnas.profiling import default_protocol
 
-    return replace(default_protocol(target), max_time_s=max_time_s, give_up_s=_PATIENCE_S)
+    usual = default_protocol(target)
+    if max_time_s is None:
+        max_time_s = max(_TIME_S, usual.max_time_s)
+    return replace(usual, max_time_s=max_time_s, give_up_s=_PATIENCE_S)
 
 
 def output() -> "Console":
@@ -105,9 +126,14 @@ def print_json(rows: Sequence[Row]) -> None:
     typer.echo(json.dumps(list(rows), indent=2, allow_nan=False))
 
 
-def print_csv(rows: Sequence[Row]) -> None:
-    """Write rows to the standard output with a line of heads; what is no single value is written as JSON."""
-    heads = dict.fromkeys(head for row in rows for head in row)
+def print_csv(rows: Sequence[Row], heads: Iterable[str] = ()) -> None:
+    """Write rows to the standard output with a line of heads; what is no single value is written as JSON.
+
+    Args:
+        rows: The rows.
+        heads: Those of the first columns, also where no row is left.
+    """
+    heads = dict.fromkeys((*heads, *(head for row in rows for head in row)))
     writer = csv.DictWriter(sys.stdout, list(heads))
     writer.writeheader()
     for row in rows:

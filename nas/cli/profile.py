@@ -50,7 +50,7 @@ def block(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    max_time_s: MaxTime = 10.0,
+    max_time_s: MaxTime = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -62,7 +62,7 @@ def block(
         timed = resolve_target(target, runtime, dtype, memory_format, threads)
         subjects = _block_subjects(names, [channels], parse_size(size, "--size"))
         show.run(subjects, timed, cold=True, max_time_s=max_time_s)
-    show.report(_title(names, f"{channels} channels, {size}"), workspace, as_json, as_csv)
+    show.report(_title(names, f"{channels} channels, {size}", timed), workspace, as_json, as_csv)
 
 
 @app.command("sweep")
@@ -77,7 +77,7 @@ def sweep(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    max_time_s: MaxTime = 10.0,
+    max_time_s: MaxTime = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -91,7 +91,7 @@ def sweep(
         shapes = [parse_size(text, "--sizes") for text in sizes.split(",")]
         for subjects in [_block_subjects(names, widths, shape) for shape in shapes]:
             show.run(subjects, timed, cold=True, max_time_s=max_time_s)
-    show.report(_title(names, "sweep"), workspace, as_json, as_csv)
+    show.report(_title(names, "sweep", timed), workspace, as_json, as_csv)
 
 
 @app.command("network")
@@ -111,7 +111,7 @@ def network(
     dtype: Dtype = "float32",
     memory_format: MemoryFormat = "nchw",
     threads: Threads = 1,
-    max_time_s: MaxTime = 10.0,
+    max_time_s: MaxTime = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -128,11 +128,23 @@ def network(
         named = [find_named(name, scale, place, timed) for name in dict.fromkeys(names)]
         for of_one, together in by_target(named, shape):
             show.run(together, of_one, cold=False, max_time_s=max_time_s)
-    show.report(_title(names, size or "output 1280x720"), workspace, as_json, as_csv)
+    show.report(_title(names, f"x{scale}, {size or 'output 1280x720'}", timed), workspace, as_json, as_csv)
 
 
-def _title(names: list[str], what: str) -> str:
-    return f"{', '.join(Path(name).name for name in dict.fromkeys(names))}, {what}"
+def _title(names: list[str], what: str, target: "Target") -> str:
+    """Return what a profile is called: the names, and what differs from the usual target."""
+    from srnas.profiling import Target
+
+    usual, place = Target(), target.board.name if target.board else str(target.device)
+    words = [
+        (place, str(usual.device)),
+        (target.runtime, usual.runtime),
+        (target.dtype, usual.dtype),
+        (target.memory_format, usual.memory_format),
+        (f"{target.threads} threads", f"{usual.threads} threads"),
+    ]
+    shown = [Path(name).name for name in dict.fromkeys(names)]
+    return ", ".join([*shown, what, *(word for word, expected in words if word != expected)])
 
 
 def _whole(text: str, option: str) -> int:
@@ -178,7 +190,7 @@ class _Show:
         self._profiles: list[Profile] = []
         self._rooflines: dict[Target, Roofline | None] = {}
 
-    def run(self, subjects: "dict[str, Subject]", target: "Target", *, cold: bool, max_time_s: float) -> None:
+    def run(self, subjects: "dict[str, Subject]", target: "Target", *, cold: bool, max_time_s: float | None) -> None:
         """Profile subjects side by side."""
         from rich.markup import escape
 
@@ -200,21 +212,23 @@ class _Show:
         self._profiles += profiles.values()
 
     def report(self, title: str, workspace: Path, as_json: bool, as_csv: bool) -> None:
-        """Draw, log and print."""
+        """Print, draw and log: what cannot be written loses nothing that was measured."""
         from srnas.leaderboard.show.profile_figure import profile_figures
         from srnas.nas.workspace.profiles import log_profiles
         from srnas.nas.workspace.workspace import Workspace
 
         rows = [one.to_row() for one in self._profiles]
         roofline = next(iter(self._rooflines.values())) if len(self._rooflines) == 1 else None
-        place = Workspace(workspace)
-        paths = log_profiles(title, self._profiles, profile_figures(self._profiles, roofline), place)
         if as_json:
             print_json(rows)
         elif as_csv:
             print_csv(rows)
         else:
-            _print(self._profiles, paths, place)
+            _print(self._profiles)
+        place = Workspace(workspace)
+        paths = log_profiles(title, self._profiles, profile_figures(self._profiles, roofline), place)
+        if not (as_json or as_csv):
+            _print_places(paths, place)
 
 
 @contextmanager
@@ -226,7 +240,7 @@ def _showing() -> Iterator[_Show]:
         yield show
 
 
-def _print(profiles: "list[Profile]", figures: list[Path], workspace: "Workspace") -> None:
+def _print(profiles: "list[Profile]") -> None:
     from itertools import groupby
 
     from srnas.leaderboard.show.profile_table import latency_table, places_table, reconciliations, sizes_table
@@ -242,6 +256,10 @@ def _print(profiles: "list[Profile]", figures: list[Path], workspace: "Workspace
             console.print(places_table(profile))
         if profile.max_abs_difference != 0:
             console.print(_difference(profile), markup=False)
+
+
+def _print_places(figures: list[Path], workspace: "Workspace") -> None:
+    console = output()
     for path in figures:
         console.print(f"figure  {path}", soft_wrap=True, highlight=False, markup=False)
     console.print(

@@ -76,6 +76,7 @@ def reach(
 
         where, threads, place = resolve_device(device), resolve_threads(threads), Workspace(workspace)
         sources = _load(names, checkpoints or [], scale, plain_weights, place)
+        folder = results_folder(out, workspace, sources[0])
         lr = load_photo(photo, photo.parent).pixels
         lr = lr if crop is None else centre_crop(lr, crop)
         square = most_detailed(lr, min(_SIDE, *lr.shape[:2])) if region is None else _region(region)
@@ -88,7 +89,6 @@ def reach(
             one = attribute(network, lr, square, source.architecture.scale, where, advance)
             found.append((source, one))
     title = f"Local attribution of {square.side}x{square.side} pixels at {square.left},{square.top} of '{photo.name}'"
-    folder = results_folder(out, workspace, sources[0])
     named = [(f"{source.label} x{source.architecture.scale}", one) for source, one in found]
     draw_reach(named, lr, title, folder / "reach.png")
     rows = [_row(source, one) for source, one in found]

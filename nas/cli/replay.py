@@ -47,7 +47,11 @@ def replay(
 
     with count_bar(Console(stderr=True)) as bars:
         task = bars.add_task("loading", total=None)
+        from srnas.nas.files import check_folder
         from srnas.nas.revisit.replay import replay as run
+
+        if figures:
+            check_folder(figures, ())
 
         recording = _load(study, table, runtime, str(space) if space else None, storage, workspace)
         samplers, rules = _names("--sampler", sampler), _names("--rungs", rungs)

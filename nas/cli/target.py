@@ -1,6 +1,6 @@
 """``srnas target``: other machines to time networks on."""
 
-import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +43,13 @@ def serve(context: typer.Context) -> None:
         path = Path(folder, "agent.py")
         path.write_text(program(), encoding="utf-8")
         # The agent as it is on a board: it has nothing of this package, and starts what measures by its own path.
-        code = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, str(path), *context.args])
+        agent = subprocess.Popen([sys.executable, str(path), *context.args])
+        try:
+            code = agent.wait()
+        # Whatever ends this process: the agent's file goes, and without it the agent can measure nothing.
+        finally:
+            agent.terminate()
+            agent.wait()
     raise typer.Exit(code)
 
 

@@ -24,7 +24,7 @@ from srnas.nas.images.pairs import Pair
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.training.loop import Compute, train
 from srnas.nas.training.schedule import TrainingConfig
-from srnas.profiling import Latency, LatencyProtocol, Target, measure_latency
+from srnas.profiling import InputShape, Latency, LatencyProtocol, Target, measure_latency
 from srnas.profiling.order_statistics import median_interval
 from srnas.search_space import InputError, Network
 
@@ -102,9 +102,9 @@ class AblationReport:
 
 @dataclass(frozen=True)
 class Timing:
-    """How the latencies are measured: at ``(1, 3, H, W)`` of ``size``, on a target, by a protocol."""
+    """How the latencies are measured: at an input of ``(1, 3, H, W)``, on a target, by a protocol."""
 
-    size: tuple[int, int]
+    input_shape: InputShape
     target: Target
     protocol: LatencyProtocol
 
@@ -200,9 +200,10 @@ def ablate(
             scores = _scores(network, pairs, device)
         found.append(Ablation(off, way, scope, _mean(scores), _change(scores, whole)))
     report = AblationReport(_mean(whole), tuple(pair.name for pair in pairs), tuple(found))
-    if finetuning is not None:
-        report = _tune(report, network, known, pairs, device, finetuning, on_progress)
-    return report if timing is None else _time(report, network, known, timing, on_progress)
+    # Before the trainings, which take far longer: a busy device would lose them.
+    if timing is not None:
+        report = _time(report, network, known, timing, on_progress)
+    return report if finetuning is None else _tune(report, network, known, pairs, device, finetuning, on_progress)
 
 
 def _scores(network: Network, pairs: Sequence[Pair], device: torch.device) -> list[float] | None:
@@ -237,7 +238,7 @@ def _time(
     total = timing.protocol.max_rounds
     measured = measure_latency(
         networks,
-        (1, 3, *timing.size),
+        timing.input_shape,
         timing.target,
         protocol=timing.protocol,
         on_round=lambda done: on_progress("timing in rounds", done, total),

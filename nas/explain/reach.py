@@ -109,7 +109,7 @@ def attribute(
         if missing <= COMPLETE or steps >= _MOST_STEPS:
             break
         steps *= 2
-    map_ = found.abs().sum(1)[0].cpu().double().numpy()
+    map_ = found.sum(1).abs()[0].cpu().double().numpy()
     centre = (top + side // 2, left + side // 2)
     radius = holding_radius(gradient_field(network, x, centre, scale), centre)
     return Attribution(region, map_, diffusion_index(map_), area_of(map_), missing, steps, radius)

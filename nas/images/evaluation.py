@@ -28,6 +28,7 @@ def evaluate(
     *,
     with_ssim: bool = True,
     run: Run | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> Quality:
     """Score ``network`` (in eval mode, on ``device``) by inference on whole photographs in float32.
 
@@ -41,6 +42,7 @@ def evaluate(
         device: What holds the network.
         with_ssim: Whether SSIM is computed as well.
         run: What runs the network in place of torch: another runtime, or in another data type.
+        between: Called after every photograph, but on a GPU, where none waits for the one before.
 
     Raises:
         DivergedError: If an output is not finite.
@@ -56,7 +58,7 @@ def evaluate(
                 raise DivergedError("the network's output is not finite")
             return to_luma(sr) if luma_alone else to_image(sr)
 
-        return _score(upscale, pairs, scale, with_ssim)
+        return _score(upscale, pairs, scale, with_ssim, between)
 
 
 def _score_on_device(
@@ -103,12 +105,19 @@ def _counted(pairs: Sequence[Pair], psnr_db: Sequence[float]) -> list[int]:
     return [i for i in places if not pairs[i].is_flat and math.isfinite(psnr_db[i])] or list(places)
 
 
-def _score(upscale: Callable[[Image], Image | Luma], pairs: Sequence[Pair], scale: int, with_ssim: bool) -> Quality:
+def _score(
+    upscale: Callable[[Image], Image | Luma],
+    pairs: Sequence[Pair],
+    scale: int,
+    with_ssim: bool,
+    between: Callable[[], None] = lambda: None,
+) -> Quality:
     psnr, ssim = [], []
     for pair in pairs:
         sr = upscale(pair.lr)
         psnr.append(psnr_y_db(sr, pair.hr, scale, pair.gray))
         ssim.append(ssim_y(sr, pair.hr, scale, pair.gray) if with_ssim else math.nan)
+        between()
     return _quality(pairs, psnr, ssim)
 
 

@@ -1,7 +1,8 @@
 """MATLAB's ``imresize`` with the bicubic kernel, bit for bit: the degradation of super-resolution benchmarks.
 
-Antialiased by widening the kernel when shrinking, vertical pass first, borders clamped. With ``uint8`` input each of
-the two passes is rounded and clipped, as MATLAB does.
+Antialiased by widening the kernel when shrinking, vertical pass first, borders clamped, as in the releases that made
+the LR images of Set5 and Set14 (later ones mirror at borders). With ``uint8`` input each of the two passes is rounded
+and clipped, as MATLAB does.
 
 Reference: Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP 1981, Eq. 15 (a = -1/2).
 """

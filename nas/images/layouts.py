@@ -6,7 +6,7 @@ them, and crops of them. A folder without any such name is one of photographs. d
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -22,9 +22,9 @@ _LR_WORD = re.compile(r"(?:lr|lq)(bicubic|bic|bi|unknown|bd|dn|wild|mild|difficu
 _HR_WORD = re.compile(r"(?:hr|gt)(?:mod\d+)?x?([234])?(?:sub)?|groundtruth|originals?")
 # SelfExSR writes every method's output beside both.
 _SELFEX = re.compile(r"(.+)_SRF_([234])_(\w+)", re.IGNORECASE)
-_HR_STEM = re.compile(r"(.+?)_(?:HR|GT)(?:_?x([234]))?", re.IGNORECASE)
-_LR_STEM = re.compile(r"(.+?)_(?:LR|LQ)(?:BI|BD|DN|bic|_bicubic)?(?:_?x([234]))?", re.IGNORECASE)
-_SCALED_STEM = re.compile(r"(.+?)_?x([234])", re.IGNORECASE)
+_HR_STEM = re.compile(r"(.+?)_(?:HR|GT)(?:_?x(?P<scale>[234]))?", re.IGNORECASE)
+_LR_STEM = re.compile(r"(.+?)_(?:LR|LQ)(?P<reduction>BI|BD|DN|bic|_bicubic)?(?:_?x(?P<scale>[234]))?", re.IGNORECASE)
+_SCALED_STEM = re.compile(r"(.+?)_?x(?P<scale>[234])", re.IGNORECASE)
 # What is not bicubic is taken only if it is asked for.
 _OTHER_REDUCTIONS = frozenset(("unknown", "bd", "dn", "wild", "mild", "difficult"))
 _PARTS = {"train": ("train",), "held-out": ("valid", "val", "test")}
@@ -44,7 +44,7 @@ class Marked:
         scale: The scale that folder or name state.
         group: The folder that says so, as a path below the folder.
         is_crop: Whether it is a crop of a whole image (``_sub``).
-        reduction: How LR images were made, if the folder says so.
+        reduction: How LR images were made, if the folder or the name says so.
         by_folder: Whether a folder says which side it is, and not only its own name.
     """
 
@@ -91,6 +91,12 @@ def base_of(name: str) -> str:
 def scale_of(name: str) -> int | None:
     """Return the scale that the name of an image states."""
     return _mark_stem(PurePosixPath(name).stem)[1]
+
+
+def bicubic_of(found: Listing) -> Listing | None:
+    """Return the LR images that are not said to be reduced in another way; ``None`` if there are none."""
+    kept = tuple(path for path in found.paths if _mark_stem(path.stem)[2] not in _OTHER_REDUCTIONS)
+    return replace(found, paths=kept) if kept else None
 
 
 def find_layout(found: Listing, scale: int, part: Part, *, with_lr: bool = False, lr: Listing | None = None) -> Layout:
@@ -146,21 +152,24 @@ def _mark(path: Path, name: PurePosixPath) -> Marked:
             group = "/".join(parts[:depth])
             break
     by_folder = bool(side)
-    stem_side, stem_scale = _mark_stem(name.stem)
+    stem_side, stem_scale, stem_reduction = _mark_stem(name.stem)
     if not by_folder and stem_side:
         side, group = stem_side, "/".join(parts)
-    return Marked(path, name, side, scale or stem_scale, group, is_crop, reduction, by_folder)
+    return Marked(path, name, side, scale or stem_scale, group, is_crop, reduction or stem_reduction, by_folder)
 
 
-def _mark_stem(stem: str) -> tuple[Side, int | None]:
+def _mark_stem(stem: str) -> tuple[Side, int | None, str]:
+    """Return the side, the scale and the reduction that a name without its suffix says."""
     if match := _SELFEX.fullmatch(stem):
         sides: dict[str, Side] = {"hr": "hr", "lr": "lr"}
-        return sides.get(match[3].lower(), "other"), int(match[2])
+        return sides.get(match[3].lower(), "other"), int(match[2]), ""
     both: tuple[tuple[re.Pattern[str], Side], ...] = ((_HR_STEM, "hr"), (_LR_STEM, "lr"), (_SCALED_STEM, ""))
     for pattern, side in both:
         if match := pattern.fullmatch(stem):
-            return side, int(match[2]) if match[2] else None
-    return "", None
+            told = match.groupdict()
+            reduction = (told.get("reduction") or "").lower().lstrip("_")
+            return side, int(told["scale"]) if told["scale"] else None, reduction
+    return "", None, ""
 
 
 def _words(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save
 from srnas.nas.errors import DiskFullError, listed
 from srnas.nas.files import write_whole
 from srnas.nas.images.imresize import imresize
-from srnas.nas.images.layouts import Layout, base_of, find_layout, scale_of
+from srnas.nas.images.layouts import Layout, base_of, bicubic_of, find_layout, scale_of
 from srnas.nas.images.listing import Listing, list_images
 from srnas.nas.images.metrics import Image, Luma
 from srnas.nas.images.photos import Photo, PhotoSet, load_listed
@@ -193,8 +193,9 @@ def _find_layout(data: Path, scale: int, hr: Path | None, lr: Path | None) -> La
     if hr is not None:
         return Layout(list_images(hr), list_images(lr) if lr else None, ())
     found = list_images(data)
-    lr = lr or _beside_hr(found, scale)
-    return find_layout(found, scale, "held-out", with_lr=True, lr=list_images(lr) if lr else None)
+    beside = _beside_hr(found, scale) if lr is None else None
+    reduced = list_images(lr) if lr else beside and bicubic_of(list_images(beside))
+    return find_layout(found, scale, "held-out", with_lr=True, lr=reduced)
 
 
 def _beside_hr(found: Listing, scale: int) -> Path | None:
@@ -210,7 +211,9 @@ def _beside_hr(found: Listing, scale: int) -> Path | None:
 
 def _match(photos: PhotoSet, reduced: PhotoSet, scale: int, folder: Path) -> tuple[Pair, ...]:
     stems = [_stem(photo.name) for photo in reduced.photos]
-    bases = {base_of(photo.name): photo for photo in reduced.photos if scale_of(photo.name) in (None, scale)}
+    fitting = [photo for photo in reduced.photos if scale_of(photo.name) in (None, scale)]
+    bases = {base_of(photo.name): photo for photo in fitting}
+    number_of = Counter(base_of(photo.name) for photo in fitting)
     # A name as it is goes before one without its scale.
     low = bases | dict(zip(stems, reduced.photos, strict=True))
     problems = [f"several files are '{stem}'" for stem, number in Counter(stems).items() if number > 1]
@@ -218,7 +221,9 @@ def _match(photos: PhotoSet, reduced: PhotoSet, scale: int, folder: Path) -> tup
     for photo in photos.photos:
         height, width = (side // scale for side in photo.pixels.shape[:2])
         reduced_photo = low.get(_stem(photo.name)) or low.get(base_of(photo.name))
-        if reduced_photo is None:
+        if _stem(photo.name) not in stems and number_of[base_of(photo.name)] > 1:
+            problems.append(f"several files are of '{photo.name}'")
+        elif reduced_photo is None:
             problems.append(f"'{photo.name}' has none")
         elif reduced_photo.pixels.shape[:2] != (height, width):
             got = "x".join(map(str, reduced_photo.pixels.shape[1::-1]))

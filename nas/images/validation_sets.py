@@ -51,4 +51,6 @@ def _parse(text: str) -> tuple[str, Path]:
             f"a validation set's name must be letters, digits, '.', '_' and '-' (at most 100), but got '{name}'; "
             "give NAME=FOLDER."
         )
+    if not folder:
+        raise InputError(f"a validation set must have a folder, but got '{text}'; give NAME=FOLDER.")
     return name, Path(folder)

@@ -18,6 +18,7 @@ from srnas.nas.strategy.rungs import Decision
 from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, train
 from srnas.nas.training.state import TrainingState
 from srnas.profiling import cpu_threads, device_share
+from srnas.profiling.lease import Share
 from srnas.profiling.memory import is_memory
 from srnas.search_space import Architecture
 
@@ -110,8 +111,10 @@ class CandidateTraining:
                     state=state,
                     saved=saved,
                     on_step=on_step,
-                    on_rung=lambda iteration, network: self._judge(iteration, network, state),
+                    on_rung=lambda iteration, network: self._judge(iteration, network, state, share),
                 )
+                # A training that was saved after its last step is judged here.
+                quality = self._draft.quality or self._evaluate(network, share)
         except (StoppedError, DivergedError, TimedOutError):
             # How it ended is the candidate's result: nobody goes on with its training.
             saved.unlink(missing_ok=True)
@@ -121,8 +124,6 @@ class CandidateTraining:
             self._draft.rungs = state.rungs
             # What was spared on the way to a shorter length was spared in the study of that.
             self._draft.spared = state.spared and not settings.training.annealed
-        # A training that was saved after its last step is judged here.
-        quality = self._draft.quality or self._evaluate(network)
         result = TrainedResult(
             rungs=state.rungs,
             quality=quality,
@@ -150,12 +151,12 @@ class CandidateTraining:
         elif materials.settings.training.seed == materials.settings.seed:
             materials.observer.on_note(f"{self._architecture}: no saved training to continue from, so it starts again")
 
-    def _judge(self, iteration: int, network: nn.Module, state: CandidateState) -> None:
+    def _judge(self, iteration: int, network: nn.Module, state: CandidateState, share: Share) -> None:
         observer, draft = self._materials.observer, self._draft
         observer.on_stage("judging")
         last = iteration == self._materials.settings.training.iterations
         # SSIM takes longer than PSNR, and no rung compares it.
-        scores = self._evaluate(network, with_ssim=last)
+        scores = self._evaluate(network, share, with_ssim=last)
         if not math.isfinite(scores.mean_psnr_y_db):
             raise DivergedError(f"PSNR is {scores.mean_psnr_y_db} after {iteration} iterations")
         rung = Rung(iteration=iteration, psnr_y_db=scores.mean_psnr_y_db)
@@ -171,10 +172,10 @@ class CandidateTraining:
                 raise StoppedError(decision.reason)
         observer.on_stage("training")
 
-    def _evaluate(self, network: nn.Module, *, with_ssim: bool = True) -> Quality:
+    def _evaluate(self, network: nn.Module, share: Share, *, with_ssim: bool = True) -> Quality:
         materials = self._materials
         scale, device = materials.settings.scale, materials.device
-        return evaluate(network, materials.validation, scale, device, with_ssim=with_ssim)
+        return evaluate(network, materials.validation, scale, device, with_ssim=with_ssim, between=share.give_way)
 
     def _check_time(self, progress: TrainingProgress) -> None:
         limit = self._materials.settings.max_train_s

@@ -287,15 +287,13 @@ def time_together(
     Raises:
         DeviceBusyError: If another process holds the device for too long.
     """
-    number, alone = len(architectures), default_protocol(target)
     networks = {name: build_seeded(one, settings.training.seed).deploy() for name, one in architectures.items()}
-    protocol = replace(alone, max_time_s=number * alone.max_time_s, give_up_s=number * alone.give_up_s)
-    return measure_latency(networks, (1, 3, *settings.latency_input), target, protocol=protocol, on_note=on_note)
+    return measure_latency(networks, (1, 3, *settings.latency_input), target, on_note=on_note)
 
 
-def brief_protocol(target: Target) -> LatencyProtocol:
-    """Return the rules by which a candidate is timed before it is trained."""
-    usual = default_protocol(target)
+def brief_protocol(target: Target, number: int = 1) -> LatencyProtocol:
+    """Return the rules by which a candidate is timed before it is trained, or so many of them side by side."""
+    usual = default_protocol(target, number)
     shorter = {name: min(value, getattr(usual, name)) for name, value in _BRIEF.items()}
     return replace(usual, **shorter, interval=_BRIEF_SHARE)
 

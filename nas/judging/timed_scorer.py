@@ -116,10 +116,10 @@ class TimedScorer:
         except InputError as error:
             raise LostWeightsError(str(error)) from error
         target = stand_in(self.target)
-        with device_share(target.device):
+        with device_share(target.device) as share:
             run = prepare_any(network, self.calibration, target)
             # The front ranks PSNR, and SSIM takes longer.
-            return evaluate(network, self.pairs, self.scale, _CPU, with_ssim=False, run=run)
+            return evaluate(network, self.pairs, self.scale, _CPU, with_ssim=False, run=run, between=share.give_way)
 
 
 def _cause(error: Exception) -> Exception:

@@ -252,6 +252,9 @@ def import_study(workspace: Workspace, path: Path, storage: str | None = None) -
     Raises:
         InputError: If the file holds no study, there is one of this name, or the weights cannot be read.
     """
+    # SQLite would make it.
+    if not path.is_file():
+        raise InputError(f"the file of a study must exist, but got '{path}'.")
     names = _names(path)
     if len(names) != 1:
         raise InputError(f"'{path}' must be a file of 'srnas studies export', but it holds {len(names)} studies.")

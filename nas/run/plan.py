@@ -377,5 +377,5 @@ def _slowest_design_ms(plan: Plan) -> float:
     shape = (1, 3, *plan.settings.latency_input)
     designs = human_designs(plan.space) or {"smallest": smallest(plan.space, shape)[0][0]}
     networks = {name: build_seeded(design, 0).deploy() for name, design in designs.items()}
-    measured = measure_latency(networks, shape, plan.target, protocol=brief_protocol(plan.target))
+    measured = measure_latency(networks, shape, plan.target, protocol=brief_protocol(plan.target, len(networks)))
     return max(latency.fastest_ms for latency in measured.latencies.values())

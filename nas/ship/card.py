@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srnas.nas.ship.calibration import Calibration
 from srnas.nas.ship.export import Check
 from srnas.nas.workspace.sources import Source
 
@@ -15,6 +16,8 @@ def model_card(
     checks: Sequence[Check],
     licence: str,
     timed: Sequence[Mapping[str, Any]] = (),
+    calibration: Calibration | None = None,
+    size: tuple[int, int] | None = None,
 ) -> str:
     """Return the card of an exported network.
 
@@ -25,6 +28,8 @@ def model_card(
         checks: Comparisons of the file with eager float32.
         licence: Licence of the weights, as their author says; nothing is assumed.
         timed: Rows of :meth:`Store.trained`: its latency by device profile and input.
+        calibration: What calibrated int8.
+        size: Height and width of the input, where the file takes no other.
     """
     architecture, scale = source.architecture, source.architecture.scale
     head = {"library_name": "srnas", "tags": ["super-resolution", f"x{scale}"], "license": licence or "unknown"}
@@ -37,7 +42,8 @@ def model_card(
         "",
         f"`{architecture}`",
         "",
-        f"Format {form}, {dtype}. Input: RGB in 0 to 1, 1 x 3 x H x W, H and W at least {architecture.min_size}; "
+        f"Format {form}, {dtype}{f', {calibration}' if calibration else ''}. Input: RGB in 0 to 1, 1 x 3 x H x W, "
+        f"{f'H = {size[0]} and W = {size[1]}' if size else f'H and W at least {architecture.min_size}'}; "
         f"output: 1 x 3 x {scale}H x {scale}W, to be clamped to 0 to 1.",
         "",
         "## Training",
@@ -144,7 +150,7 @@ def _latency(timed: Sequence[Mapping[str, Any]]) -> list[str]:
         "| device profile | fastest | median | interval |",
         "| --- | ---: | ---: | ---: |",
         *(
-            f"| {row['profile']} | {row['latency_fastest_ms']:.3f} | {row['latency_median_ms']:.3f} | "
+            f"| {row['profile']}, trial {row['trial']} of {row['study']} | {row['latency_fastest_ms']:.3f} | {row['latency_median_ms']:.3f} | "
             f"{row['latency_median_low_ms']:.3f} to {row['latency_median_high_ms']:.3f} |"
             for row in timed
         ),

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from srnas.nas.files import writing
 from srnas.nas.images.imresize import imresize
-from srnas.nas.images.pairs import to_tensor
 from srnas.nas.images.photos import embedded_photos
+from srnas.nas.ship.calibration import Calibration, calibrate, middle
 from srnas.nas.workspace.sources import Source
 from srnas.profiling import Target
 from srnas.profiling.runtimes import find_runtime
 from srnas.profiling.runtimes.files import FORMATS, NCNN_WEIGHTS, read_network, write_network
+from srnas.profiling.runtimes.prepare import first_cause
 from srnas.search_space import InputError, Network, unknown_name
 
 # Height and width of the example, and of what else is tried.
@@ -46,6 +45,7 @@ def export(
     form: str,
     dtype: str,
     size: tuple[int, int] | None = None,
+    calibration: Calibration | None = None,
 ) -> list[Check]:
     """Write a trained network, and check it on crops of three photographs; nothing is left if the check fails.
 
@@ -55,6 +55,7 @@ def export(
         form: One of ``FORMATS``.
         dtype: Data type of weights and computation.
         size: Height and width of the only input that it shall take; without it any size.
+        calibration: What calibrates int8; by default patches of the embedded photographs.
 
     Raises:
         InputError: If there is no such format or data type, the suffix is of another, the format cannot hold the
@@ -76,9 +77,12 @@ def export(
     photos = [imresize(photo.pixels, 1 / source.architecture.scale) for photo in embedded_photos("train").photos]
     with contextlib.ExitStack() as files:
         aside, *_ = [files.enter_context(writing(one)) for one in files_of(path, form)]
-        batches = [_crop(photo, sizes[0]) for photo in photos]
+        inputs = [middle(*given) for given in zip(photos, sizes, strict=False)]
+        batches: Sequence[torch.Tensor] = inputs[:1]
+        if dtype == "int8":
+            batches = (calibration or calibrate(source, None, size)).inputs.split(1)
         write_network(source.network, aside, form, dtype, batches, dynamic=size is None)
-        return _check(source.network, aside, form, dtype, [_crop(*given) for given in zip(photos, sizes, strict=False)])
+        return _check(source.network, aside, form, dtype, inputs)
 
 
 def files_of(path: Path, form: str) -> list[Path]:
@@ -97,15 +101,6 @@ def suffix_of(form: str) -> str:
     return FORMATS[form][0]
 
 
-def _crop(photo: NDArray[np.generic], size: tuple[int, int]) -> torch.Tensor:
-    """Return the middle of a photograph; what is too small is mirrored at its edges."""
-    beyond = [(0, max(0, wanted - got)) for wanted, got in zip(size, photo.shape[:2], strict=True)]
-    whole = to_tensor(np.pad(photo.astype(np.uint8), [*beyond, (0, 0)], mode="reflect"))
-    height, width = size
-    top, left = (whole.shape[-2] - height) // 2, (whole.shape[-1] - width) // 2
-    return whole[..., top : top + height, left : left + width].contiguous()
-
-
 @torch.no_grad()
 def _check(network: Network, path: Path, form: str, dtype: str, inputs: Sequence[torch.Tensor]) -> list[Check]:
     run, checks = read_network(path, form, dtype), []
@@ -117,7 +112,7 @@ def _check(network: Network, path: Path, form: str, dtype: str, inputs: Sequence
         except Exception as error:
             raise InputError(
                 f"the file must take an input of {shown}, but in format '{form}' this network does not "
-                f"({str(error).strip().splitlines()[0]}); give --size, or another --format."
+                f"({first_cause(error)}); give --size, or another --format."
             ) from error
         if not math.isfinite(difference) or (dtype == "float32" and difference > _TOLERANCE):
             raise InputError(

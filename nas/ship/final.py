@@ -2,8 +2,10 @@
 
 import contextlib
 import statistics
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -109,11 +111,11 @@ class _FinalTraining:
         holds = plan.device.type == "cuda" or team.local_rank == 0
         share = device_share(plan.device) if holds else contextlib.nullcontext()
         with cpu_threads(plan.threads), share as held:
+            give_way: Callable[[], None] = (lambda: None) if held is None else held.give_way
 
             def on_step(progress: TrainingProgress) -> None:
                 self._on_step(progress)
-                if held is not None:
-                    held.give_way()
+                give_way()
 
             network, train_s = train(
                 plan.network,
@@ -123,10 +125,10 @@ class _FinalTraining:
                 state=self.state,
                 saved=plan.folder.training,
                 on_step=on_step,
-                on_rung=self._validate,
+                on_rung=partial(self._validate, give_way),
             )
             kept: list[Final] = []
-            team.lead(lambda: kept.append(self._keep(network, train_s)))
+            team.lead(lambda: kept.append(self._keep(network, train_s, give_way)))
         return kept[0] if kept else None
 
     @contextlib.contextmanager
@@ -183,14 +185,14 @@ class _FinalTraining:
             self.log.add("learning_rate", progress.learning_rate, progress.iteration)
             state.losses, state.logged = [], progress.iteration
 
-    def _validate(self, iteration: int, network: nn.Module) -> None:
+    def _validate(self, give_way: Callable[[], None], iteration: int, network: nn.Module) -> None:
         """Judge the moving average on every set; at the end with SSIM, which takes longer."""
         self.observer.on_stage("validating")
         last = iteration == self.plan.config.iterations
         scores = {}
         for name, pairs in self.plan.sets.items():
             scale, device = self.plan.architecture.scale, self.plan.device
-            scores[name] = evaluate(network, pairs, scale, device, with_ssim=last)
+            scores[name] = evaluate(network, pairs, scale, device, with_ssim=last, between=give_way)
             if not last:
                 self.log.add(f"psnr_y_db.{name}", scores[name].mean_psnr_y_db, iteration)
         if last:
@@ -199,11 +201,13 @@ class _FinalTraining:
         self.log.flush()
         self.observer.on_stage("training")
 
-    def _keep(self, network: nn.Module, train_s: float) -> Final:
+    def _keep(self, network: nn.Module, train_s: float, give_way: Callable[[], None]) -> Final:
         if not self.quality:  # It was saved after the last step.
-            self._validate(self.plan.config.iterations, network)
+            self._validate(give_way, self.plan.config.iterations, network)
         folder = self.plan.folder
-        result = FinalResult(record=self.plan.record, quality=self.quality, train_s=train_s)
+        result = FinalResult(
+            record=self.plan.record, quality=self.quality, train_s=train_s, ended_ms=int(time.time() * 1000)
+        )
         folder.save(result, network)
         if self.log.finish(result, (folder.weights,)):
             folder.training.unlink(missing_ok=True)

@@ -21,9 +21,10 @@ from srnas.nas.training.team import Team
 from srnas.profiling.precision import true_float32
 from srnas.search_space import Architecture, Network
 
-# How often the loss is read back (and checked): every read waits for the device.
-_REPORT_EVERY = 10
-# A killed training loses at most about so much.
+# How often the loss is read back (and checked): every read waits for the device. Long steps are reported sooner: who
+# is told gives way to measurements.
+_REPORT_EVERY, _REPORT_EVERY_S = 10, 5.0
+# A killed training loses at most about so much of its steps.
 _SAVE_EVERY_S = 120.0
 
 
@@ -58,8 +59,11 @@ class Compute:
     @property
     def autocast(self) -> torch.dtype:
         """The data type of the forward pass."""
-        has_bfloat16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return self.dtype or (torch.bfloat16 if has_bfloat16 else torch.float32)
+        if self.dtype or self.device.type != "cuda":
+            return self.dtype or torch.float32
+        # Torch asks the present device, and GPUs of a machine may differ.
+        with torch.cuda.device(self.device):
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
 
 
 def build_seeded(architecture: Architecture, seed: int) -> Network:
@@ -93,7 +97,7 @@ def train(
         compute: What the training runs on, and how.
         state: Where the training is, with what the caller keeps; filled from ``saved``, and saved with it.
         saved: File that the training is saved to at each rung and every two minutes, and goes on from if it exists.
-        on_step: Called every few steps.
+        on_step: Called every few steps; of one process at least every few seconds, unless a step takes longer.
         on_rung: Called at each rung with the step and the moving average in eval mode.
 
     Raises:
@@ -127,7 +131,8 @@ def train(
         for optimizer in optimizers.values():
             optimizer.step()
         average.update_parameters(network)
-        if iteration % _REPORT_EVERY == 0 or iteration == config.iterations or iteration in rungs:
+        is_late = team.size == 1 and time.perf_counter() - started > _REPORT_EVERY_S
+        if iteration % _REPORT_EVERY == 0 or is_late or iteration == config.iterations or iteration in rungs:
             # Reading the loss waits for the device, so the time that is taken next is that of steps that have ended.
             mean_loss = _mean_loss(losses, iteration, team)
             losses.clear()

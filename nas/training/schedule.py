@@ -43,7 +43,7 @@ class TrainingConfig(BaseModel):
             studies had that were started before there was a choice, trains all with AdamW.
         depth_rule: Version of the rule that sets Muon's rate; 1 where a study was started before there was a second.
         warmup: Share of the steps to the next length with a linearly rising rate.
-        weight_decay: Weight decay of AdamW.
+        weight_decay: Decoupled weight decay of AdamW and Muon.
         clip_norm: Gradients are scaled down to this norm.
         ema_share: Horizon of the moving average as a share of the first length.
         rungs: Shares of the first length at which the network is judged, beside the end of every length; the last is 1.

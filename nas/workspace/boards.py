@@ -47,7 +47,8 @@ def find_study(
         study = next((s for s in named if device.lower() in str(s.device).lower()), None)
     else:
         # Without a name it is one that was trained: a retimed study has the latencies of another device.
-        study = next((s for s in named if name or not (s.retimed_from or (s.task, s.name) in half)), None)
+        trained = (s for s in named if name or not (s.retimed_from or (s.task, s.name) in half))
+        study = next(trained, named[0] if named else None)
     if study is None and device is not None:
         known = ", ".join(f"'{profile}'" for profile in dict.fromkeys(str(s.device) for s in named))
         raise InputError(

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -108,10 +109,10 @@ class FinalFolder:
 
 def find_final(workspace: Workspace, key: str) -> tuple[FinalFolder, FinalResult] | None:
     """Return the newest finished training of an architecture, if there is one."""
-    paths = workspace.finals.glob(f"{key}-*/{_RESULT}")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+    ended: list[tuple[float, FinalFolder, FinalResult]] = []
+    for path in workspace.finals.glob(f"{key}-*/{_RESULT}"):
         folder = FinalFolder(path.parent)
         result = folder.load()
         if result is not None:
-            return folder, result
-    return None
+            ended.append((result.ended_ms or path.stat().st_mtime * 1000, folder, result))
+    return max(ended, key=itemgetter(0))[1:] if ended else None

@@ -10,7 +10,7 @@ from srnas.profiling import InputShape, Target, resolve_device, resolve_threads
 from srnas.profiling.device import DTYPES, MEMORY_FORMATS
 from srnas.profiling.profiles import Subject
 from srnas.profiling.remote import check_board
-from srnas.profiling.runtimes import RUNTIMES
+from srnas.profiling.runtimes import RUNTIMES, find_runtime
 from srnas.search_space import Architecture, InputError, Network, unknown_name
 
 _THREADS = re.compile(r"(\d+)threads?")
@@ -44,8 +44,8 @@ def find_named(text: str, scale: int, workspace: Workspace, target: Target) -> N
         target: Device and runtime to time on, unless words say otherwise.
 
     Raises:
-        InputError: If there is no such network, a word means nothing, or the machine has not so many cores or a board
-            not what the words ask for.
+        InputError: If there is no such network, a word means nothing, or the machine has not so many cores, or it or a
+            board not what the words ask for.
     """
     name, _, words = text.partition("@")
     for word in filter(None, words.split(",")):
@@ -54,6 +54,7 @@ def find_named(text: str, scale: int, workspace: Workspace, target: Target) -> N
         check_board(target)
     else:
         resolve_threads(target.threads)
+        find_runtime(target)
     return NamedNetwork(text, find_architecture(name, scale, workspace), target)
 
 

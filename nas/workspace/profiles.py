@@ -1,5 +1,6 @@
 """Keeps profiles of blocks and networks: figures in the workspace, rows, samples and figures in MLflow."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,9 @@ from srnas.leaderboard.store.profiles import write_profiles
 from srnas.nas.files import writing
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Profile
+
+# Letters of a title in the names of its figures.
+_LONGEST = 60
 
 
 def log_profiles(
@@ -22,7 +26,9 @@ def log_profiles(
     Raises:
         InputError: If the workspace cannot be written.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60]
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    if len(slug) > _LONGEST:
+        slug = f"{slug[:_LONGEST]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     paths = []
     for name, draw in figures.items():
         paths.append(workspace.figures / f"profile-{slug}-{name}.png")

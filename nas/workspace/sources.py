@@ -265,8 +265,8 @@ def _of_trial(workspace: Workspace, judged: Judged) -> Source:
     trial, weights = judged.trial, workspace.weights(judged.trial)
     if not weights.is_file():
         ended = trial.state.replace("_", " ") + (f" ({trial.reason})" if trial.reason else "")
+        other = f"bring them from '{trial.host}', or choose another" if trial.point else "choose a trained"
         raise InputError(
-            f"{judged.label} must have weights, but it is {ended} and '{weights}' does not exist; choose a trained "
-            "trial."
+            f"{judged.label} must have weights, but it is {ended} and '{weights}' does not exist; {other} trial."
         )
     return Source(load_network(trial.architecture, weights).deploy(), judged.label, weights, judged)

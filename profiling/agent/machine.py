@@ -32,7 +32,11 @@ def _number(path: str) -> int | None:
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(_cores())
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def _processor() -> dict[str, str]:
@@ -67,6 +71,11 @@ def is_throttled() -> bool:
     return bool(int(read(_PI_THROTTLED) or "0", 16) & _PI_NOW)
 
 
+def governor() -> str:
+    """Return what decides about the clock, or nothing where that cannot be read."""
+    return read(_SYS + "/cpu0/cpufreq/scaling_governor")
+
+
 def state() -> dict[str, Any]:
     """Return what may change: clocks in MHz, temperature in degrees Celsius, load, free memory in MiB."""
     clocks = [_number(path) for path in sorted(glob.glob(_SYS + "/cpu[0-9]*/cpufreq/scaling_cur_freq"))]
@@ -74,7 +83,7 @@ def state() -> dict[str, Any]:
     known_heat = [value / 1000 for value in heat if value is not None]
     return {
         "clocks_mhz": [value / 1000 for value in clocks if value is not None],
-        "governor": read(_SYS + "/cpu0/cpufreq/scaling_governor"),
+        "governor": governor(),
         "temperature_c": max(known_heat) if known_heat else None,
         "throttle_count": throttle_count(),
         "throttled": is_throttled(),
@@ -104,16 +113,16 @@ def _meminfo(key: str) -> float | None:
     return None
 
 
-# Seconds of all cores that a share is taken over at least: the system counts in ticks of 10 ms, and on Linux iowait may
+# Seconds of the cores that a share is taken over at least: the system counts in ticks of 10 ms, and on Linux iowait may
 # even decrease. source: proc_stat(5).
 _LEAST = 0.1
 
 
 class Load:
-    """The share of all cores that other processes have kept busy since :meth:`read` was called first.
+    """The share of the cores that other processes have kept busy since :meth:`read` was called first.
 
     Args:
-        times: Returns the time of all cores, the time that they were busy, and that of this process, in seconds.
+        times: Returns the time of the cores, the time that they were busy, and that of this process, in seconds.
     """
 
     def __init__(self, times: Callable[[], tuple[float, float, float]]) -> None:
@@ -134,10 +143,13 @@ def load() -> Load:
 
 
 def _seconds() -> tuple[float, float, float]:
-    line = read("/proc/stat").partition("\n")[0].split()[1:9]
-    if not line:
+    lines = [line.split() for line in read("/proc/stat").splitlines()]
+    # Others disturb on the cores that this process may use.
+    usable = {f"cpu{core}" for core in _cores()}
+    of_cores = [[int(number) for number in line[1:9]] for line in lines if line and line[0] in usable]
+    if not of_cores:
         return 0.0, 0.0, 0.0
-    ticks = [int(number) for number in line]
+    ticks = [sum(of_core[kind] for of_core in of_cores) for kind in range(8)]
     rate = os.sysconf("SC_CLK_TCK")
     times = os.times()
     return sum(ticks) / rate, (sum(ticks) - ticks[3] - ticks[4]) / rate, times.user + times.system

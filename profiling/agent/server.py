@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ class Job:
         self.result: dict[str, Any] | None = None
         self._moved = threading.Condition()
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        self._process = subprocess.Popen([*child, "--measure", folder], **pipes, text=True)  # type: ignore[call-overload]
+        self._process = subprocess.Popen([*child, "--measure", folder], **pipes, text=True, errors="replace")  # type: ignore[call-overload]
         self._timer = threading.Timer(_LONGEST_MEASUREMENT_S, self._process.kill)
         self._timer.daemon = True
         self._timer.start()
@@ -78,8 +79,10 @@ class Job:
                 process.stdin.write(asked)
                 process.stdin.close()
             for line in process.stderr:
-                if line.startswith("round "):
-                    self.rounds = int(line.split()[1])
+                # Libraries say what they like beside it.
+                told = re.fullmatch(r"round (\d+)\s*", line)
+                if told:
+                    self.rounds = int(told[1])
                 else:
                     last = line.strip() or last
             reader.join()

@@ -84,7 +84,7 @@ class Client:
             on_round: Told of the number of rounds that are done.
 
         Raises:
-            BoardRefusedError: If the board does not know the token.
+            BoardRefusedError: If the board does not know the token, or keeps no files.
             InputError: If it refuses what it is asked for, or cannot hold it.
         """
         number, pause_s, waited_s, died = "", _FIRST_PAUSE_S, 0.0, 0
@@ -134,7 +134,7 @@ class Client:
                 return str(answer["id"])
             missing = answer.get("missing", [])
             if missing and sent >= _TRIES:
-                raise InputError(
+                raise BoardRefusedError(
                     f"target '{self._board.name}' must keep the files that it is sent, but it asks for them again; "
                     "wait until no other client uses it, or start its agent again."
                 )
@@ -185,10 +185,13 @@ class Client:
         reason = said.get("error", str(error))
         if error.code == 404:
             raise MeasurementLostError(reason)
+        # A proxy before the agent says so while the agent is away; 507 is the agent's own: its disk is full.
+        if error.code >= 500 and error.code != 507:
+            raise BoardLostError(reason)
         refusal = f"target '{self._board.name}' must take the request, but {reason}"
         if error.code == 401:
             raise BoardRefusedError(f"{refusal}; give its token by 'srnas target add --token-file'.")
-        raise InputError(f"{refusal}.")
+        raise (BoardRefusedError if error.code == 507 else InputError)(f"{refusal}.")
 
 
 def _read(answer: IO[bytes]) -> dict[str, Any]:

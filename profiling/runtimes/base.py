@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -18,10 +18,10 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 class MissingExtraError(InputError):
     """A runtime's package is not installed."""
 
-    def __init__(self, runtime: str, missing: str, extra: str) -> None:
-        super().__init__(
-            f"runtime '{runtime}' needs {missing}, which is not installed; run: pip install 'srnas[{extra}]'"
-        )
+    @classmethod
+    def of(cls, runtime: str, missing: str, extra: str) -> Self:
+        """Return the error of a runtime whose package is in an extra of ours."""
+        return cls(f"runtime '{runtime}' needs {missing}, which is not installed; run: pip install 'srnas[{extra}]'")
 
 
 class RuntimeFailedError(InputError):

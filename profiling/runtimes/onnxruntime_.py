@@ -108,7 +108,7 @@ def _provider(target: Target) -> tuple[str, dict[str, str]]:
     if target.device.type == "cpu":
         return "CPUExecutionProvider", {}
     if "CUDAExecutionProvider" not in library().get_available_providers():
-        raise MissingExtraError("onnxruntime", "a build for CUDA", "onnx-gpu")
+        raise MissingExtraError.of("onnxruntime", "a build for CUDA", "onnx-gpu")
     options = {"device_id": str(target.device.index or 0), "use_tf32": "0"}
     return "CUDAExecutionProvider", {**options, "cudnn_conv_algo_search": "EXHAUSTIVE"}
 

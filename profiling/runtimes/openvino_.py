@@ -80,7 +80,7 @@ def _load_any(network: nn.Module, x: torch.Tensor, batches: Sequence[torch.Tenso
 
 def _compile(exported: "onnx.ModelProto", batches: Sequence[torch.Tensor], target: Target) -> Any:
     if target.dtype == "int8" and not find_spec("onnxruntime"):
-        raise MissingExtraError("openvino", "onnxruntime's quantiser for int8", "onnx")
+        raise MissingExtraError.of("openvino", "onnxruntime's quantiser for int8", "onnx")
     core = _core()
     # ``openvino.convert_model`` takes the network itself, but what it makes of CBAM, SE and STN is half as fast.
     # int8 is ONNX Runtime's quantisation, whose pairs of operators OpenVINO folds into its own kernels.

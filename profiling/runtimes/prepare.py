@@ -153,7 +153,7 @@ def find_runtime(target: Target) -> Runtime:
     _check(runtime, "dtype", target.dtype, runtime.dtypes[device], f" on {device}")
     _check(runtime, "memory_format", target.memory_format, runtime.memory_formats, ", which lays tensors out by itself")
     if missing := missing_packages(runtime):
-        raise MissingExtraError(runtime.name, " and ".join(missing), runtime.extra)
+        raise MissingExtraError.of(runtime.name, " and ".join(missing), runtime.extra)
     return runtime
 
 

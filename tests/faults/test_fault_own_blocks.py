@@ -271,3 +271,63 @@ def test_a_relative_folder_is_blamed_by_line_and_counts_once(tmp_path, monkeypat
     assert {info.name for info in REGISTRY.infos()} - before == {"mine"}
     REGISTRY.forget(["mine"])
     del REGISTRY.sources["mine"]
+
+
+USER = """from srnas.search_space import build_block
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
+
+
+@REGISTRY.register(BlockInfo(name="{name}", role="attention", paper="Example"))
+class User(Block):
+    def __init__(self, channels, config=BlockConfig()):
+        super().__init__(channels, config)
+        self.inner = build_block("{inner}", channels)
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+
+
+def test_the_key_knows_the_blocks_that_a_block_builds_by_name(tmp_path):
+    (tmp_path / "outer.py").write_text(USER.format(name="outer", inner="nested"))
+    (tmp_path / "nested.py").write_text(USER.format(name="nested", inner="mine"))
+    apart = tmp_path / "other.py"
+    apart.write_text(USER.format(name="apart", inner="pa"))
+    keys = {"outer": set(), "apart": set()}
+    for forward in (GOOD, OTHER):
+        write(tmp_path, forward)
+        with registered(tmp_path):
+            for name, found in keys.items():
+                found.add(Architecture.from_dict({"scale": 2, "channels": 6, "positions": [{"attention": name}]}).key)
+    assert {name: len(found) for name, found in keys.items()} == {"outer": 2, "apart": 1}
+
+
+LISTED = """from pydantic import Field
+from torch import nn
+from srnas.search_space.registry import REGISTRY, Block, BlockConfig, BlockInfo
+
+
+class Config(BlockConfig):
+    kernels: list[int] = Field(default=[1])
+
+
+@REGISTRY.register(BlockInfo(name="mine", role="attention", paper="Example"))
+class Mine(Block):
+    Config = Config
+
+    def __init__(self, channels, config=Config()):
+        super().__init__(channels, config)
+        self.convs = nn.Sequential(*(nn.Conv2d(channels, channels, k, padding=k // 2) for k in config.kernels))
+
+    def forward(self, x):
+        return self.convs(x)
+"""
+
+
+def test_an_option_may_be_a_list(tmp_path):
+    (tmp_path / "mine.py").write_text(LISTED)
+    with registered(tmp_path):
+        attention = {"name": "mine", "kernels": [1, 3]}
+        made = Architecture.from_dict({"scale": 2, "channels": 6, "positions": [{"attention": attention}]})
+        assert Architecture.from_json(made.to_json()) == made
+        assert made.positions[0].attention.config.kernels == [1, 3]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from srnas.profiling import CPU_PROTOCOL, CUDA_PROTOCOL, Target, measure_latency
+from srnas.profiling import rounds as rules
 from srnas.profiling.bench import CpuBench
 from srnas.profiling.boards.board import Board
 from srnas.profiling.rounds import Timed, Way
@@ -111,3 +112,17 @@ def test_networks_that_share_a_pool_have_its_threads(board):
     networks = dict.fromkeys(targets, nn.Conv2d(3, 8, 3))
     with pytest.raises(InputError, match="threads must be equal for networks .* in executorch, .* got threads=1 and 2"):
         measure_latency(networks, (1, 3, 8, 8), targets)
+
+
+def test_side_by_side_each_network_has_as_long_as_by_itself(monkeypatch):
+    protocols = []
+
+    def run_rounds(bench, subjects, protocol, *given):
+        protocols.append(protocol)
+        return rules.run_rounds(bench, subjects, FAST, *given)
+
+    monkeypatch.setattr("srnas.profiling.latency.run_rounds", run_rounds)
+    for widths in ((4,), (4, 5)):
+        measure_latency(networks(*widths), (1, 3, 8, 8), Target())
+    alone = CPU_PROTOCOL
+    assert protocols == [alone, replace(alone, max_time_s=2 * alone.max_time_s, give_up_s=2 * alone.give_up_s)]

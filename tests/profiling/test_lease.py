@@ -5,17 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from srnas.profiling import DeviceBusyError, device_lease, device_share
+from srnas.profiling import DeviceBusyError, device_lease, device_share, lease
 
 CPU = torch.device("cpu")
 # Forks a holder for every line, a folder of leases and what to do; forking spares the imports.
 NURSERY = """
-import os, signal, sys, tempfile, time, torch
+import os, signal, sys, time, torch
 from srnas.profiling import device_lease, device_share
 
 def measure():
@@ -32,7 +33,7 @@ def train():
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 while line := sys.stdin.readline():
-    tempfile.tempdir, _, work = line.rstrip().rpartition(" ")
+    os.environ["SRNAS_LEASES"], _, work = line.rstrip().rpartition(" ")
     if os.fork() == 0:
         {"measure": measure, "train": train}[work]()
 """
@@ -41,8 +42,7 @@ MEASURE, TRAIN = "measure", "train"
 
 @pytest.fixture(autouse=True)
 def _own_leases(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("SRNAS_LEASES", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,11 @@ def test_a_training_that_gives_way_is_no_holder(start):
         pass
     assert f"but process {os.getpid()} " in str(error.value)
     assert str(training.pid) not in str(error.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the temporary folder is the user's own")
+def test_jobs_with_temporary_folders_of_their_own_share_the_leases(tmp_path, monkeypatch):
+    monkeypatch.delenv("SRNAS_LEASES")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert lease._folder() == Path("/tmp/srnas-leases")

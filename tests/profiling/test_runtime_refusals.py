@@ -1,5 +1,6 @@
 """What a runtime refuses, and in which words."""
 
+import pickle
 import platform
 import sys
 
@@ -139,3 +140,10 @@ def test_too_little_memory_is_no_refusal():
     with pytest.raises(RuntimeError, match="can't allocate memory") as caught:
         prepare(Greedy(), (1, 3, 8, 8), Target())
     assert is_memory(caught.value)
+
+
+def test_what_is_missing_is_told_by_another_process_too():
+    error = MissingExtraError.of("openvino", "openvino", "openvino")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (MissingExtraError, str(error))
+    assert "pip install 'srnas[openvino]'" in str(error)

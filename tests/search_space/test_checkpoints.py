@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from srnas.search_space import PUBLISHED, Architecture, InputError, Network, load_network, published
+from srnas.search_space.checkpoints import join_architecture
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 CHECKPOINTS = SHARED / "checkpoints"
@@ -229,3 +230,13 @@ def test_weights_of_another_network_are_refused():
         load_network(published("plainusr", 4), CHECKPOINTS / "PlainUSRS_Rep_x4.pth")
     with pytest.raises(InputError, match="of another shape: tail.last.weight"):
         load_network(published("plainusr_s", 2), CHECKPOINTS / "PlainUSRS_Rep_x4.pth")
+
+
+def test_a_file_that_tells_its_architecture_is_of_no_other(tmp_path):
+    """Skips, activations and input ranges have no weights by which a file could be told apart."""
+    path = tmp_path / "w.safetensors"
+    save_file(join_architecture(ARCHITECTURE, drawn(ARCHITECTURE).state_dict()), path)
+    load_network(ARCHITECTURE, path)
+    other = ARCHITECTURE.model_copy(update={"global_skip": "nearest"})
+    with pytest.raises(InputError, match="must be of network .*-skip:nearest.*, but the file says that they are of "):
+        load_network(other, path)

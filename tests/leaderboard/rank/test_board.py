@@ -1,5 +1,7 @@
 """Rows of a board in another order, and which are kept."""
 
+import math
+
 import pytest
 from handmade import study, trial
 
@@ -21,6 +23,12 @@ def test_the_front_and_the_best_others_are_kept_whatever_the_order():
     assert list(board.selected(sort="latency", max_latency_ms=2.5).best(1).rows["trial"]) == [0, 1]
     assert board_markdown(by_latency, limit=1).count("\n") == 1 + 3
     assert "| 3 |" in board_markdown(by_latency, limit=1)
+
+
+@pytest.mark.parametrize("budget", [math.nan, 0.0, -5.0])
+def test_a_budget_is_positive(budget):
+    with pytest.raises(InputError, match="max_latency_ms > 0 must hold"):
+        rank_records(study(), TRIALS).selected(max_latency_ms=budget)
 
 
 def test_an_order_by_what_is_not_known_is_refused():

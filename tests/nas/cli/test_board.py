@@ -28,6 +28,8 @@ def test_leaderboard_selected_and_compared(run, searched):
     assert json.loads(run(*given, "--min-psnr", 99, "--json")[1]) == []
     table = list(csv.DictReader(io.StringIO(run(*given, "--csv")[1])))
     assert {float(row["psnr_y_db"]) for row in table} == {row["psnr_y_db"] for row in rows}
+    # What no trial meets has heads all the same.
+    assert run(*given, "--min-psnr", 99, "--csv")[1].split(",")[0] == next(iter(table[0]))
     document = run(*given, "--markdown", "--all")[1].splitlines()
     assert len(document) == 2 + 3
     assert all(line.replace(r"\|", "").count("|") == document[0].count("|") for line in document)

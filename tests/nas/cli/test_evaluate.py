@@ -369,6 +369,9 @@ def test_a_network_in_another_data_type(run, local, held_out_folder):
     code, _, err = run(*given, "--dtype", "int8")
     assert code == 2
     assert "dtype must be float32, bfloat16 or float16 for runtime 'eager' on cpu, but got dtype=int8" in err
+    code, _, err = run(*given, "--calibration", "nowhere")
+    assert code == 2
+    assert "--calibration needs --dtype int8, but got float32" in err
 
 
 @pytest.mark.slow
@@ -376,8 +379,8 @@ def test_int8_is_calibrated_on_photographs(run, local, held_out_folder, photo_fo
     pytest.importorskip("onnxruntime")
     given = ("evaluate", "--data", held_out_folder, *local, "--runtime", "onnxruntime", "--dtype", "int8")
     with pytest.MonkeyPatch.context() as context:
-        context.setattr("srnas.nas.cli.evaluate._PATCH", 16)
+        context.setattr("srnas.nas.ship.calibration._PATCH", 16)
         code, out, err = run(*given, "--calibration", photo_folder)
     assert code == 0, err
-    assert "calibrated on 64 patches of 16x16 pixels of 'photos0'" in " ".join(err.split())
+    assert "calibrated on 64 crops of 16x16 pixels of 'photos0'" in " ".join(err.split())
     assert "The network ran in int8 with onnxruntime" in " ".join(out.split())

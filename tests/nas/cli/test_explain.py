@@ -41,7 +41,7 @@ def test_ablations_are_kept_and_go_to_mlflow(run, trial, named, workspace, held_
     places = [p for p in trial.architecture.positions if p.attention.name != NONE]
     assert len([row for row in rows if row["scope"] == "alone"]) == len(places)
     assert all(row["way"] == "mean" and row["saved_ms"] is None for row in rows)
-    folder = workspace / "explained" / trial.architecture.key
+    folder = workspace / "explained" / f"{trial.architecture.key}-{trial.protocol}"
     assert json.loads((folder / "ablation.json").read_text()) == rows
     place = Workspace(workspace)
     [kept] = [one["run_id"] for one in place.store.trained(trial.architecture.key)]
@@ -103,6 +103,8 @@ def test_an_atlas_needs_trials(run, workspace):
         (("ablate", "a2n", "--scale", 2, "--data", "."), "'a2n' must come with --checkpoint"),
         (("ablate", "--data", "."), "a network or --trial must be given, but got neither"),
         (("maps", "a2n"), "one of --photo and --data must be given, but got neither"),
+        (("maps", "a2n", "--photo", "x.png", "--images", 3), "--photo takes no --images, but got --images 3"),
+        (("maps", "a2n", "--data", ".", "--pixel", "1,2"), "--data takes no --pixel, but got --pixel 1,2"),
         (("reach", "a2n", "--photo", "x.png", "--scale", 2), "every network that is no key must have its --checkpoint"),
     ],
 )
@@ -114,7 +116,28 @@ def test_what_cannot_be_explained_is_refused(run, workspace, options, message):
     assert not (workspace / "explained").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("ablate", "--size", "2x2"), "sides of the input must be at least"),
+        (("ablate", "--out", "full/out"), "'full/out' must be writable"),
+        (("frequency", "--out", "full/out"), "'full/out' must be writable"),
+    ],
+)
+def test_what_cannot_be_kept_is_not_computed(
+    run, named, workspace, held_out_folder, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").touch()
+    computed = []
+    monkeypatch.setattr("srnas.nas.explain.ablation.ablate", lambda *_, **__: computed.append("ablations"))
+    monkeypatch.setattr("srnas.nas.explain.frequency.frequency_response", lambda *_, **__: computed.append("maps"))
+    code, _, err = run("explain", options[0], "--data", held_out_folder, *named, *options[1:])
+    assert (code, computed) == (2, [])
+    assert message in " ".join(err.split())
+
+
 def test_results_lie_with_their_network(trial, workspace):
     place = Workspace(workspace)
     source = shared.load(trial.architecture.key, None, None, False, None, None, place)
-    assert shared.results_folder(None, workspace, source).name == trial.architecture.key
+    assert shared.results_folder(None, workspace, source).name == f"{trial.architecture.key}-{trial.protocol}"

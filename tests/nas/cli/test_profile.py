@@ -323,3 +323,13 @@ def test_bad_input_ends_with_2_and_writes_nothing(run, tmp_path, monkeypatch, ar
     assert message in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_kept_is_shown_all_the_same(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").touch()
+    given = ("profile", "block", "lia", "--channels", 8, "--size", "24x32", *BRIEF, "--workspace", "full")
+    code, out, err = run(*given)
+    assert code == 2
+    assert "latency" in out
+    assert "full" in err

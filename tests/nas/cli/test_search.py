@@ -62,8 +62,8 @@ OPTIONS = {
         "--overwrite --device --runtime --dtype --calibration --threads --workspace --json"
     ),
     "export": (
-        "--format --out --dtype --size --licence --register --overwrite --network --scale --checkpoint --plain-weights "
-        "--trial --study --workspace"
+        "--format --out --dtype --calibration --size --licence --register --overwrite --network --scale --checkpoint "
+        "--plain-weights --trial --study --workspace"
     ),
     "upscale": (
         "--network --scale --checkpoint --plain-weights --trial --study --tile --overwrite --raw-colours --device "
@@ -80,7 +80,8 @@ OPTIONS = {
         "--scale --size --target --runtime --dtype --memory-format --threads --max-time-s --workspace --json --csv"
     ),
     "profile compare": (
-        "--scale --size --processes --target --runtime --dtype --memory-format --threads --workspace --json"
+        "--scale --size --processes --max-time-s --target --runtime --dtype --memory-format --threads --workspace "
+        "--json"
     ),
     "profile table": (
         "--space --scale --size --calibrate --validate --target --runtime --dtype --memory-format --threads "

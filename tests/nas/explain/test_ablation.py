@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from srnas.nas.explain import Finetuning, Scopes, Timing, ablate, attention_places, replaced, watched
+from srnas.nas.explain import Finetuning, Scopes, Timing, ablate, ablation, attention_places, replaced, watched
 from srnas.nas.explain.ways import MeanResponse
 from srnas.nas.images.metrics import psnr_y_db
 from srnas.nas.images.pairs import Pair, to_image, to_tensor
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.training.schedule import TrainingConfig
-from srnas.profiling import CPU_PROTOCOL, Target
+from srnas.profiling import CPU_PROTOCOL, DeviceBusyError, Target
 from srnas.search_space import Architecture, Choice, InputError, Network, Position
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_what_is_off_cumulatively_and_in_pairs():
 
 def test_savings_are_measured_beside_the_whole():
     brief = replace(CPU_PROTOCOL, warmup_min_s=0.0, warmup_cap_s=0.01, burst_ms=0.0, max_rounds=3, min_rounds=3)
-    timing = Timing((16, 16), Target(CPU), brief)
+    timing = Timing((1, 3, 16, 16), Target(CPU), brief)
     report = ablate(known((GAIN,)), pairs(1), CPU, scopes=Scopes(("identity",)), timing=timing)
     (one,) = report.ablations
     assert one.saving.low_ms <= one.saving.ms <= one.saving.high_ms
@@ -160,3 +160,26 @@ def test_what_diverges_without_its_attention_is_not_trained():
     assert [one.change is None for one in report.ablations] == [True, False]
     assert report.ablations[0].tuned is None
     assert ("training", 2) in totals
+
+
+def test_a_busy_device_costs_no_training(monkeypatch):
+    """What is timed comes before what takes hours."""
+    given, stages = pairs(1), []
+
+    def busy(*_, **__):
+        raise DeviceBusyError
+
+    monkeypatch.setattr(ablation, "measure_latency", busy)
+    config = TrainingConfig(iterations=2, patch=8, batch=2, learning_rate=1e-3)
+    tuning = Finetuning(PatchSampler(given, 2, 8, CPU), config)
+    with pytest.raises(DeviceBusyError):
+        ablate(
+            known((GAIN,)),
+            given,
+            CPU,
+            scopes=Scopes(("identity",)),
+            timing=Timing((1, 3, 16, 16), Target(CPU), CPU_PROTOCOL),
+            finetuning=tuning,
+            on_progress=lambda stage, *_: stages.append(stage),
+        )
+    assert stages == ["ablating"]

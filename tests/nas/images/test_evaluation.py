@@ -165,3 +165,9 @@ def test_judging_and_upscaling_are_in_true_float32(pairs, scale):
     Upscaler(network, CPU).upscale(pairs[0].lr)
     assert set(network.seen) == {(False, False)}
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_others_may_go_first_between_photographs(pairs, scale):
+    calls = []
+    evaluate(Nearest(scale), pairs, scale, CPU, between=lambda: calls.append(len(calls)))
+    assert calls == list(range(len(pairs)))

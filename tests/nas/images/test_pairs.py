@@ -291,3 +291,14 @@ def test_reduced_photographs_are_kept_and_found_again(tmp_path, monkeypatch):
     assert (make_pairs(photos, 2, folder=tmp_path)[2].lr == fresh[2].lr).all()
     make_pairs(PhotoSet("some", photos.photos[:2]), 2, folder=tmp_path)
     assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_of_several_reductions_the_bicubic_one_is_taken(tmp_path):
+    for name, size, level in (("HR/a", 40, 9), ("LR/a_LRBI_x2", 20, 1), ("LR/a_LRDN_x2", 20, 2)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        PillowImage.new("RGB", (size, size), (level,) * 3).save(path)
+    [pair] = load_pairs(tmp_path, 2).pairs
+    assert pair.lr.max() == 1
+    with pytest.raises(InputError, match=r"several files are of 'a\.png'"):
+        load_pairs(tmp_path, 2, hr=tmp_path / "HR", lr=tmp_path / "LR")

@@ -66,3 +66,8 @@ def test_photographs_that_are_trained_on_are_said(photo_folder, held_out_folder)
     validated = {name: [(pair.name, pair.hr) for pair in pairs] for name, pairs in sets.items()}
     [note] = shared_with((pair.hr for pair in train), validated)
     assert note.startswith("warning: 4 photographs of 'seen' are in the training set too (crop0.png, ")
+
+
+def test_a_name_without_a_folder_is_no_set():
+    with pytest.raises(InputError, match="must have a folder, but got 'set5='"):
+        load_sets(["set5="], 2, 1)

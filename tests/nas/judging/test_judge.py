@@ -108,16 +108,6 @@ def test_otherwise_it_is_timed_once(judge, monkeypatch):
     assert (draft.latency.fastest_ms, len(protocols)) == (8.0, 1)
 
 
-def test_a_front_has_the_time_of_all_its_networks(judge):
-    made, protocols = judge(1.0)
-    measured = made.time_together({"3": ARCHITECTURE, "5": ARCHITECTURE})
-    assert set(measured.latencies) == {"3", "5"}
-    [protocol] = protocols
-    assert protocol.max_time_s == 2 * CPU_PROTOCOL.max_time_s
-    assert protocol.give_up_s == 2 * CPU_PROTOCOL.give_up_s
-    assert protocol.max_rounds == CPU_PROTOCOL.max_rounds
-
-
 def test_what_a_board_refuses_whichever_network_it_is_ends_no_candidate(judge, monkeypatch):
     made, _ = judge(30.0)
     made.materials.settings.name, made.materials.settings.protocol = "study", "protocol"

@@ -257,3 +257,9 @@ def test_weights_of_the_front_and_of_designs_travel_with_a_study(run, workspace,
     assert (code, "other.weights.zip do; --overwrite replaces files" in " ".join(err.split())) == (2, True)
     again = ("studies", "export", "shared", tmp_path / "other", "--weights", "--overwrite", "--workspace", new.path)
     assert run(*again)[0] == 0
+
+
+def test_a_file_that_is_missing_is_not_made(workspace, tmp_path):
+    with pytest.raises(InputError, match="the file of a study must exist"):
+        import_study(Workspace(workspace), tmp_path / "missing.study")
+    assert not (tmp_path / "missing.study").exists()

@@ -72,3 +72,10 @@ def test_a_training_from_weights_says_so():
     assert "It started from weights whose SHA-256 begins with `0123456789ab`." in card(
         source(TRIAL, study(), trained_from("0123456789ab"))
     )
+
+
+def test_a_file_of_one_size_says_which():
+    given = source(TRIAL, study())
+    least = given.architecture.min_size
+    assert f"H and W at least {least};" in model_card(given, "onnx", "float32", [], "")
+    assert "H = 20 and W = 24;" in model_card(given, "executorch", "float32", [], "", size=(20, 24))

@@ -8,9 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from srnas.nas.ship.calibration import calibrate
 from srnas.nas.ship.export import export, suffix_of
 from srnas.nas.workspace.sources import SourceRequest, load_source
 from srnas.nas.workspace.workspace import Workspace
+from srnas.profiling import Target
+from srnas.profiling.runtimes import prepare_any
 from srnas.search_space import Architecture, InputError, Network, Position
 from srnas.search_space.checkpoints import load_network, split_architecture
 
@@ -177,3 +180,16 @@ def test_the_command_exports_a_trial_with_its_card(run, workspace, search_reques
         code, _, err = run("export", key, "--workspace", workspace)
         assert code == 2
         assert wanted in err
+
+
+@pytest.mark.slow
+def test_an_int8_file_is_calibrated_as_the_network_is_scored(source, tmp_path):
+    given, path, x = source(), tmp_path / "out.onnx", torch.rand(1, 3, 30, 40)
+    export(given, path, "onnx", "int8")
+    calibration = calibrate(given, None)
+    assert str(calibration) == "calibrated on 64 crops of 48x48 pixels of 'embedded-train'"
+    scored = prepare_any(given.network, calibration.inputs, Target(runtime="onnxruntime", dtype="int8"))
+    assert torch.equal(onnx(path, x), scored(x))
+    # Where it takes one size only, on images of that size.
+    export(given, tmp_path / "one.onnx", "onnx", "int8", (20, 24))
+    assert calibrate(given, None, (20, 24)).inputs.shape[1:] == (3, 20, 24)

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import math
 
@@ -241,8 +242,12 @@ def test_network_with_nan_has_diverged(patches):
 
 @pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_gpu_without_bfloat16_trains_in_float32(monkeypatch, supported, expected):
+    present = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: present.append(device) or contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
-    assert Compute(torch.device("cuda", 0)).autocast == expected
+    assert Compute(torch.device("cuda", 1)).autocast == expected
+    # Torch asks the present one.
+    assert present == [torch.device("cuda", 1)]
     assert Compute(torch.device("cuda", 0), torch.float16).autocast == torch.float16
     assert COMPUTE.autocast == torch.float32
 
@@ -251,3 +256,11 @@ def test_a_gpu_without_bfloat16_trains_in_float32(monkeypatch, supported, expect
 def test_impossible_schedules_are_refused(bad):
     with pytest.raises(ValidationError, match=next(iter(bad))):
         config(**bad)
+
+
+def test_long_steps_are_reported_one_by_one(patches, monkeypatch):
+    """Who is told gives way to measurements."""
+    monkeypatch.setattr("srnas.nas.training.loop._REPORT_EVERY_S", 0.0)
+    steps = []
+    train(build_seeded(TINY, 0), patches, config(iterations=3), COMPUTE, on_step=steps.append)
+    assert [step.iteration for step in steps] == [1, 2, 3]

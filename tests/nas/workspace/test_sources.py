@@ -138,7 +138,7 @@ def test_a_key_is_that_of_the_newest_trial_whose_weights_are_here(workspace):
             save_file(Network(architecture).state_dict(), place.weights(one))
     assert load_key(place, architecture.key).label == "trial 1 of 'mine'"
     shutil.rmtree(workspace / "cache")
-    with pytest.raises(InputError, match="trial 2 of 'imported' must have weights"):
+    with pytest.raises(InputError, match="trial 2 of 'imported' must have weights, but it is complete .*; bring them"):
         load_key(place, architecture.key)
 
 

@@ -1,5 +1,8 @@
 """What a machine tells of itself, from files as Linux has them."""
 
+from collections import namedtuple
+from types import SimpleNamespace
+
 import pytest
 
 from srnas.profiling.agent import machine
@@ -7,6 +10,9 @@ from srnas.profiling.agent.measuring import BoardBench
 from srnas.profiling.bench import host_load
 from srnas.profiling.device import Target, describe_device
 from srnas.profiling.preflight import preflight
+
+# Seconds of one core.
+Cpu = namedtuple("Cpu", "user idle")
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def test_a_processor_has_a_name(files, monkeypatch, info, board, name):
     assert describe_device(Target()).name == preflight(Target().device)["cpu"] == name
 
 
-def test_the_load_of_others_is_a_share_of_all_cores():
+def test_the_load_of_others_is_a_share_of_the_cores():
     # Of ten seconds of all cores six were busy, two by this process; in the next ten nothing was.
     times = iter([(100.0, 50.0, 7.0), (110.0, 56.0, 9.0), (120.0, 56.0, 9.0)])
     load = machine.Load(lambda: next(times))
@@ -106,13 +112,26 @@ def test_a_load_is_told_of_more_than_a_few_ticks():
     assert [load.read() for _ in range(5)] == [None, None, pytest.approx(0.25), 0.0, 1.0]
 
 
-def test_linux_tells_the_load_in_ticks(files):
+def test_linux_tells_the_load_in_ticks(files, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 3}, raising=False)
     load = machine.load()
-    write(files, "/proc/stat", "cpu  100 0 0 900 0 0 0 0 0 0\ncpu0 100 0 0 900 0 0 0 0 0 0\n")
+    write(files, "/proc/stat", "cpu  9 0 0 9 0 0 0 0 0 0\ncpu1 100 0 0 900 0 0 0 0 0 0\ncpu3 0 0 0 0 0 0 0 0 0 0\n")
     assert load.read() is None
-    write(files, "/proc/stat", "cpu  50100 0 0 100900 200000 0 0 50000 0 0\n")
-    # Of 4000 seconds 1000 were busy, 1000 idle and 2000 waited for; this process had next to nothing of them.
+    cores = "cpu1 50100 0 0 100900 0 0 0 0 0 0\ncpu2 9000000 0 0 0 0 0 0 0 0 0\ncpu3 0 0 0 0 200000 0 0 50000 0 0\n"
+    write(files, "/proc/stat", f"cpu  9050100 0 0 100900 200000 0 0 50000 0 0\n{cores}")
+    # Of the 4000 seconds of two cores 1000 were busy, 1000 idle and 2000 waited for; this process had next to nothing.
     assert load.read() == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_neighbour_on_the_only_core_is_all_of_the_load(monkeypatch):
+    times = iter([[Cpu(0.0, 0.0)] * 64, [Cpu(0.0, 9.0)] * 5 + [Cpu(9.0, 0.0)] + [Cpu(0.0, 9.0)] * 58])
+    process = SimpleNamespace(cpu_affinity=lambda: [5], cpu_times=lambda: SimpleNamespace(user=0.0, system=0.0))
+    monkeypatch.setattr("psutil.Process", lambda: process)
+    monkeypatch.setattr("psutil.cpu_times", lambda percpu: next(times))
+    clock = iter([100.0, 109.0])
+    monkeypatch.setattr("srnas.profiling.bench.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    load = host_load()
+    assert [load.read(), load.read()] == [None, 1.0]
 
 
 @pytest.mark.parametrize("of_this_machine", [machine.load, host_load])

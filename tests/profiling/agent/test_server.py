@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import io
 import json
 import os
 import shutil
@@ -10,12 +11,13 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 
 import pytest
 
 from srnas.profiling.agent.server import Agent, make_server
 from srnas.profiling.boards.board import Board
-from srnas.profiling.boards.client import BoardLostError, Client, MeasurementLostError
+from srnas.profiling.boards.client import BoardLostError, BoardRefusedError, Client, MeasurementLostError
 from srnas.search_space import InputError
 
 TOKEN = "s3cret"
@@ -365,3 +367,20 @@ def test_files_that_a_board_does_not_keep_are_not_sent_for_ever(monkeypatch):
     with pytest.raises(InputError, match="target 'pi' must keep the files that it is sent, but it asks for them again"):
         client.measure(ASKED, {DIGEST: ARRAY}, lambda _: None)
     assert len(sent) == 3
+
+
+def test_what_libraries_say_ends_no_measurement(tmp_path):
+    said = 'sys.stderr.buffer.write(b"round robin\\n\\xff\\n")\n'
+    with serving(tmp_path / "files", ANSWERS.replace("asked =", f"{said}asked =")) as (_, port):
+        rounds = []
+        assert client_of(port, []).measure(ASKED, {DIGEST: ARRAY}, rounds.append) == {"seed": 7}
+        assert rounds[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(502, BoardLostError), (503, BoardLostError), (507, BoardRefusedError), (422, InputError)]
+)
+def test_who_is_away_is_lost_and_who_cannot_refuses(code, error):
+    answer = urllib.error.HTTPError("http://pi", code, "said so", {}, io.BytesIO(b"<html>"))
+    with pytest.raises(error, match="said so"):
+        client_of(1, [])._refused(answer)
