@@ -8,8 +8,8 @@ Each part is a command of its own, is resumed by the same command, and can be ru
 - ``searches``: searches of 50 trials by ``FrontSampler``, each of which knows only its own; to the base length.
 - ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
 - ``seeds``: every third network that is there, with two more seeds, to the base length.
-- ``latency``: all networks that are there, in each runtime, by one process; also those that a search has timed only
-  briefly. Run it before ``longer``, which needs latencies.
+- ``latency``: all networks that are there, in each runtime, by one process, as briefly as candidates are. Run it before
+  ``longer``, which needs latencies.
 
 What is trained is kept in ``--work``, and what is known when a command ends is written to the table. A training that
 reached a shorter length in the same ``--work`` goes on from there.
@@ -292,15 +292,15 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
         # Another search may have timed it, and every figure of a table is of one timing.
         with maker.timing:
             if not maker.known().get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
-                time(maker, [architecture], ("eager",), is_brief=True)
+                time(maker, [architecture], ("eager",))
         maker.trained(architecture, f"search {number}.{len(keys)}", waits=True)
         keys.append(architecture.key)
         known = maker.known()
         yield
 
 
-def time(maker: Maker, batch: Sequence[Architecture], runtimes: Sequence[str], *, is_brief: bool = False) -> None:
-    """Time networks side by side in each runtime, in the same rounds."""
+def time(maker: Maker, batch: Sequence[Architecture], runtimes: Sequence[str]) -> None:
+    """Time networks side by side in each runtime, in the same rounds, as briefly as a search times candidates."""
     target = Target(_CPU)
     names = [(architecture, runtime) for architecture in batch for runtime in runtimes]
     networks = {architecture.key: build_seeded(architecture, 0).deploy() for architecture in batch}
@@ -308,7 +308,7 @@ def time(maker: Maker, batch: Sequence[Architecture], runtimes: Sequence[str], *
         {f"{a.key}@{runtime}": networks[a.key] for a, runtime in names},
         (1, 3, *latency_input(maker.space, None)),
         {f"{a.key}@{runtime}": replace(target, runtime=runtime) for a, runtime in names},
-        protocol=brief_protocol(target) if is_brief else None,
+        protocol=brief_protocol(target, len(names)),
     )
     for architecture in batch:
         fastest_ms = {runtime: timed.latencies[f"{architecture.key}@{runtime}"].fastest_ms for runtime in runtimes}

@@ -34,6 +34,8 @@ _STEPS, SIGMA, _KERNEL = 50, 1.2, 9
 # Attributions miss the detector's difference by no more than this share of it.
 COMPLETE = 0.01
 _MOST_STEPS = 800
+# What misses more is the rounding of a flat region.
+_LOST = 0.5
 # Share of the attribution that the area of contribution holds.
 AREA_SHARE = 0.95
 # The root of a sum of squares has no gradient at 0.
@@ -109,6 +111,11 @@ def attribute(
         if missing <= COMPLETE or steps >= _MOST_STEPS:
             break
         steps *= 2
+    if missing > _LOST:
+        raise InputError(
+            "a region must show something that its blurred form does not, but the attributions miss "
+            f"{missing:.0%} of the difference between both; give another."
+        )
     map_ = found.sum(1).abs()[0].cpu().double().numpy()
     centre = (top + side // 2, left + side // 2)
     radius = holding_radius(gradient_field(network, x, centre, scale), centre)

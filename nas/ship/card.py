@@ -150,7 +150,8 @@ def _latency(timed: Sequence[Mapping[str, Any]]) -> list[str]:
         "| device profile | fastest | median | interval |",
         "| --- | ---: | ---: | ---: |",
         *(
-            f"| {row['profile']}, trial {row['trial']} of {row['study']} | {row['latency_fastest_ms']:.3f} | {row['latency_median_ms']:.3f} | "
+            f"| {row['profile']}, trial {row['trial']} of {row['study']} | {row['latency_fastest_ms']:.3f} | "
+            f"{row['latency_median_ms']:.3f} | "
             f"{row['latency_median_low_ms']:.3f} to {row['latency_median_high_ms']:.3f} |"
             for row in timed
         ),

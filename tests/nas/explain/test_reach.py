@@ -6,7 +6,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from srnas.nas.explain import Region, attribute
-from srnas.nas.explain.reach import area_of, blurred, diffusion_index, holding_radius, most_detailed
+from srnas.nas.explain.reach import _integrate, area_of, blurred, diffusion_index, holding_radius, most_detailed
+from srnas.nas.images.pairs import to_tensor
 from srnas.search_space import Architecture, Choice, InputError, Network, Position
 
 CPU = torch.device("cpu")
@@ -87,3 +88,17 @@ def test_regions():
             attribute(network_of(), LR, region, 2, CPU)
     with pytest.raises(InputError, match="it is flat"):
         attribute(network_of(), np.full_like(LR, 90), Region(8, 8, 4), 2, CPU)
+
+
+def test_what_only_rounding_tells_is_refused(monkeypatch):
+    monkeypatch.setattr("srnas.nas.explain.reach._integrate", lambda _, x, *__: (torch.zeros_like(x), 0.994))
+    with pytest.raises(InputError, match="the attributions miss 99% of the difference between both"):
+        attribute(network_of(), LR, REGION, 2, CPU)
+
+
+def test_colours_that_cancel_attribute_nothing():
+    """The map is the absolute sum over colours, as the authors' code has it."""
+    one = attribute(network_of(), LR, REGION, 2, CPU)
+    found, _ = _integrate(network_of(), to_tensor(LR), REGION, 2, one.steps, lambda *_: None)
+    assert one.map == pytest.approx(found.sum(1).abs()[0].numpy(), abs=1e-6)
+    assert one.map.sum() < found.abs().sum()

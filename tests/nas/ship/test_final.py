@@ -1,5 +1,6 @@
 """Trainings on the long schedule: what they leave, how they go on, how they end."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -238,6 +239,7 @@ def test_a_run_takes_many_points(final_request, monkeypatch):
 
 @pytest.mark.parametrize(("supported", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_the_data_type_by_default_is_that_of_a_search(monkeypatch, supported, expected):
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: supported)
     assert precision_on(torch.device("cuda", 0), "auto") == expected
     assert precision_on(torch.device("cuda", 0), "bfloat16") == "bfloat16"
