@@ -193,8 +193,11 @@ def _find_layout(data: Path, scale: int, hr: Path | None, lr: Path | None) -> La
     if hr is not None:
         return Layout(list_images(hr), list_images(lr) if lr else None, ())
     found = list_images(data)
-    beside = _beside_hr(found, scale) if lr is None else None
-    reduced = list_images(lr) if lr else beside and bicubic_of(list_images(beside))
+    if lr is not None:
+        reduced: Listing | None = list_images(lr)
+    else:
+        beside = _beside_hr(found, scale)
+        reduced = bicubic_of(list_images(beside)) if beside else None
     return find_layout(found, scale, "held-out", with_lr=True, lr=reduced)
 
 

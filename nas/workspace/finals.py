@@ -17,6 +17,7 @@ from srnas.nas.files import check_folder, write_whole
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError
 
+FINAL_ARCHITECTURE = "architecture.json"
 _RESULT = "result.json"
 
 
@@ -34,7 +35,7 @@ class FinalFolder:
     @property
     def architecture(self) -> Path:
         """The file of the architecture."""
-        return self.path / "architecture.json"
+        return self.path / FINAL_ARCHITECTURE
 
     @property
     def weights(self) -> Path:

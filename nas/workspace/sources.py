@@ -12,7 +12,7 @@ from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import TrialRecord
 from srnas.leaderboard.store.answering import StoreLostError, answering
 from srnas.nas.workspace.boards import find_study, load_records
-from srnas.nas.workspace.finals import find_final
+from srnas.nas.workspace.finals import FINAL_ARCHITECTURE, find_final
 from srnas.nas.workspace.own_sources import check_key, check_sources
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import Architecture, InputError, Network, unknown_name
@@ -248,12 +248,14 @@ def find_architecture(name: str, scale: int | None, workspace: Workspace) -> Arc
             raise InputError(
                 f"MLflow must answer to look up key {name}, but got {error}; give the file of the architecture."
             ) from None
-        if found is None:
+        # What 'srnas train' trained by the name of a network is in no study.
+        files = list(workspace.finals.glob(f"{name}-*/{FINAL_ARCHITECTURE}"))
+        if found is None and not files:
             raise InputError(
                 f"workspace '{workspace}' must hold architecture {name}, but it does not; "
                 "'srnas leaderboard --json' lists the keys of a study."
             )
-        architecture = Architecture.from_dict(found)
+        architecture = Architecture.from_dict(found) if found else Architecture.from_json(files[0].read_text("utf-8"))
         check_key(architecture, name)
         return architecture
     known = unknown_name("network", name, PUBLISHED)

@@ -11,7 +11,7 @@ from srnas.leaderboard.store.store import Store
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.options import Budgets
-from srnas.nas.workspace.sources import SourceRequest, find_judged, load_key, load_source
+from srnas.nas.workspace.sources import SourceRequest, find_architecture, find_judged, load_key, load_source
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space import InputError, Network
 from srnas.search_space.published import published
@@ -147,3 +147,11 @@ def test_a_workspace_without_studies(workspace, tmp_path):
         load_source(Workspace(workspace), SourceRequest(trial=0))
     with pytest.raises(InputError, match="a workspace must exist"):
         load_source(Workspace(tmp_path / "none"), SourceRequest(trial=0))
+
+
+def test_a_key_may_be_of_what_was_trained_by_name(workspace):
+    made = published("plainusr_u", 2)
+    folder = workspace / "finals" / f"{made.key}-0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "architecture.json").write_text(made.to_json())
+    assert find_architecture(made.key, None, Workspace(workspace)) == made
