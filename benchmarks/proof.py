@@ -6,12 +6,13 @@ seeds that were trained. Members of the front are ahead where they are better by
 interval, or 20 % faster than every human design that they are not better than beyond the interval. What is faster than
 every human design is compared with none.
 
-Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds.
+Latencies are those of the end of the study, where the front and the human designs were timed in the same rounds. With
+``--retimed`` they are those that ``srnas retime STUDY`` gave on another day or device.
 
 With ``--test`` the human designs, what stands beside them and the front are judged on other photographs as well, in
 float32, with the weights that the workspace keeps.
 
-    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--test FOLDER ...]
+    python benchmarks/proof.py STUDY [--workspace WORKSPACE] [--retimed RETIMED] [--test FOLDER ...]
 """
 
 import argparse
@@ -24,12 +25,14 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import kendalltau
 
+from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
 from srnas.leaderboard.record.timed_quality import as_ranked, qualities_by_seed, replicates_as_ranked
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
 from srnas.nas.study.snapshot import Snapshot
+from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.studies import load_snapshot
 from srnas.nas.workspace.workspace import Workspace
 from srnas.search_space.checkpoints import load_network
@@ -43,6 +46,17 @@ def contenders(known: Snapshot) -> list[Contender]:
     records = as_ranked(known.study, known.records)
     qualities = qualities_by_seed(records, replicates_as_ranked(known.study, known.replicates))
     found = [Contender(record, tuple(qualities[record.number])) for record in records if record.point]
+    return sorted(found, key=lambda one: one.fastest_ms)
+
+
+def timed_as(networks: Sequence[Contender], retimed: Board) -> list[Contender]:
+    """Return the networks of a retimed study with its latencies, by rising latency."""
+    fastest_ms = retimed.rows.set_index("trial")["latency_fastest_ms"].to_dict()
+    found = []
+    for one in networks:
+        if one.trial.number in fastest_ms and one.trial.latency:
+            latency = replace(one.trial.latency, fastest_ms=fastest_ms[one.trial.number])
+            found.append(replace(one, trial=one.trial.model_copy(update={"latency": latency})))
     return sorted(found, key=lambda one: one.fastest_ms)
 
 
@@ -160,6 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--retimed", metavar="STUDY", help="a study by 'srnas retime', whose latencies are taken")
     parser.add_argument("--test", type=Path, nargs="*", default=[], metavar="FOLDER", help="photographs to test on")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
@@ -167,6 +182,8 @@ def main() -> None:
     if known.joint is None:
         print("the study has not ended with a joint timing: each latency is of another moment\n")
     networks = contenders(known)
+    if given.retimed:
+        networks = timed_as(networks, load_board(workspace, given.retimed))
     if not networks:
         raise SystemExit(f"study '{given.study}' must hold networks that were trained to the end, but holds none.")
     humans = [one for one in networks if one.trial.design]

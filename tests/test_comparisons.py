@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import handmade
 import pytest
 
+from srnas.leaderboard.rank.board import rank_records
 from srnas.leaderboard.rank.curve import CurvePoint
 from srnas.leaderboard.rank.picking import Contender
 
@@ -60,6 +61,14 @@ def test_what_stands_beside_a_design(proof):
     assert proof.best_within(networks, 0.9) is None
     assert proof.fastest_of(networks, 30.5) is networks[1]
     assert proof.fastest_of(networks, 31.1) is None
+
+
+def test_networks_have_the_latencies_of_a_retimed_study(proof):
+    trials = [handmade.trial(number, 30.0 + number, rounds=(1.0 + number,)) for number in range(3)]
+    again = [handmade.trial(number, 30.0, rounds=(ms,)) for number, ms in ((0, 5.0), (1, 4.0))]
+    networks = [Contender(trial, (trial.quality,)) for trial in trials]
+    timed = proof.timed_as(networks, rank_records(handmade.study(), again))
+    assert [(one.trial.number, one.fastest_ms, one.psnr_y_db) for one in timed] == [(1, 4.0, 31.0), (0, 5.0, 30.0)]
 
 
 @pytest.mark.parametrize(
