@@ -271,6 +271,10 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
         if source.startswith(f"search {number}.")
     )
     keys = [key for _, key in own]
+    if untimed := [key for key in keys if "eager" not in known[key].fastest_ms]:
+        raise SystemExit(
+            f"search {number} must know latencies to go on, but {len(untimed)} are missing: run part latency"
+        )
     counter = PartCounter(latency_input(maker.space, None))
     while len(keys) < trials:
         tried = [known[key] for key in keys]
