@@ -11,7 +11,6 @@ from srnas.nas.cli.options import (
     DEFAULT_WORKSPACE,
     Device,
     Json,
-    MaxTime,
     RawOfBenchmarks,
     Row,
     Threads,
@@ -21,6 +20,7 @@ from srnas.nas.cli.options import (
     parse_size,
     patient_protocol,
     print_json,
+    takes_raw,
 )
 from srnas.nas.cli.sources import Checkpoint, PlainWeights, Scale, Study, Trial, print_notes
 
@@ -64,7 +64,9 @@ def ablate(
     ] = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Measure the latency that is saved.")] = True,
     size: Annotated[str, typer.Option(help="Low-resolution input to time, as WxH in pixels.")] = "96x96",
-    max_time_s: MaxTime = None,
+    max_time_s: Annotated[
+        float, typer.Option("--max-time-s", min=0.0, help="Stop after this many seconds, once there are 12 rounds.")
+    ] = 60.0,
     raw_colours: RawOfBenchmarks = None,
     device: Device = "auto",
     threads: Threads = 1,
@@ -94,7 +96,7 @@ def ablate(
         where, threads, place = resolve_device(device), resolve_threads(threads), Workspace(workspace)
         source = load(name, scale, checkpoint, plain_weights, trial, study, place)
         architecture = source.architecture
-        raw = trial is None if raw_colours is None else raw_colours
+        raw = takes_raw(raw_colours, trial)
         found = load_pairs(data, architecture.scale, min_size=architecture.min_size, raw_colours=raw)
         given = (found.as_rgb() if trial is None else found).pairs[:images]
         target = Target(where, threads=threads)
@@ -111,8 +113,7 @@ def ablate(
             on_progress=lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total),
         )  # fmt: skip
     flags = list(report.latency.flags) if report.latency else []
-    whole: Row = {"whole_psnr_y_db": report.psnr_y_db, "timing_flags": flags}
-    rows = [ablation_row(one) | whole for one in report.ablations]
+    rows = [ablation_row(one) | {"timing_flags": flags} for one in report.ablations]
     caption = _caption(report, size, finetune)
     title = f"{source.label}, x{architecture.scale}: attention off, on {len(given)} images of '{found.name}'"
     draw_ablation(report, title, caption, folder / "ablation.png")

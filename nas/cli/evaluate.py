@@ -18,6 +18,7 @@ from srnas.nas.cli.options import (
     WorkspacePath,
     count_bar,
     output,
+    takes_raw,
 )
 from srnas.nas.cli.sources import Checkpoint, NetworkName, PlainWeights, Scale, Study, Trial, print_notes
 
@@ -91,7 +92,7 @@ def evaluate(
         source = load_source(Workspace(workspace), request)
         architecture = source.architecture
         least = architecture.min_size
-        raw = trial is None if raw_colours is None else raw_colours
+        raw = takes_raw(raw_colours, trial)
         pairs = load_pairs(data, architecture.scale, hr=hr, lr=lr, min_size=least, raw_colours=raw)
         pairs = pairs.as_rgb() if trial is None else pairs.noting_gray()
         outputs = _outputs(save, pairs, overwrite) if save else {}

@@ -93,6 +93,11 @@ _TIME_S = 10.0
 _PATIENCE_S = 3600.0
 
 
+def takes_raw(raw_colours: bool | None, trial: int | None) -> bool:
+    """Return whether colour profiles are ignored: as was said, else as benchmarks do, and not as a trial's search."""
+    return trial is None if raw_colours is None else raw_colours
+
+
 def patient_protocol(target: "Target", max_time_s: float | None) -> "LatencyProtocol":
     """Return the rules for the device of a target, with so much time once there are enough rounds."""
     from srnas.profiling import default_protocol

@@ -92,3 +92,8 @@ def test_every_device_of_a_figure_is_in_its_title(tmp_path, monkeypatch):
     [draw] = profile_figures([made("a"), other, made("c")], None).values()
     draw(tmp_path / "figure.png")
     assert titles == [f"MACs against latency\n{DEVICE}\n{other.device}"]
+
+
+def test_what_has_no_macs_is_in_no_figure_of_them():
+    copies = [made("skip", channels=0), made("copy", channels=0)]
+    assert "macs-against-latency" not in profile_figures(copies, None)

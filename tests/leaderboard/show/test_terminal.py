@@ -31,3 +31,10 @@ def test_every_trial_has_its_mark(width):
 def test_nothing_is_drawn_of_nothing():
     assert front_chart(rank_records(study(), []), width=80) == ""
     assert front_chart(rank_records(study(), [trial(0, 0.0, state="failed")]), width=80) == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_both_axes_have_names(width):
+    chart = front_chart(rank_records(study(), [trial(0, 31.0, (1.0,)), trial(1, 32.0, (3.0,))]), width=width)
+    assert chart.startswith("PSNR-Y in dB; line: bicubic")
+    assert "latency in ms, fastest round" in chart

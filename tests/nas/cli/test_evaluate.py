@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from srnas.nas.cli.options import takes_raw
 from srnas.nas.images.evaluation import evaluate_bicubic
 from srnas.nas.images.imresize import imresize
 from srnas.nas.images.pairs import load_pairs
@@ -384,3 +385,8 @@ def test_int8_is_calibrated_on_photographs(run, local, held_out_folder, photo_fo
     assert code == 0, err
     assert "calibrated on 64 crops of 16x16 pixels of 'photos0'" in " ".join(err.split())
     assert "The network ran in int8 with onnxruntime" in " ".join(out.split())
+
+
+def test_a_trial_has_the_colours_of_its_search():
+    asked = {(None, None): True, (None, 3): False, (True, 3): True, (False, None): False}
+    assert {given: takes_raw(*given) for given in asked} == asked

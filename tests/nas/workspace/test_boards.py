@@ -28,3 +28,7 @@ def test_a_study_of_the_same_name_for_another_task_does_not_say_whether_one_is_t
     filled("mine.1200", 4, goes_on_from="mine")
     place = filled("mine.1200", 2, done=False, goes_on_from="mine")
     assert find_study(place).task == "x4"
+
+
+def test_where_only_retimed_studies_are_left_the_newest_is_shown(filled):
+    assert find_study(filled("demo@eager", 2, retimed_from="demo")).name == "demo@eager"
