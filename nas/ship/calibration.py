@@ -1,4 +1,4 @@
-"""What calibrates a trained network in int8: the same wherever it is scored, and in the file that is shipped."""
+"""What calibrates a trained network in int8: the same where it is evaluated, and in the file that is shipped."""
 
 from dataclasses import dataclass
 from pathlib import Path
