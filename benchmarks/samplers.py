@@ -179,7 +179,7 @@ def synthetic(
 
 def on_table(given: argparse.Namespace, names: Sequence[str], told: Callable[[str], None]) -> list[dict[str, Any]]:
     """Return the rows of a table, none of whose networks is found twice."""
-    recording = TabularBenchmark.load(given.table).recording(given.runtime)
+    recording = TabularBenchmark.load(given.table).recording(given.runtime, given.space)
     whole = hypervolume([(one.psnr_db, one.fastest_ms) for one in recording.trials], recording.reference_point)
     anywhere, reference = recording.space_domain, recording.reference_point
     factories = samplers(Problem("smooth")) | {
@@ -222,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, help="a table of trained networks, in place of synthetic problems")
     parser.add_argument("--runtime", default="eager", help="whose latencies count, of a table")
+    parser.add_argument("--space", help="file of the table's space, where it is not a shipped one")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--samplers", default="front,gp,nsga2-50,nsga2-20,tpe,tpe-multivariate,random")

@@ -5,20 +5,25 @@ Each part is a command of its own, is resumed by the same command, and can be ru
 - ``halves``: in turn a network with attention in most positions and one without, to the base length, three and ten
   times that; the human designs first. Shows whether the ranking holds (``benchmarks/ranking.py``).
 - ``uniform``: random networks, uniform over size, to the base length.
-- ``searches``: searches of 50 trials by ``FrontSampler``, each of which knows only its own; to the base length.
+- ``searches``: searches of ``--trials`` by ``FrontSampler``, each of which knows only its own; to the base length. Unlike
+  those of ``srnas search`` they begin without the human designs and stop nobody, and the hypervolume's reference point
+  is bicubic's PSNR at the slowest latency so far.
 - ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
 - ``seeds``: every third network that is there, with two more seeds, to the base length.
 - ``latency``: all networks that are there, in each runtime, by one process, as briefly as candidates are. Run it before
   ``longer``, which needs latencies.
 
-What is trained is kept in ``--work``, and what is known when a command ends is written to the table. A training that
-reached a shorter length in the same ``--work`` goes on from there.
+What is trained is kept in ``--work``, which is of one protocol as the table is, and what is known when a command ends
+is written to the table. A training that reached a shorter length in the same ``--work`` goes on from there. A network
+that diverges, or that a runtime refuses, is left out with a line that says so.
 
     python benchmarks/table.py uniform --number 500 --table benchmarks/tables/tiny-x2.jsonl.xz --work WORK
-        --train FOLDER --every-image --val FOLDER --every 6
+        --train FOLDER --every-image --val FOLDER --every 2
 """
 
 import argparse
+import hashlib
+import itertools
 import os
 import random
 import sys
@@ -32,12 +37,15 @@ import optuna
 import torch
 from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from pydantic import Field, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
 from srnas.leaderboard.rank.front import are_near
+from srnas.nas.errors import DivergedError
+from srnas.nas.files import write_whole
 from srnas.nas.images.evaluation import evaluate, evaluate_bicubic
 from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.patches import PatchSampler
@@ -55,11 +63,11 @@ from srnas.nas.training.loop import Compute, TrainingProgress, build_seeded, tra
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.nas.training.state import TrainingState
 from srnas.profiling import Target, device_share, measure_latency
-from srnas.search_space import Architecture, SearchSpace, human_designs
+from srnas.profiling.runtimes import RuntimeFailedError
+from srnas.search_space import Architecture, InputError, SearchSpace, human_designs
 
 SHARES = (0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
 LADDER = (1, 3, 10)
-TRIALS = 50
 RUNTIMES = ("eager", "onnxruntime", "openvino")
 _CPU = torch.device("cpu")
 # Networks that are timed side by side.
@@ -112,8 +120,7 @@ class Maker:
             space=self.space.name,
             scale=self.space.scale,
             space_digest=digest(self.space),
-            iterations=self.config.iterations,
-            rungs=self.config.rung_iterations,
+            training=self.config,
             train=self.train.described,
             validation=self.held_out.described,
             photographs=bicubic.images,
@@ -124,7 +131,7 @@ class Maker:
         """Return everything that is known, by key.
 
         Raises:
-            SystemExit: If the table was made by another protocol.
+            InputError: If the table or ``work`` is of another protocol.
         """
         with self._alone():
             return self._known(self._at_first)
@@ -141,13 +148,23 @@ class Maker:
         if not self.table.exists():
             return ()
         made = TabularBenchmark.load(self.table)
-        if made.head != self.head:
-            raise SystemExit(f"'{self.table}' was made by another protocol:\n{made.head}\nthis one is\n{self.head}")
+        self._check(self.table, made.head)
         return tuple(made.networks.values())
+
+    def _check(self, path: Path, made: TableHead) -> None:
+        ours, theirs = self.head.model_dump(), made.model_dump()
+        if differing := [name for name, value in ours.items() if theirs[name] != value]:
+            shown = "; ".join(f"{name} is {theirs[name]}, here {ours[name]}" for name in differing)
+            raise InputError(f"'{path}' must be of the protocol that is asked for, but its {shown}; give another.")
 
     @cached_property
     def _at_first(self) -> tuple[TabulatedNetwork, ...]:
         # What is added to the table later is in the log too, and a table of a thousand takes a second to read.
+        begun = self.work / "head.json"
+        if begun.exists():
+            self._check(begun, TableHead.model_validate_json(begun.read_text()))
+        else:
+            write_whole(begun, self.head.model_dump_json().encode())
         return self._tabulated()
 
     def _known(self, tabulated: Sequence[TabulatedNetwork]) -> dict[str, TabulatedNetwork]:
@@ -191,7 +208,10 @@ class Maker:
             entry = TabulatedNetwork(architecture=architecture, sources=(source,))
             before = self.known().get(architecture.key, entry)
             if before.curve(steps, seed) is None:
-                entry = entry.model_copy(update={"curves": (self._curve(architecture, length, seed),)})
+                try:
+                    entry = entry.model_copy(update={"curves": (self._curve(architecture, length, seed),)})
+                except DivergedError as error:
+                    print(f"left out {architecture}, seed {seed}: {error}", file=sys.stderr)
             elif source in before.sources:
                 return
             self.keep(entry)
@@ -237,13 +257,23 @@ def _entry(line: str) -> TabulatedNetwork | None:
         return None
 
 
+def distinct(space: SearchSpace, seed: int) -> Iterator[Architecture]:
+    """Yield random networks, each once, until the space has no other."""
+    rng, seen = random.Random(seed), set[str]()
+    while len(seen) < space.size:
+        drawn = space.sample(rng)
+        if drawn.key not in seen:
+            seen.add(drawn.key)
+            yield drawn
+
+
 def halves(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:
     """Return networks with their sources, in turn one with attention in most positions and one without."""
     designs = [(f"design {name}", one) for name, one in human_designs(space).items() if len(one.positions) > 1]
     groups = {kind: [(s, a) for s, a in designs if is_attentive(a) is kind] for kind in (True, False)}
-    rng = random.Random(0)
-    while min(map(len, groups.values())) < (number + 1) // 2:
-        drawn = space.sample(rng)
+    for drawn in distinct(space, 0):
+        if min(map(len, groups.values())) >= (number + 1) // 2:
+            break
         group = groups[is_attentive(drawn)]
         if len(drawn.positions) > 1 and all(drawn.key != one.key for _, one in group):
             group.append(("half", drawn))
@@ -251,14 +281,9 @@ def halves(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:
     return [one for pair in pairs for one in pair][:number]
 
 
-def uniform(space: SearchSpace, number: int) -> Iterator[tuple[str, Architecture]]:
-    """Yield distinct random networks with their sources."""
-    rng, seen = random.Random(1), set[str]()
-    while len(seen) < number:
-        drawn = space.sample(rng)
-        if drawn.key not in seen:
-            seen.add(drawn.key)
-            yield f"uniform {len(seen) - 1}", drawn
+def uniform(space: SearchSpace, number: int) -> list[tuple[str, Architecture]]:
+    """Return distinct random networks with their sources."""
+    return [(f"uniform {i}", drawn) for i, drawn in enumerate(itertools.islice(distinct(space, 1), number))]
 
 
 def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
@@ -289,67 +314,83 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
             study.enqueue_trial(maker.space.params(one.architecture))
             trial = study.ask()
             maker.space.suggest(trial)
-            curve = one.curve(maker.config.iterations)
-            assert curve
-            study.tell(trial, (curve.mean_db(maker.config.iterations), one.fastest_ms["eager"]))
+            if curve := one.curve(maker.config.iterations):
+                study.tell(trial, (curve.mean_db(maker.config.iterations), one.fastest_ms["eager"]))
+            else:
+                study.tell(trial, state=TrialState.FAIL)
         architecture = maker.space.suggest(study.ask())
         # Another search may have timed it, and every figure of a table is of one timing.
         with maker.timing:
             if not maker.known().get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
-                time(maker, [architecture], ("eager",))
+                time(maker, [(architecture, "eager")])
         maker.trained(architecture, f"search {number}.{len(keys)}", waits=True)
         keys.append(architecture.key)
         known = maker.known()
         yield
 
 
-def time(maker: Maker, batch: Sequence[Architecture], runtimes: Sequence[str]) -> None:
-    """Time networks side by side in each runtime, in the same rounds, as briefly as a search times candidates."""
+def time(maker: Maker, batch: Sequence[tuple[Architecture, str]]) -> None:
+    """Time networks in runtimes, side by side in the same rounds, as briefly as a search times candidates."""
     target = Target(_CPU)
-    names = [(architecture, runtime) for architecture in batch for runtime in runtimes]
-    networks = {architecture.key: build_seeded(architecture, 0).deploy() for architecture in batch}
-    timed = measure_latency(
-        {f"{a.key}@{runtime}": networks[a.key] for a, runtime in names},
-        (1, 3, *latency_input(maker.space, None)),
-        {f"{a.key}@{runtime}": replace(target, runtime=runtime) for a, runtime in names},
-        protocol=brief_protocol(target, len(names)),
-    )
-    for architecture in batch:
-        fastest_ms = {runtime: timed.latencies[f"{architecture.key}@{runtime}"].fastest_ms for runtime in runtimes}
-        maker.keep(TabulatedNetwork(architecture=architecture, fastest_ms=fastest_ms))
+    names = {f"{architecture.key}@{runtime}": (architecture, runtime) for architecture, runtime in batch}
+    networks = {architecture.key: build_seeded(architecture, 0).deploy() for architecture, _ in batch}
+    try:
+        timed = measure_latency(
+            {name: networks[architecture.key] for name, (architecture, _) in names.items()},
+            (1, 3, *latency_input(maker.space, None)),
+            {name: replace(target, runtime=runtime) for name, (_, runtime) in names.items()},
+            protocol=brief_protocol(target, len(names)),
+        )
+    except RuntimeFailedError as error:
+        if len(batch) == 1:
+            print(f"left out {batch[0][0]} in {batch[0][1]}: {error}", file=sys.stderr)
+            return
+    else:
+        for name, (architecture, runtime) in names.items():
+            fastest_ms = {runtime: timed.latencies[name].fastest_ms}
+            maker.keep(TabulatedNetwork(architecture=architecture, fastest_ms=fastest_ms))
+        return
+    for one in batch:
+        time(maker, [one])
 
 
 def longer(networks: Sequence[TabulatedNetwork], base: int, number: int) -> list[Architecture]:
-    """Return what goes on: half of it near the front of the base length, the nearest first, the others at random."""
+    """Return what goes on: half of it near the front of the base length, the nearest first, the others at random.
+
+    Among the others, what is at it already comes first.
+    """
     whole = [(one, curve) for one in networks if (curve := one.curve(base)) and "eager" in one.fastest_ms]
     points = [(curve.mean_db(base), one.fastest_ms["eager"]) for one, curve in whole]
     kept = [one for one, is_near in enumerate(are_near(points, GOES_ON_DB, GOES_ON_SHARE)) if is_near]
     # By what the best of those as fast is ahead.
     kept.sort(key=lambda one: max(db for db, ms in points if ms <= points[one][1]) - points[one][0])
-    near = [whole[one][0] for one in kept]
-    drawn = random.Random(2).sample([one for one, _ in whole], len(whole))
-    chosen = {one.architecture.key: one.architecture for one in near[: number // 2]}
-    for one in drawn:
-        if len(chosen) < number:
-            chosen.setdefault(one.architecture.key, one.architecture)
-    return list(chosen.values())
+    near = [whole[one][0] for one in kept][: number // 2]
+    # By a hash of the key, so that what joins the table changes no order.
+    drawn = sorted((one for one, _ in whole), key=lambda one: ("longer" not in one.sources, hash_of(one)))
+    chosen = {one.architecture.key: one.architecture for one in (*near, *drawn)}
+    return list(chosen.values())[:number]
 
 
-def run(maker: Maker, part: str, number: int) -> Iterator[tuple[int, int]]:
+def hash_of(network: TabulatedNetwork) -> str:
+    """Return a random place in an order that never changes."""
+    return hashlib.sha256(network.architecture.key.encode()).hexdigest()
+
+
+def run(maker: Maker, part: str, number: int, trials: int) -> Iterator[tuple[int, int]]:
     """Make a part; yield how many steps of it are done and how many there are."""
     base = maker.config.iterations
     known = list(maker.known().values())
     if part == "searches":
         for done in range(number):
             with suppress(Timeout), FileLock(maker.work / f"search-{done}.lock", timeout=0):
-                yield from ((done, number) for _ in search(maker, done, TRIALS))
+                yield from ((done, number) for _ in search(maker, done, trials))
     elif part == "latency":
         with maker.timing:
             known = list(maker.known().values())
             missing = [one.architecture for one in known if not one.fastest_ms.keys() >= set(RUNTIMES)]
             for first in range(0, len(missing), _TOGETHER):
-                time(maker, missing[first : first + _TOGETHER], RUNTIMES)
-                yield first + _TOGETHER, len(missing)
+                yield first, len(missing)
+                time(maker, list(itertools.product(missing[first : first + _TOGETHER], RUNTIMES)))
     else:
         jobs = {
             "halves": lambda: [partial(maker.trained, a, s, LADDER[-1]) for s, a in halves(maker.space, number)],
@@ -371,6 +412,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("halves", "uniform", "searches", "longer", "seeds", "latency"))
     parser.add_argument("--number", type=int, default=40, help="of networks; of searches in part searches")
+    parser.add_argument("--trials", type=int, default=50, help="of each search")
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--space", default="tiny")
@@ -394,9 +436,11 @@ def main() -> None:
     maker = Maker(given.table, given.work, space, config, photos, held_out)
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(given.part, total=None)
-        for done, total in run(maker, given.part, given.number):
-            bars.update(task, completed=done, total=total)
-    made = maker.pack()
+        try:
+            for done, total in run(maker, given.part, given.number, given.trials):
+                bars.update(task, completed=done, total=total)
+        finally:
+            made = maker.pack()
     curves = [curve for network in made.networks.values() for curve in network.curves]
     long = sum(max(curve.psnr_y_db) >= LADDER[-1] * config.iterations for curve in curves)
     print(

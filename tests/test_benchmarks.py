@@ -63,16 +63,20 @@ def made_up_table(tmp_path, _):
 
 
 def table(tmp_path, held_out_folder):
-    """Networks of a space of one block of each kind, of which two parts are there already."""
+    """Networks of a space of one block of each kind, of which all other parts are there already, begun anew by each."""
     space = tmp_path / "tiny.toml"
     space.write_text('channels = [6]\npositions = 2\ntrunk = ["none", "conv"]\nattention = ["none", "pa"]\n')
     files = ("--table", tmp_path / "t.jsonl.xz", "--work", tmp_path / "work", "--space", space)
-    sizes = ("--patch", 8, "--batch", 1, "--iterations", 2)
+    sizes = ("--patch", 8, "--batch", 1, "--iterations", 2, "--trials", 3)
     given = (*files, "--train", held_out_folder, "--val", held_out_folder, *sizes)
-    for part in (("halves", "--number", 2), ("latency",)):
-        sys.argv = list(map(str, ("table.py", *part, *given)))
+    parts = ("uniform", 2), ("searches", 1), ("halves", 2), ("latency", 0), ("seeds", 1)
+    for part, number in parts:
+        sys.argv = list(map(str, ("table.py", part, "--number", number, *given)))
         assert not exit_code(FOLDER / "table.py")
-    return "longer", "--number", 2, *given
+        # A process that is killed leaves half a line.
+        with (tmp_path / "work" / "entries.jsonl").open("a") as log:
+            log.write('{"architecture"')
+    return "longer", "--number", 9, *given
 
 
 def samplers(*_):
@@ -240,7 +244,7 @@ SMOKE = {
         ],
     ),
     "search.py": (search, ["sampler .* hypervolume", rf"random (.* 1 ){{3}}.* {FIGURE}"]),
-    "table.py": (table, [r"t\.jsonl\.xz: 2 networks, 2 trainings, 2 of 10 times the base length, 2 timed; 0\.00 MB"]),
+    "table.py": (table, [r"t\.jsonl\.xz: ([3-9]) networks, \d trainings, \1 of 10 times the base length, \1 timed; 0\.00 MB"]),
     "target.py": (
         "--networks 2 --rounds 1",
         [rf"agent/here {FIGURE} \({FIGURE} to {FIGURE}\) over 2 networks of .* tau"],

@@ -163,8 +163,7 @@ def _on_image(source: "Source", outputs: dict[str, Path], on_done: Callable[[], 
 def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> Row:
     from srnas.nas.images.assessment import mean_scores
 
-    mean = mean_scores(scores)
-    plain = {
+    return {
         "network": source.label,
         "architecture": source.architecture.to_dict(),
         "architecture_key": source.architecture.key,
@@ -173,11 +172,9 @@ def _plain(source: "Source", pairs: "PairSet", scores: "list[ImageScores]") -> R
         "data": pairs.name,
         "lr": pairs.lr,
         "images": [{"image": one.image, **_numbers(one)} for one in scores],
-        "mean": _numbers(mean),
+        "mean": _numbers(mean_scores(scores)),
         "left_out": [one.image for one in scores if not one.counts],
-        "bicubic": {"psnr_y_db": _finite(mean.bicubic_psnr_y_db), "ssim_y": mean.bicubic_ssim_y},
     }
-    return plain | ({"kept_fraction": mean.kept_fraction} if mean.kept_fraction else {})
 
 
 def _numbers(scores: "ImageScores") -> Row:

@@ -14,7 +14,7 @@ from srnas.leaderboard.record.trials import Rung, TrialRecord
 from srnas.nas.run.plan import latency_input
 from srnas.nas.strategy.domain import Params
 from srnas.nas.study.options import Budgets
-from srnas.nas.study.settings import StudySettings, digest
+from srnas.nas.study.settings import digest
 from srnas.nas.study.space_domain import PartCounter, SpaceDomain
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
@@ -195,7 +195,7 @@ def load_recording(workspace: Workspace, study: str, space: str | None = None, s
             replayed.
     """
     settings, record, trials = load_study(workspace, study, storage)
-    search_space = _load_space(settings, space)
+    search_space = load_space(f"study '{study}'", settings.space, settings.scale, settings.space_digest, space)
     last = settings.training.iterations
     whole = [trial for trial in trials if _is_whole(trial, settings.training.rung_iterations)]
     # A network that was judged twice is one place in the recording.
@@ -210,17 +210,29 @@ def load_recording(workspace: Workspace, study: str, space: str | None = None, s
     return Recording(f"study '{record.name}'", reference_point, search_space, recorded, len(trials))
 
 
-def _load_space(settings: StudySettings, given: str | None) -> SearchSpace:
-    if given is None and settings.space not in space_names():
+def load_space(of: str, name: str, scale: int, content: str, given: str | None) -> SearchSpace:
+    """Return the space of what was recorded, as it was then.
+
+    Args:
+        of: What was recorded, in words.
+        name: Name of the space's file.
+        scale: Upscaling factor.
+        content: Digest of the space's content.
+        given: Path of the space's file, where it is not a shipped one.
+
+    Raises:
+        InputError: If the space is not found, or has changed.
+    """
+    if given is None and name not in space_names():
         raise InputError(
-            f"the space of study '{settings.name}' must be found, but only the name '{settings.space}' of its file is "
-            "recorded; give its path with --space."
+            f"the space of {of} must be found, but only the name '{name}' of its file is recorded; give its path with "
+            "--space."
         )
-    space = SearchSpace.load(given or settings.space, settings.scale)
-    if digest(space) != settings.space_digest:
+    space = SearchSpace.load(given or name, scale)
+    if digest(space) != content:
         raise InputError(
-            f"space '{space.name}' must be as it was when study '{settings.name}' started (digest "
-            f"{settings.space_digest}), but its digest is {digest(space)}; give the old file with --space."
+            f"space '{space.name}' must be as it was when {of} was begun (digest {content}), but its digest is "
+            f"{digest(space)}; give the old file with --space."
         )
     return space
 

@@ -16,12 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from srnas.leaderboard.record.base import StoredArchitecture
 from srnas.leaderboard.record.trials import Rung
 from srnas.nas.files import write_whole
-from srnas.nas.revisit.recording import Recorded, Recording
-from srnas.nas.study.settings import digest
+from srnas.nas.revisit.recording import Recorded, Recording, load_space
 from srnas.nas.training.schedule import TrainingConfig
 from srnas.search_space import Architecture, InputError, SearchSpace
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class Curve(BaseModel):
@@ -49,7 +48,8 @@ class TabulatedNetwork(BaseModel):
 
     Attributes:
         architecture: The network.
-        sources: What drew it: ``uniform 17``, ``search 3.12`` (the twelfth of the third search), ``design EDSR-like``.
+        sources: What drew it, each counted from 0: ``uniform 17``, ``search 3.12`` (trial 12 of search 3),
+            ``design EDSR-like``.
         fastest_ms: The fastest round in milliseconds, by runtime.
         curves: Its trainings, one for each seed.
     """
@@ -97,8 +97,7 @@ class TableHead(BaseModel):
         space: Name of the space.
         scale: Upscaling factor.
         space_digest: Digest of the space's content, which must be that of now.
-        iterations: Steps of the base length.
-        rungs: Steps on the way to the base length after which networks were judged, that length included.
+        training: Schedule of the base length, of the first seed; its rungs are those at which networks were judged.
         train: The photographs to train on, as a study names them.
         validation: The held-out photographs, as a study names them.
         photographs: Names of the held-out photographs, in the order of ``psnr_y_db``.
@@ -107,16 +106,25 @@ class TableHead(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = _FORMAT
+    format: Literal[2] = _FORMAT
     space: str
     scale: int
     space_digest: str
-    iterations: int
-    rungs: tuple[int, ...]
+    training: TrainingConfig
     train: str
     validation: str
     photographs: tuple[str, ...]
     bicubic_psnr_y_db: tuple[float, ...]
+
+    @property
+    def iterations(self) -> int:
+        """Steps of the base length."""
+        return self.training.iterations
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps on the way to the base length after which networks were judged, that length included."""
+        return self.training.rung_iterations
 
 
 @dataclass(frozen=True)
@@ -174,12 +182,7 @@ class TabularBenchmark:
             InputError: If the space has changed, or fewer than two networks can be replayed.
         """
         head = self.head
-        search_space = SearchSpace.load(space or head.space, head.scale)
-        if digest(search_space) != head.space_digest:
-            raise InputError(
-                f"space '{head.space}' must be as it was when the table was made (digest {head.space_digest}), but its "
-                f"digest is {digest(search_space)}; give the old file with --space."
-            )
+        search_space = load_space("the table", head.space, head.scale, head.space_digest, space)
         trials = [one for network in self.networks.values() if (one := self._recorded(network, search_space, runtime))]
         if len(trials) < 2:
             raise InputError(

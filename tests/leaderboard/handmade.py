@@ -7,6 +7,7 @@ from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Quality, Replicate, TrialRecord
 from srnas.nas.revisit.tabular import Curve, TableHead, TabularBenchmark, TabulatedNetwork
 from srnas.nas.study.settings import digest
+from srnas.nas.training.schedule import TrainingConfig
 from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import Architecture, Position, SearchSpace, human_designs
 
@@ -94,11 +95,12 @@ def table(space_file, number=20):
             architecture=architecture, sources=(source,), fastest_ms={"eager": size}, curves=curves
         )
     head = TableHead(
-        space=str(space_file),
+        space=space.name,
         scale=2,
         space_digest=digest(space),
-        iterations=30,
-        rungs=(3, 6, 10, 15, 20, 24, 30),
+        training=TrainingConfig(
+            iterations=30, patch=8, batch=1, learning_rate=1e-3, rungs=(0.1, 0.2, 1 / 3, 0.5, 2 / 3, 0.8, 1.0)
+        ),
         train="photographs",
         validation="held-out",
         photographs=("a", "b"),

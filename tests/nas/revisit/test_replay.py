@@ -214,7 +214,7 @@ def test_a_study_is_replayed(run, workspace, space_file, search_request, tmp_pat
     assert {"sampler", "rungs", "cost_share", "cost_seconds", "hypervolume", "hypervolume_se"} <= rows[0].keys()
     assert "--sampler must be names" in run(*given, "--space", space_file, "--sampler", ",")[2]
     space_file.write_text(space_file.read_text().replace("[6, 12]", "[6]"))
-    assert "must be as it was when study 'small-x2' started" in run(*given, "--space", space_file)[2]
+    assert "must be as it was when study 'small-x2' was begun" in run(*given, "--space", space_file)[2]
 
 
 def test_a_study_of_one_network(workspace, space_file, search_request, launched):

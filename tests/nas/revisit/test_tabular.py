@@ -72,23 +72,27 @@ def test_what_is_no_table(table, space_file, tmp_path):
     path = tmp_path / "t.jsonl.xz"
     with pytest.raises(InputError, match="the table must be readable, but '.*t.jsonl.xz' is not: No such file"):
         TabularBenchmark.load(path)
-    for content in (b"not xz", lzma.compress(b"not JSON\n"), lzma.compress(json.dumps({"format": 1}).encode()), b""):
+    for content in (b"not xz", lzma.compress(b"not JSON\n"), lzma.compress(json.dumps({"format": 2}).encode()), b""):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="a table must be JSON lines of format 1, compressed by xz, but"):
+        with pytest.raises(InputError, match="a table must be JSON lines of format 2, compressed by xz, but"):
             TabularBenchmark.load(path)
     space_file.write_text(space_file.read_text().replace("[6, 12]", "[6]"))
-    with pytest.raises(InputError, match="must be as it was when the table was made"):
+    with pytest.raises(InputError, match="must be as it was when the table was begun"):
         table.recording(space=str(space_file))
 
 
-def test_a_table_of_untimed_networks(table):
+def test_a_table_of_untimed_networks(table, space_file):
     with pytest.raises(InputError, match="two or more networks that are timed in 'openvino' and trained for 30 steps"):
-        table.recording("openvino")
+        table.recording("openvino", str(space_file))
 
 
-def test_searches_are_replayed_on_a_table(run, table, tmp_path):
+def test_searches_are_replayed_on_a_table(run, table, space_file, tmp_path):
     table.save(tmp_path / "t.jsonl.xz")
-    given = ("replay", "--table", tmp_path / "t.jsonl.xz", "--seeds", 2, "--sampler", "front,random", "--trials", 8)
+    of_own_space = ("replay", "--table", tmp_path / "t.jsonl.xz")
+    code, _, err = run(*of_own_space)
+    assert code == 2
+    assert "the space of the table must be found" in err
+    given = (*of_own_space, "--space", space_file, "--seeds", 2, "--sampler", "front,random", "--trials", 8)
     code, out, err = run(*given)
     assert code == 0, err
     assert "20 of 20" in " ".join(out.split())
