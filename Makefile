@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ROOMS := search_space nas profiling leaderboard
-SOURCES := $(shell find $(ROOMS) -name '*.py' -o -name '*.pyi' -o -name '*.toml') pyproject.toml constraints.txt
+SOURCES := $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*') pyproject.toml constraints.txt
 ARGS ?=
 LINKS := build/package
 MINIMUM := tests/search_space tests/profiling tests/leaderboard tests/nas/images tests/nas/strategy tests/nas/study \
@@ -48,7 +48,7 @@ docs: $(VENV)/installed-docs
 
 $(VENV)/installed: $(SOURCES) | $(VENV)/bin/pip
 	rm -rf build
-	$(BIN)/pip install --quiet --constraint constraints.txt .
+	$(BIN)/pip install --quiet --constraint constraints.txt '.[onnx]'
 	touch $@
 
 $(VENV)/installed-test: $(SOURCES) | $(VENV)/bin/pip

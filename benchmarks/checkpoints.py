@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.photos import load_folder
@@ -133,4 +134,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("checkpoints.py"):
+        main()

@@ -33,6 +33,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import InputShape, count
 from srnas.profiling.meta import to_meta
 from srnas.search_space import PUBLISHED, REGISTRY, Network, build_block, published
@@ -208,4 +209,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("counting.py"):
+        main()

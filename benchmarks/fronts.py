@@ -16,7 +16,11 @@ from pathlib import Path
 
 from scipy.stats import kendalltau
 
+from srnas.leaderboard.rank.front import front_numbers
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.revisit.retime import Retimed, retime
+from srnas.nas.run.request import DEFAULT_WORKSPACE
+from srnas.nas.workspace.studies import load_snapshot
 from srnas.nas.workspace.workspace import Workspace
 from srnas.profiling import Target
 
@@ -41,14 +45,13 @@ def best_within(retimed: Retimed, budget_ms: float) -> str:
     return f"#{best['trial']} {best['ranked_db']:.2f} dB"
 
 
-def print_fronts(found: Mapping[str, Retimed]) -> None:
-    """Print how the fronts differ."""
+def print_fronts(found: Mapping[str, Retimed], front: frozenset[int]) -> None:
+    """Print how the fronts differ from that of the study, whose members a runtime may refuse."""
     print("| runtime | timed | on the study's front and on this one | on this one only | runtime refuses |")
     print("|---|---|---|---|---|")
     for name, retimed in found.items():
-        kept = retimed.front_before & on_front(retimed)
-        new = on_front(retimed) - retimed.front_before
-        shares = f"{len(kept)} of {len(retimed.front_before)} | {len(new)}"
+        kept, new = front & on_front(retimed), on_front(retimed) - front
+        shares = f"{len(kept)} of {len(front)} | {len(new)}"
         print(f"| `{name}` | {len(latencies(retimed))} | {shares} | {len(retimed.failed)} |")
 
 
@@ -84,19 +87,23 @@ def main() -> None:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
-    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--workspace", type=Path, default=DEFAULT_WORKSPACE)
     parser.add_argument("--runtimes", default="eager,onnxruntime,openvino,ncnn,executorch")
     parser.add_argument("--budgets", default="1,2,4,8,16", help="in ms")
     parser.add_argument("--limit", type=int, help="time so many networks at most, the front first")
     given = parser.parse_args()
+    budgets = [float(budget) for budget in given.budgets.split(",")]
+    workspace = Workspace(given.workspace)
+    front = front_numbers(load_snapshot(workspace, given.study).ranked)
     found = {}
     for name in given.runtimes.split(","):
         print(name, file=sys.stderr, flush=True)
-        found[name] = retime(Workspace(given.workspace), given.study, Target(runtime=name), limit=given.limit)
-    print_fronts(found)
+        found[name] = retime(workspace, given.study, Target(runtime=name), limit=given.limit)
+    print_fronts(found, front)
     print_taus(found)
-    print_best(found, [float(budget) for budget in given.budgets.split(",")])
+    print_best(found, budgets)
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("fronts.py"):
+        main()

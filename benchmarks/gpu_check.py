@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import Target, describe_device
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -99,4 +100,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("gpu_check.py"):
+        main()

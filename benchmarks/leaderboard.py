@@ -29,6 +29,7 @@ from sqlalchemy import create_engine, text
 from srnas.leaderboard.record.studies import StudyRecord
 from srnas.leaderboard.record.trials import Quality, Sizes, TrialRecord
 from srnas.leaderboard.store.store import Store
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import Latency, Target, describe_device
 from srnas.search_space import SearchSpace
 
@@ -164,7 +165,9 @@ def _serving(folder: Path) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        while server.poll() is None:
+        while True:
+            if server.poll() is not None:
+                raise SystemExit(f"the page's server must run, but it ended with exit code {server.returncode}.")
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{address}/health").close()
                 break
@@ -212,4 +215,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("leaderboard.py"):
+        main()

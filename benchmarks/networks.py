@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from srnas.nas.cli.boundary import told_errors
+from srnas.nas.run.request import parse_size
 from srnas.profiling import Counts, LatencyProtocol, Measurement, Target, count, default_protocol, measure_latency
 from srnas.search_space import PUBLISHED, Network, published
 
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="rounds, of which the fastest stands")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     options = parser.parse_args()
-    width, height = map(int, options.output.split("x"))
+    height, width = parse_size(options.output, "--output")
     shape = (1, 3, height // options.scale, width // options.scale)
     target = Target(torch.device("cpu"), threads=options.threads)
     sizes, networks, targets = [], {}, {}
@@ -76,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("networks.py"):
+        main()

@@ -29,8 +29,10 @@ from srnas.leaderboard.rank.board import Board
 from srnas.leaderboard.rank.front import non_dominated
 from srnas.leaderboard.rank.picking import Contender, Duel, duel
 from srnas.leaderboard.record.timed_quality import as_ranked, qualities_by_seed, replicates_as_ranked
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.images.evaluation import evaluate
 from srnas.nas.images.pairs import load_pairs
+from srnas.nas.run.request import DEFAULT_WORKSPACE
 from srnas.nas.study.snapshot import Snapshot
 from srnas.nas.workspace.boards import load_board
 from srnas.nas.workspace.studies import load_snapshot
@@ -173,17 +175,21 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
-    parser.add_argument("--workspace", type=Path, default=Path("workspace"))
+    parser.add_argument("--workspace", type=Path, default=DEFAULT_WORKSPACE)
     parser.add_argument("--retimed", metavar="STUDY", help="a study by 'srnas retime', whose latencies are taken")
     parser.add_argument("--test", type=Path, nargs="*", default=[], metavar="FOLDER", help="photographs to test on")
     given = parser.parse_args()
     workspace = Workspace(given.workspace)
     known = load_snapshot(workspace, given.study)
-    if known.joint is None:
+    if known.joint is None and not given.retimed:
         print("the study has not ended with a joint timing: each latency is of another moment\n")
     networks = contenders(known)
     if given.retimed:
-        networks = timed_as(networks, load_board(workspace, given.retimed))
+        retimed = load_board(workspace, given.retimed)
+        if retimed.study.retimed_from != given.study:
+            parser.error(f"--retimed must be a study by 'srnas retime {given.study}', but got '{given.retimed}'")
+        trained, networks = len(networks), timed_as(networks, retimed)
+        print(f"{len(networks)} of the {trained} networks were timed again, and the others are left out\n")
     if not networks:
         raise SystemExit(f"study '{given.study}' must hold networks that were trained to the end, but holds none.")
     humans = [one for one in networks if one.trial.design]
@@ -198,4 +204,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("proof.py"):
+        main()

@@ -30,6 +30,7 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from srnas.leaderboard.rank.front import Point, are_near, hypervolume, non_dominated
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.judging.accounts import CLOSE, Account, account, beside_trend
 from srnas.nas.revisit.tabular import Curve, TabularBenchmark, TabulatedNetwork, is_attentive
 from srnas.nas.run.ladder import GOES_ON_DB, GOES_ON_SHARE
@@ -177,16 +178,21 @@ def climb(known: Sequence[Trained], lengths: Sequence[int], rule: Rule) -> str:
     )
 
 
+def numbers(text: str) -> list[int]:
+    """Return whole numbers that stand between commas."""
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> None:
     """Read the table and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--table", type=Path, default=_TABLE)
     parser.add_argument("--sources", default="design,half", help="kinds of networks")
-    parser.add_argument("--lengths", default="1,3,10", help="multiples of the base length")
+    parser.add_argument("--lengths", type=numbers, default="1,3,10", help="multiples of the base length")
     parser.add_argument("--runtime", default="eager")
     given = parser.parse_args()
     made, console = TabularBenchmark.load(given.table), Console()
-    lengths = [int(multiple) * made.head.iterations for multiple in given.lengths.split(",")]
+    lengths = [multiple * made.head.iterations for multiple in given.lengths]
     kinds = set(given.sources.split(","))
     networks = [one for one in made.networks.values() if kinds & {source.split()[0] for source in one.sources}]
     known = [
@@ -217,4 +223,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("ranking.py"):
+        main()

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch.utils import benchmark
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import CPU_PROTOCOL, Target, describe_device, measure_latency
 from srnas.profiling.latency import REFERENCE_SHAPE
 from srnas.profiling.statistics import kendall_tau
@@ -153,6 +154,10 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="time twice in this process: whether it runs, no more")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.processes < 2:
+        parser.error(
+            f"--processes >= 2 must hold, since their spread is what is printed, but got {arguments.processes}"
+        )
     if arguments.way:
         print(json.dumps(one_process(arguments.way, arguments.budget_s, arguments.side)))
         return
@@ -175,4 +180,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("repeatability.py"):
+        main()

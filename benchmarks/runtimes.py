@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import Latency, LatencyProtocol, Target, measure_latency
 from srnas.profiling.runtimes import RUNTIMES, RuntimeFailedError, prepare
 from srnas.search_space import PUBLISHED, REGISTRY, Network, build_block, published
@@ -24,13 +25,6 @@ CHANNELS, SIDE = 24, 64
 _TOGETHER = 8
 _PROTOCOL = LatencyProtocol(warmup_min_s=0.05, warmup_cap_s=0.5, window_calls=4, min_rounds=6, max_rounds=6, gap_ms=0)
 _SHOWN_GAP = 1e-4
-
-
-def blocks() -> dict[str, nn.Module]:
-    """Return every trunk and attention block by name, in deploy form."""
-    return {
-        info.name: fold_all(build_block(info.name, CHANNELS).eval()) for info in REGISTRY.infos("trunk", "attention")
-    }
 
 
 def time_all(
@@ -80,12 +74,14 @@ def main() -> None:
     if unknown := set(others) - set(RUNTIMES):
         parser.error(f"--runtimes must be of {', '.join(RUNTIMES)}, but got {', '.join(sorted(unknown))}")
     runtimes = ["eager", *others]
+    every = list(PUBLISHED) if given.networks else [info.name for info in REGISTRY.infos("trunk", "attention")]
+    names = given.only.split(",") if given.only else every
+    if unknown := set(names) - set(every):
+        parser.error(f"--only must be of {', '.join(every)}, but got {', '.join(sorted(unknown))}")
     if given.networks:
-        names = given.only.split(",") if given.only else PUBLISHED
         subjects: dict[str, nn.Module] = {name: Network(published(name, given.scale)).deploy() for name in names}
     else:
-        every = blocks()
-        subjects = {name: every[name] for name in given.only.split(",")} if given.only else every
+        subjects = {name: fold_all(build_block(name, CHANNELS).eval()) for name in names}
     latencies, gaps, refused = time_all(subjects, 3 if given.networks else CHANNELS, runtimes)
     versions = [RUNTIMES[name].version() or "torch" for name in runtimes]
     print(f"{', '.join(dict.fromkeys(versions))}; one thread, float32, {SIDE}x{SIDE} pixels\n")
@@ -99,4 +95,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("runtimes.py"):
+        main()

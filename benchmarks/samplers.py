@@ -14,7 +14,9 @@ other; ``front-anywhere`` proposes from the whole space, as all others do, and l
 stand for. Both know the latencies of all that the table holds, and ``front-anywhere`` fits those of its proposals to
 them: in a search a latency is known once a network was timed. The reference is the hypervolume of them all.
 
-The seconds per proposal are those of the last ten proposals alone, and of a table's replay as a whole.
+What each run has found is printed when it ends: its hypervolume, since the reference is known when all have ended, and
+with ``--table`` the shares of it. The seconds per proposal are those of the last ten proposals alone, and of a table's
+replay as a whole.
 
     python benchmarks/samplers.py [--table benchmarks/tables/tiny-x2.jsonl.xz] [--seeds 5] [--trials 200]
         [--samplers front,front-anywhere,gp] [--variants smooth,rugged,dying] [--json]
@@ -42,6 +44,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.revisit.replay import ReplayedSearch, sampler_factory
 from srnas.nas.revisit.tabular import TabularBenchmark
 from srnas.nas.strategy.domain import Choices
@@ -51,6 +54,7 @@ POSITIONS, BLOCKS, WIDTHS, TAILS = 12, 7, (16, 24, 36, 48), 3
 PSNR_NOISE_DB, LATENCY_NOISE = 0.015, 0.01
 DEAD_DB, ONE_DIES_OF = 25.0, 20
 CHECKS = (25, 50, 100, 200)
+VARIANTS = ("smooth", "rugged", "dying")
 
 
 class Problem:
@@ -157,8 +161,10 @@ def synthetic(
         problem = Problem(variant)
         runs: dict[str, list[tuple[list[dict[str, Any]], list[float]]]] = {}
         for name, seed in itertools.product(names, range(given.seeds)):
-            runs.setdefault(name, []).append(run(problem, samplers(problem)[name](seed), seed, given.trials))
-            told(f"{variant} {name}")
+            found, seconds = run(problem, samplers(problem)[name](seed), seed, given.trials)
+            runs.setdefault(name, []).append((found, seconds))
+            points = [problem.point(params) for params in found]
+            told(f"{variant} {name}, seed {seed}: {hypervolume(points, problem.reference):.4f}")
         union = problem.best_known(given.generations) + [
             problem.point(p) for many in runs.values() for one, _ in many for p in one
         ]
@@ -198,7 +204,7 @@ def on_table(given: argparse.Namespace, names: Sequence[str], told: Callable[[st
             for check in CHECKS:
                 if check <= len(volumes):
                     shares.setdefault(check, []).append(volumes[check - 1] / whole)
-            told(f"table {name}")
+            told(f"table {name}, seed {seed}: {' '.join(f'{shares[check][-1]:.4f}' for check in shares)}")
         rows.append(row_of("table", name, shares, 0.0, (time.perf_counter() - started) / num_proposals))
     return rows
 
@@ -226,7 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--samplers", default="front,gp,nsga2-50,nsga2-20,tpe,tpe-multivariate,random")
-    parser.add_argument("--variants", default="smooth,rugged,dying")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--generations", type=int, default=400, help="of the evolution that finds the reference")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -234,11 +240,16 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     names, console = given.samplers.split(","), Console()
     kinds = ["table"] if given.table else given.variants.split(",")
+    known = [*samplers(Problem("smooth")), *(["front-anywhere"] if given.table else [])]
+    for what, chosen, valid in (("samplers", names, known), ("variants", given.variants.split(","), VARIANTS)):
+        if unknown := set(chosen) - set(valid):
+            parser.error(f"--{what} must be of {', '.join(valid)}, but got {', '.join(sorted(unknown))}")
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("runs", total=len(names) * len(kinds) * given.seeds)
 
         def told(run: str) -> None:
-            bars.update(task, description=run, advance=1)
+            bars.console.print(run, highlight=False)
+            bars.advance(task)
 
         rows = on_table(given, names, told) if given.table else synthetic(given, names, kinds, told)
     if given.json:
@@ -255,4 +266,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("samplers.py"):
+        main()

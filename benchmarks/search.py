@@ -24,7 +24,8 @@ from rich.table import Table
 
 from srnas.leaderboard.rank.front import hypervolume, non_dominated
 from srnas.leaderboard.record.trials import TrialRecord
-from srnas.nas.strategy.samplers import BASELINES, FRONT
+from srnas.nas.cli.boundary import told_errors
+from srnas.nas.strategy.samplers import BASELINES, FRONT, check_sampler
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 
@@ -67,14 +68,16 @@ def main() -> None:
     parser.add_argument("options", nargs="*", help="of srnas search, after --")
     given = parser.parse_args()
     names, console = given.samplers.split(","), Console()
+    for name in names:
+        check_sampler(name)
     found: dict[str, list[list[TrialRecord]]] = {name: [] for name in names}
-    worst_psnr = 0.0
+    bicubic_db = 0.0
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("runs", total=len(names) * given.seeds)
         for seed in range(given.seeds):
             for name in names:
                 bars.update(task, description=f"seed {seed} {name}")
-                worst_psnr, records = run(name, seed, given.seconds, given.trials, given.options)
+                bicubic_db, records = run(name, seed, given.seconds, given.trials, given.options)
                 found[name].append(records)
                 points_found = [record.point for record in records if record.point]
                 bars.console.print(f"seed {seed} {name}: {sorted(points_found, key=lambda point: point[1])}")
@@ -83,7 +86,7 @@ def main() -> None:
     latencies = [latency for runs in points.values() for one in runs for _, latency in one]
     if not latencies:
         raise SystemExit(f"some trial must be trained to the end, but none was within {given.seconds:g} s.")
-    reference = worst_psnr, max(latencies)
+    reference = bicubic_db, max(latencies)
     rows: list[dict[str, Any]] = [
         {
             "sampler": name,
@@ -113,4 +116,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("search.py"):
+        main()

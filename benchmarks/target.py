@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scipy.stats import kendalltau
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.profiling import Target, measure_latency
 from srnas.profiling.agent.bundle import script
 from srnas.profiling.boards.board import Board
@@ -38,6 +39,8 @@ def agent(python: str) -> Iterator[Board]:
         try:
             assert process.stderr
             said = process.stderr.readline()
+            if "http" not in said:
+                raise SystemExit(f"the agent must start with {python}, but it said: {said}{process.stderr.read()}")
             yield ask(Board("agent", said.split()[3])).board
         finally:
             process.terminate()
@@ -73,4 +76,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("target.py"):
+        main()

@@ -48,9 +48,9 @@ class Run:
 
 
 def run(python: str, workers: int, trials: int, options: list[str]) -> Run:
-    """Search in a workspace of its own."""
+    """Search in a workspace of its own; every trial is trained to its end."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = ("--workspace", folder, "--trials", str(trials), "--workers", str(workers), "--json")
+        asked = ("--workspace", folder, "--trials", str(trials), "--workers", str(workers), "--rungs", "none", "--json")
         command = [python, *_PROGRAM, "search", *asked, *options]
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)

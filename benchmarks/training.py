@@ -29,6 +29,7 @@ import torch
 from PIL import Image as PillowImage
 from torch.utils.data import DataLoader, Dataset
 
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.images.pairs import Pair, make_pairs
 from srnas.nas.images.patches import PatchSampler
 from srnas.nas.images.photos import embedded_photos
@@ -153,4 +154,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("training.py"):
+        main()

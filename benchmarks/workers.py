@@ -20,6 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from srnas.leaderboard.store.store import Store
+from srnas.nas.cli.boundary import told_errors
 from srnas.nas.workspace.studies import load_study
 from srnas.nas.workspace.workspace import Workspace
 
@@ -74,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_errors("workers.py"):
+        main()

@@ -10,6 +10,7 @@ import pytest
 from srnas.leaderboard.rank.board import rank_records
 from srnas.leaderboard.rank.curve import CurvePoint
 from srnas.leaderboard.rank.picking import Contender
+from srnas.search_space import Position
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -22,6 +23,11 @@ def equal_time():
 @pytest.fixture(scope="module")
 def proof():
     return SimpleNamespace(**runpy.run_path(str(FOLDER / "proof.py")))
+
+
+@pytest.fixture(scope="module")
+def table():
+    return SimpleNamespace(**runpy.run_path(str(FOLDER / "table.py")))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,47 @@ def test_the_hypervolume_is_that_of_what_has_ended(equal_time):
     minutes, means, errors = equal_time.mean_curve([curve, [CurvePoint(1, 10.0, 2.0)]], 30.0)
     assert (minutes[0], minutes[-1]) == (0.0, 0.5)
     assert (means[0], means[-1], errors[-1]) == (0.0, 1.75, pytest.approx(0.25))
+
+
+def test_a_rival_that_was_timed_at_another_moment_is_scaled(equal_time):
+    def design(number, ms):
+        chain = handmade.ARCHITECTURE.model_copy(update={"positions": (Position(trunk="conv"),) * number})
+        return handmade.trial(number, 30.0, rounds=(ms,), design="d").model_copy(update={"architecture": chain})
+
+    ours, theirs = ([design(number, share * 2**number) for number in range(4)] for share in (0.9, 1.0))
+    scale, changed = equal_time.scaled(theirs, ours)
+    assert scale == pytest.approx(0.9)
+    assert [(one.number, one.latency.fastest_ms) for one in changed] == [
+        (number, pytest.approx(0.9 * 2**number)) for number in range(4)
+    ]
+    # Another space has other designs.
+    assert equal_time.scaled([design(9, 5.0)], ours) == (1.0, [design(9, 5.0)])
+
+
+def test_what_goes_on_to_ten_times_the_length(table, space_file):
+    networks = list(handmade.table(space_file).networks.values())
+    longer = table.longer(networks, 30, 8)
+    assert len({one.key for one in longer}) == 8
+    points = {one.architecture.key: (one.curves[0].mean_db(30), one.fastest_ms["eager"]) for one in networks}
+    front = [key for key, (psnr, ms) in points.items() if psnr >= max(p for p, m in points.values() if m <= ms)]
+    assert {one.key for one in longer[:4]} <= {*front} or len(front) < 4
+    # What has begun goes on, whatever has joined the table meanwhile.
+    begun = {one.key for one in longer}
+    marked = [
+        one.model_copy(update={"sources": (*one.sources, "longer")}) if one.architecture.key in begun else one
+        for one in networks
+    ]
+    assert begun == {one.key for one in table.longer(marked[::-1], 30, 8)}
+    assert [one.key for one in table.longer(networks[::-1], 30, 8)] == [one.key for one in longer]
+
+
+def test_what_is_to_be_timed(table, space_file):
+    first, *others = handmade.table(space_file).networks.values()
+    untimed = first.model_copy(update={"fastest_ms": {}})
+    assert table.due([untimed, *others], ["eager"]) == [(first.architecture, "eager")]
+    again = table.due([first, *others], ["eager"])
+    assert len(again) == 20
+    assert {one.key for one, _ in again} == {one.architecture.key for one in (first, *others)}
 
 
 def test_what_stands_beside_a_design(proof):

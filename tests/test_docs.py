@@ -93,6 +93,13 @@ def options_of(command):
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
 
 
+def unknown_to(words):
+    """Return the options of a command that its program does not name; what stands after ``--`` is not its own."""
+    own = words[: words.index("--")] if "--" in words else words
+    program = (ROOT / words[1]).read_text()
+    return {word for word in own if re.fullmatch(r"--\w[\w-]*", word)} - set(re.findall(r'"(--[\w-]+)"', program))
+
+
 def is_ours(words):
     return "srnas" in words and words[0] in ("srnas", "torchrun")
 
@@ -103,7 +110,7 @@ def test_commands_in_consoles_can_be_run(page):
         if words[:1] == ["make"]:
             assert all(re.search(rf"^{target}:", text_of(ROOT / "Makefile"), re.MULTILINE) for target in words[1:])
         if words[:1] == ["python"]:
-            assert (ROOT / words[1]).is_file(), words
+            assert not unknown_to(words), words
         if is_ours(words):
             command, rest = found(words[words.index("srnas") :])
             left = command.make_context("srnas", list(rest)) if rest != ["--version"] else None
@@ -113,6 +120,8 @@ def test_commands_in_consoles_can_be_run(page):
 
 @each_page
 def test_commands_in_sentences_exist(page):
+    for line in re.findall(r"`(python benchmarks/[^`]+)`", prose(page)):
+        assert not unknown_to(shlex.split(re.sub(r"\s+", " ", line))), line
     for line in re.findall(r"`(srnas [^`]+)`", prose(page)):
         words = shlex.split(re.sub(r"\s+", " ", line))
         command, rest = found(words)

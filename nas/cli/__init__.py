@@ -2,7 +2,6 @@
 
 import inspect
 import signal
-import sys
 from typing import Annotated
 
 import typer
@@ -35,7 +34,7 @@ from srnas.nas.cli import (
     upscale,
     worker,
 )
-from srnas.nas.cli.boundary import message_of, print_notes
+from srnas.nas.cli.boundary import print_logged, told_errors
 from srnas.nas.stops import interrupt_once
 
 app = typer.Typer(
@@ -117,12 +116,6 @@ def main() -> None:
     """Run the command: exit code 2 and one message for what a user can mend, 130 when interrupted."""
     # A scheduler ends a job so, and a terminal that closes its commands. A second Ctrl-C is the user's own wish.
     interrupt_once(signal.SIGTERM, signal.SIGHUP)
-    print_notes()
-    try:
+    print_logged()
+    with told_errors("srnas"):
         app()
-    except Exception as error:
-        message = message_of(error)
-        if message is None:
-            raise
-        print(f"srnas: error: {message}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 DEBUG = "SRNAS_DEBUG"
 
@@ -74,7 +76,7 @@ class _Worded(logging.Formatter):
         return f"warning: {said}" if record.levelno >= logging.WARNING else said
 
 
-def print_notes() -> None:
+def print_logged() -> None:
     """Print the notes that reading files gives: what is used of them, and what cannot be read."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Worded())
@@ -82,6 +84,19 @@ def print_notes() -> None:
     logger = logging.getLogger("srnas")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def told_errors(program: str) -> Iterator[None]:
+    """End a program with one message and exit code 2 at an error that a user can mend."""
+    try:
+        yield
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        print(f"{program}: error: {message}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
 
 
 def message_of(error: Exception) -> str | None:

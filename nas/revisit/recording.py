@@ -206,7 +206,9 @@ def load_recording(workspace: Workspace, study: str, space: str | None = None, s
             f"but holds {len(distinct)}; run a longer search with --rungs none."
         )
     reference_point = record.reference_psnr_y_db, record.reference_fastest_ms
-    recorded = [_recorded(trial, search_space) for trial in reversed(distinct.values())]
+    # What goes on from one length to the next, no rule of rungs decides.
+    asked = {*settings.training.rung_iterations} - {*settings.training.annealed}
+    recorded = [_recorded(trial, search_space, asked) for trial in reversed(distinct.values())]
     return Recording(f"study '{record.name}'", reference_point, search_space, recorded, len(trials))
 
 
@@ -241,11 +243,12 @@ def _is_whole(trial: TrialRecord, iterations: Sequence[int]) -> bool:
     return trial.point is not None and {rung.iteration for rung in trial.rungs} >= set(iterations)
 
 
-def _recorded(trial: TrialRecord, space: SearchSpace) -> Recorded:
+def _recorded(trial: TrialRecord, space: SearchSpace, iterations: Collection[int]) -> Recorded:
     assert trial.point
     psnr_db, fastest_ms = trial.point
     params = space.params(trial.architecture)
-    rungs = tuple(sorted(trial.rungs, key=lambda rung: rung.iteration))
+    judged = [rung for rung in trial.rungs if rung.iteration in iterations]
+    rungs = tuple(sorted(judged, key=lambda rung: rung.iteration))
     return Recorded(trial.architecture, params, trial.design, fastest_ms, psnr_db, rungs, trial.train_s)
 
 

@@ -180,7 +180,7 @@ class ReplayedSearch:
         self, recording: Recording, factory: SamplerFactory, rule: Halving | None, seed: int, unit: str
     ) -> None:
         self._recording = recording
-        # Each seed spares other trials, as each study does.
+        # Each seed spares other trials, so that seeds tell what luck is worth; studies all spare the same networks.
         self._rule = rule.model_copy(update={"salt": f"{rule.salt}{seed}"}) if rule else None
         self._rng = random.Random(seed)
         self._unit = unit

@@ -50,7 +50,7 @@ class TabulatedNetwork(BaseModel):
         architecture: The network.
         sources: What drew it, each counted from 0: ``uniform 17``, ``search 3.12`` (trial 12 of search 3),
             ``design EDSR-like``.
-        fastest_ms: The fastest round in milliseconds, by runtime.
+        fastest_ms: The fastest round of all timings in milliseconds, by runtime.
         curves: Its trainings, one for each seed.
     """
 
@@ -62,7 +62,10 @@ class TabulatedNetwork(BaseModel):
     curves: tuple[Curve, ...] = ()
 
     def joined(self, other: Self) -> Self:
-        """Return the network with what another entry of it knows; of two figures that of the other counts."""
+        """Return the network with what another entry of it knows.
+
+        Of two latencies the lower counts, since other work only slows; of two trainings of a seed that of the other.
+        """
         curves = {curve.seed: curve for curve in self.curves}
         for curve in other.curves:
             known = curves.get(curve.seed, curve)
@@ -74,7 +77,10 @@ class TabulatedNetwork(BaseModel):
         return self.model_copy(
             update={
                 "sources": tuple(dict.fromkeys(self.sources + other.sources)),
-                "fastest_ms": self.fastest_ms | other.fastest_ms,
+                "fastest_ms": {
+                    runtime: min(known[runtime] for known in (self.fastest_ms, other.fastest_ms) if runtime in known)
+                    for runtime in self.fastest_ms | other.fastest_ms
+                },
                 "curves": tuple(curves[seed] for seed in sorted(curves)),
             }
         )

@@ -38,7 +38,7 @@ def test_entries_of_a_network_are_joined():
     entries = [
         entry("uniform 3", {"eager": 2.0}, 0, s40=30.0, s400=31.0),
         entry("search 0.4", {"eager": 1.5, "openvino": 1.0}, 1, s400=31.2),
-        entry("uniform 3", {}, 0, s400=31.0, s1200=32.0),
+        entry("uniform 3", {"eager": 1.7}, 0, s400=31.0, s1200=32.0),
     ]
     [(key, one)] = joined(entries).items()
     assert key == PLAIN.key

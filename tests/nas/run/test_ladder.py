@@ -3,6 +3,7 @@
 import pytest
 
 from srnas.nas.judging.observer import Observer
+from srnas.nas.revisit.recording import load_recording
 from srnas.nas.run.ladder import going_on
 from srnas.nas.run.launch import launch
 from srnas.nas.run.plan import plan_search
@@ -62,6 +63,12 @@ def test_what_is_near_the_front_goes_on(launched, ladder):
     # One reference point, so that the hypervolumes of both lengths compare.
     assert longer.study.reference_fastest_ms == first.study.reference_fastest_ms
     assert first.longer == {6: {record.architecture.key: record.quality.mean_psnr_y_db for record in longer.records}}
+
+
+def test_a_replay_stops_where_a_search_does(launched, ladder):
+    launched(ladder)
+    longer = load_recording(Workspace(ladder.workspace), "small-x2.6", ladder.space)
+    assert [[rung.iteration for rung in one.rungs] for one in longer.trials] == [[1, 6]] * len(longer.trials)
 
 
 def test_what_is_reported_is_of_the_longest_length_that_is_through(launched, ladder):

@@ -1,0 +1,1 @@
+"""Tables of trained networks, and what table.py makes them with."""
