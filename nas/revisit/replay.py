@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from srnas.leaderboard.rank.front import hypervolume
+from srnas.nas.optuna_private import begin_trial
 from srnas.nas.revisit.recording import COSTS, Recorded, RecordedDomain, Recording
 from srnas.nas.strategy.front_sampler import FrontSampler
 from srnas.nas.strategy.rungs import Halving, RungResult
@@ -64,7 +66,7 @@ class Replayed:
         sampler: Name of the sampler.
         rungs: ``halving`` or ``none``.
         unit: Unit of costs: ``iterations`` or ``seconds``.
-        total_cost: Cost of training the whole recording to the end.
+        total_cost: Cost of training as many networks to the end as a search has trials.
         mean: Mean hypervolume at each of ``SHARES`` of the total cost.
         error: Standard errors of these means over the seeds; they are not known with one seed.
         num_trials: Mean number of trials.
@@ -129,13 +131,15 @@ def replay(
     """
     _check(rungs, seeds, unit, trials)
     factories = {name: sampler_factory(name, recording) for name in samplers}
+    whole = len(recording.trials)
+    total_cost = recording.total_cost(unit) * min(trials or whole, whole) / whole
     replays = []
     for (sampler, factory), rule in itertools.product(factories.items(), rungs):
         runs = []
         for seed in range(seeds):
             runs.append(ReplayedSearch(recording, factory, RULES[rule], seed, unit).run(trials))
             on_run()
-        replays.append(_replayed(sampler, rule, unit, recording.total_cost(unit), runs))
+        replays.append(_replayed(sampler, rule, unit, total_cost, runs))
     return replays
 
 
@@ -221,14 +225,25 @@ class ReplayedSearch:
         if chosen not in self._unseen:
             code = self._recording.encode(self._recording.space.params(architecture))
             chosen = self._recording.nearest(code, self._unseen, self._rng)
-            # The sampler must learn of what it gets: its own proposal fails, and the nearest recorded one is queued.
-            self._study.tell(trial, state=TrialState.FAIL)
-            self._study.enqueue_trial(self._recording.trials[chosen].params)
-            trial = self._study.ask()
-            self._recording.space.suggest(trial)
+            trial = self._in_place_of(trial, self._recording.trials[chosen])
         assert chosen is not None
         del self._unseen[chosen]
         return trial, self._recording.trials[chosen]
+
+    def _in_place_of(self, proposal: optuna.Trial, recorded: Recorded) -> optuna.Trial:
+        """Return a trial of what was recorded: the sampler must learn of what it gets, and not of its proposal.
+
+        It holds what the sampler noted of the proposal: NSGA-II breeds from trials with a generation only.
+        """
+        failed = self._study.tell(proposal, state=TrialState.FAIL)
+        answers = self._recording.space.answers(recorded.architecture)
+        template = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=recorded.params,
+            distributions={name: CategoricalDistribution(choices) for name, (_, choices) in answers.items()},
+            system_attrs=failed.system_attrs,
+        )
+        return begin_trial(self._study, template)
 
     def _train(self, trial: optuna.Trial, recorded: Recorded) -> tuple[float, bool]:
         """Return what the training costs, and whether it goes to the end."""

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
 from srnas.leaderboard.rank.front import hypervolume
@@ -73,6 +74,15 @@ def test_the_sampler_learns_of_what_was_recorded(recording):
         assert trial.values == [twin.psnr_db, twin.fastest_ms]
     # The human designs come first, as in a search.
     assert all(recording.trials[i].params == told[i].params for i in range(len(human_designs(recording.space))))
+
+
+def test_evolution_breeds_from_what_was_recorded(recording):
+    search = ReplayedSearch(recording, lambda seed: NSGAIISampler(seed=seed, population_size=4), None, 0, "iterations")
+    search.run()
+    drawn = [trial for trial in search._study.trials if trial.values and trial.system_attrs.get("fixed_params") is None]
+    generations = [trial.system_attrs["NSGAIISampler:generation"] for trial in drawn]
+    assert generations == sorted(generations)
+    assert {0, 1, 2} <= set(generations)
 
 
 def test_the_sampler_guesses_at_the_end_of_what_the_rule_stops(recording):

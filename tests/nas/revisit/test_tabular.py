@@ -98,6 +98,9 @@ def test_searches_are_replayed_on_a_table(run, table, space_file, tmp_path):
     assert "20 of 20" in " ".join(out.split())
     rows = json.loads(run(*given, "--json")[1])
     assert {row["num_trials"] for row in rows} == {8}
+    # Eight of twenty trainings of 30 steps.
+    assert {row["cost_iterations"] for row in rows if row["cost_share"] == 1} == {8 * 30}
+    assert "training 8 networks to the end (240 iterations)" in " ".join(out.split())
     assert "either a STUDY or a --table must be given, but got both." in run(*given, "demo")[2]
     assert "either a STUDY or a --table must be given, but got neither." in run("replay")[2]
     assert "trials >= 1 must hold, but got trials=0." in run(*given[:-1], 0)[2]
