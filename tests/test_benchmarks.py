@@ -289,8 +289,7 @@ def test_a_benchmark_prints_its_table(name, tmp_path, held_out_folder, workspace
 
     def chosen(command, **options):
         # Other programs of this Python, such as an agent, are none of ours.
-        how = next(argument for argument in command[1:] if argument != "-P")
-        ours = command[0] == sys.executable and how in ("-c", str(FOLDER / name))
+        ours = command[0] == sys.executable and command[1] in ("-c", str(FOLDER / name))
         return fresh.Forked(command, first=brief.CODE, **options) if ours else popen(command, **options)
 
     monkeypatch.setattr(subprocess, "Popen", chosen)
