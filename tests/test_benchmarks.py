@@ -303,3 +303,24 @@ def test_a_benchmark_prints_its_table(name, tmp_path, held_out_folder, workspace
 
 def test_every_benchmark_is_here():
     assert SMOKE.keys() == {path.name for path in FOLDER.glob("*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("rungs.py --table nothing.xz", "rungs.py: error: the table must be readable, but 'nothing.xz' is not"),
+        ("proof.py none --workspace nowhere", "proof.py: error: "),
+        ("networks.py --output 720", "--output must be WIDTHxHEIGHT in pixels"),
+        ("samplers.py --variants ruged", "--variants must be of smooth, rugged, dying, but got ruged"),
+        ("runtimes.py --only foo", "but got foo"),
+    ],
+)
+def test_what_a_benchmark_cannot_use_ends_in_a_message(given, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = given.split()
+    with fresh.Forked([sys.executable, str(FOLDER / name), *arguments], stderr=subprocess.PIPE) as program:
+        _, said = program.communicate()
+    assert program.returncode == 2, said
+    assert message in " ".join(said.split())
+    assert "Traceback" not in said
