@@ -9,7 +9,7 @@ Each part is a command of its own, is resumed by the same command, and can be ru
   Unlike those of ``srnas search`` they begin without the human designs and stop nobody, and the hypervolume's reference
   point is bicubic's PSNR at the slowest latency so far.
 - ``longer``: what is within 0.1 dB and 10 % of the base length's front, and as many at random, to ten times the length.
-- ``seeds``: every third network that is there, with two more seeds, to the base length.
+- ``seeds``: random networks of those that are there, with two more seeds, to the base length.
 - ``latency``: in one of ``--runtimes`` after the other, what was not timed in it, by one process, as briefly as
   candidates are; if all was, all again in another order. The fastest round of all timings counts, since other work
   only slows: run it twice. ``longer`` needs the latencies of eager mode.
@@ -122,9 +122,9 @@ def search(maker: Maker, number: int, trials: int) -> Iterator[None]:
             else:
                 study.tell(trial, state=TrialState.FAIL)
         architecture = maker.space.suggest(study.ask())
-        # Another search may have timed it, and every figure of a table is of one timing.
         with maker.timing:
-            if not maker.known().get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms:
+            timed = maker.known().get(architecture.key, TabulatedNetwork(architecture=architecture)).fastest_ms
+            if "eager" not in timed:
                 maker.time([(architecture, "eager")])
         maker.trained(architecture, f"search {number}.{len(keys)}", waits=True)
         keys.append(architecture.key)
@@ -144,10 +144,16 @@ def longer(networks: Sequence[TabulatedNetwork], base: int, number: int) -> list
     behind = [max(db for db, ms in points if ms <= limit) - psnr for psnr, limit in points]
     kept.sort(key=lambda one: (behind[one], hash_of(whole[one][0])))
     near = [whole[one][0] for one in kept][: number // 2]
-    # By a hash of the key, so that what joins the table changes no order.
-    drawn = sorted((one for one, _ in whole), key=lambda one: ("longer" not in one.sources, hash_of(one)))
-    chosen = {one.architecture.key: one.architecture for one in (*near, *drawn)}
+    chosen = {
+        one.architecture.key: one.architecture
+        for one in (*near, *in_lasting_order([one for one, _ in whole], "longer"))
+    }
     return list(chosen.values())[:number]
+
+
+def in_lasting_order(networks: Sequence[TabulatedNetwork], part: str) -> list[TabulatedNetwork]:
+    """Return networks in a random order that does not change when others join, what a part has begun first."""
+    return sorted(networks, key=lambda one: (part not in one.sources, hash_of(one)))
 
 
 def hash_of(network: TabulatedNetwork) -> str:
@@ -183,7 +189,7 @@ def run(maker: Maker, part: str, number: int, trials: int, runtimes: Sequence[st
             "longer": lambda: [partial(maker.trained, a, "longer", LADDER[-1]) for a in longer(known, base, number)],
             "seeds": lambda: [
                 partial(maker.trained, one.architecture, "seeds", seed=seed)
-                for one in known[::3][:number]
+                for one in in_lasting_order(known, "seeds")[:number]
                 for seed in (1, 2)
             ],
         }[part]()

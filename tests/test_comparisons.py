@@ -10,7 +10,9 @@ import pytest
 from srnas.leaderboard.rank.board import rank_records
 from srnas.leaderboard.rank.curve import CurvePoint
 from srnas.leaderboard.rank.picking import Contender
-from srnas.search_space import Position
+from srnas.nas.study.settings import StudySettings
+from srnas.nas.training.schedule import TrainingConfig
+from srnas.search_space import InputError, Position
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -75,13 +77,26 @@ def test_a_rival_that_was_timed_at_another_moment_is_scaled(equal_time):
     assert equal_time.scaled([design(9, 5.0)], ours) == (1.0, [design(9, 5.0)])
 
 
+def test_studies_of_other_searches_are_not_compared(equal_time):
+    training = TrainingConfig(iterations=3, patch=8, batch=1, learning_rate=1e-3)
+    values = {"space": "tiny", "space_digest": "d", "train": "t", "validation": "v", "device": "cpu"}
+    ours = StudySettings(name="ours", latency_input=(16, 16), training=training, **values)
+    theirs = ours.with_training(seed=3).model_copy(update={"name": "theirs", "sampler": "random", "seed": 3})
+    equal_time.check_equal([ours, theirs])
+    for changed in (theirs.model_copy(update={"validation": "w"}), theirs.with_training(iterations=9)):
+        with pytest.raises(
+            InputError, match="of one search but for the sampler and the seed, but (validation|training)"
+        ):
+            equal_time.check_equal([ours, changed])
+
+
 def test_what_goes_on_to_ten_times_the_length(table, space_file):
     networks = list(handmade.table(space_file).networks.values())
     longer = table.longer(networks, 30, 8)
     assert len({one.key for one in longer}) == 8
     points = {one.architecture.key: (one.curves[0].mean_db(30), one.fastest_ms["eager"]) for one in networks}
     front = [key for key, (psnr, ms) in points.items() if psnr >= max(p for p, m in points.values() if m <= ms)]
-    assert {one.key for one in longer[:4]} <= {*front} or len(front) < 4
+    assert {one.key for one in longer[: min(4, len(front))]} <= {*front}
     # What has begun goes on, whatever has joined the table meanwhile.
     begun = {one.key for one in longer}
     marked = [

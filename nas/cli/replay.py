@@ -65,7 +65,7 @@ def replay(
         print_json([row for one in replays for row in _rows(one)])
         return
     console = output()
-    console.print(_table(recording, replays, seeds, trials))
+    console.print(_table(recording, replays, seeds))
     if written:
         console.print(f"figure  {written}", soft_wrap=True, highlight=False, markup=False)
 
@@ -115,7 +115,7 @@ def _rows(one: "Replayed") -> list[Row]:
     ]
 
 
-def _table(recording: "Recording", replays: "list[Replayed]", seeds: int, trials: int | None) -> "Table":
+def _table(recording: "Recording", replays: "list[Replayed]", seeds: int) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
@@ -124,7 +124,7 @@ def _table(recording: "Recording", replays: "list[Replayed]", seeds: int, trials
         title=escape(f"Strategies on the recording of {recording.name}"),
         caption=(
             f"Hypervolume in dB x ln(ms), mean and standard error over {seeds} seeds, at shares of the cost of "
-            f"training {min(trials or whole, whole)} networks to the end ({replays[0].total_cost:,.0f} "
+            f"training {replays[0].num_trials:.0f} networks to the end ({replays[0].total_cost:,.0f} "
             f"{replays[0].unit}). {whole} of "
             f"{recording.num_records} trials have a whole curve and are replayed. A proposal that was not recorded "
             "stands for the nearest one; front makes none such. stops: trials that the rungs stopped, on average."
